@@ -45,7 +45,7 @@ class RemoteProtocolError(ProtocolError):
 
 
 class LocalProtocolError(ProtocolError):
-    """This side was asked to send something that the protocol can't express."""
+    """We were asked to send something that the protocol can't express."""
 
     errno = e.EINVAL
 
@@ -93,7 +93,7 @@ class ResponseError(MtpfsError):
         return RESPONSE_ERRNO.get(self.code, e.EIO)
 
 
-def name_of(enum: type[Operation] | type[Response], code: int) -> str:
+def name_of(enum: type[Operation | Response], code: int) -> str:
     """`GetObjectInfo`, or `0x1234` for a code that the enumeration lacks."""
     try:
         return enum(code).name

@@ -1,0 +1,218 @@
+"""MTP's primitive types: integers, strings, arrays, property values.
+
+Strategy: one cursor that reads (`Reader`) and one that writes (`Writer`); both
+are little-endian and packed, as MTP 1.1 section 3.2 demands. Property values
+carry their `DataType`, so one pair of functions codes them all.
+
+Invariant: `Reader` never reads beyond its buffer and never allocates for a
+count that the remaining bytes can't hold, whatever the device claims.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+
+from mtpfs.errors import LocalProtocolError, RemoteProtocolError
+from mtpfs.protocol.codes import DataType
+
+MAX_STRING_UNITS = 254
+"""UTF-16 code units that a string can hold beside its NUL (the length byte counts both)."""
+
+Value = int | str | tuple[int, ...] | None
+"""A property's value: integer, string, array, or None for `UNDEF` (AOSP sends it for unknown properties)."""
+
+_ARRAY = 0x4000
+_SIZES = {
+    DataType.INT8: 1,
+    DataType.UINT8: 1,
+    DataType.INT16: 2,
+    DataType.UINT16: 2,
+    DataType.INT32: 4,
+    DataType.UINT32: 4,
+    DataType.INT64: 8,
+    DataType.UINT64: 8,
+    DataType.INT128: 16,
+    DataType.UINT128: 16,
+}
+_STRUCT_LETTERS = {1: "B", 2: "H", 4: "I", 8: "Q"}
+
+
+def utf16_units(text: str) -> int:
+    """Count the UTF-16 code units of `text` (2 for each character beyond the BMP)."""
+    return len(text) + sum(ord(character) > 0xFFFF for character in text)
+
+
+class Reader:
+    """A cursor over received bytes. Raises `RemoteProtocolError` at the first impossible thing."""
+
+    __slots__ = ("_data", "position")
+
+    def __init__(self, data: bytes | bytearray | memoryview) -> None:
+        self._data = memoryview(data)
+        self.position = 0
+
+    @property
+    def remaining(self) -> int:
+        return len(self._data) - self.position
+
+    def take(self, size: int) -> memoryview:
+        """Return the next `size` bytes without copying them."""
+        if size > self.remaining:
+            raise RemoteProtocolError(f"dataset ends {size - self.remaining} bytes too early")
+        start = self.position
+        self.position = start + size
+        return self._data[start : start + size]
+
+    def u8(self) -> int:
+        return self.take(1)[0]
+
+    def u16(self) -> int:
+        return int.from_bytes(self.take(2), "little")
+
+    def u32(self) -> int:
+        return int.from_bytes(self.take(4), "little")
+
+    def u64(self) -> int:
+        return int.from_bytes(self.take(8), "little")
+
+    def integers(self, size: int, *, signed: bool = False) -> tuple[int, ...]:
+        """Read an array: u32 count, then integers of `size` bytes."""
+        count = self.u32()
+        if count * size > self.remaining:
+            raise RemoteProtocolError(
+                f"array claims {count} elements, bytes for {self.remaining // size} follow"
+            )
+        data = self.take(count * size)
+        letter = _STRUCT_LETTERS.get(size)
+        if letter is None:
+            return tuple(
+                int.from_bytes(data[i : i + size], "little", signed=signed) for i in range(0, len(data), size)
+            )
+        return struct.unpack(f"<{count}{letter.lower() if signed else letter}", data)
+
+    def string(self) -> str:
+        """Read a string: u8 count of UTF-16LE units including the NUL, then the units.
+
+        Cut at the first NUL: some devices leave junk behind it, others send
+        no NUL at all. Lone surrogates are kept as they are.
+        """
+        units = self.take(2 * self.u8())
+        return bytes(units).decode("utf-16-le", "surrogatepass").partition("\0")[0]
+
+    def value(self, data_type: int) -> Value:
+        """Read a property's value of `data_type`."""
+        if data_type == DataType.UNDEF:
+            return None
+        if data_type == DataType.STR:
+            return self.string()
+        size = _SIZES.get(DataType(data_type & ~_ARRAY)) if is_known_type(data_type) else None
+        if size is None:
+            raise RemoteProtocolError(f"unknown data type 0x{data_type:04X}")
+        signed = bool(data_type & 1)
+        if data_type & _ARRAY:
+            return self.integers(size, signed=signed)
+        return int.from_bytes(self.take(size), "little", signed=signed)
+
+
+class Writer:
+    """Collects the bytes of a dataset. Raises `LocalProtocolError` for what doesn't fit its type."""
+
+    __slots__ = ("_parts",)
+
+    def __init__(self) -> None:
+        self._parts = bytearray()
+
+    def to_bytes(self) -> bytes:
+        return bytes(self._parts)
+
+    def integer(self, value: int, size: int, *, signed: bool = False) -> None:
+        try:
+            self._parts += value.to_bytes(size, "little", signed=signed)
+        except OverflowError as error:
+            raise LocalProtocolError(f"{value} doesn't fit {size} bytes") from error
+
+    def u8(self, value: int) -> None:
+        self.integer(value, 1)
+
+    def u16(self, value: int) -> None:
+        self.integer(value, 2)
+
+    def u32(self, value: int) -> None:
+        self.integer(value, 4)
+
+    def u64(self, value: int) -> None:
+        self.integer(value, 8)
+
+    def raw(self, data: bytes) -> None:
+        self._parts += data
+
+    def integers(self, values: Sequence[int], size: int, *, signed: bool = False) -> None:
+        self.u32(len(values))
+        for value in values:
+            self.integer(value, size, signed=signed)
+
+    def string(self, text: str) -> None:
+        if not text:
+            self.u8(0)
+            return
+        encoded = text.encode("utf-16-le", "surrogatepass")
+        if len(encoded) // 2 > MAX_STRING_UNITS:
+            raise LocalProtocolError(
+                f"string of {len(encoded) // 2} UTF-16 units, {MAX_STRING_UNITS} are possible"
+            )
+        if "\0" in text:
+            raise LocalProtocolError("string with a NUL inside")
+        self.u8(len(encoded) // 2 + 1)
+        self._parts += encoded + b"\0\0"
+
+    def value(self, data_type: int, value: Value) -> None:
+        if value is None:
+            if data_type != DataType.UNDEF:
+                raise LocalProtocolError(f"no value for data type 0x{data_type:04X}")
+        elif isinstance(value, str):
+            if data_type != DataType.STR:
+                raise LocalProtocolError(f"a string is not of data type 0x{data_type:04X}")
+            self.string(value)
+        elif not is_known_type(data_type) or data_type in {DataType.UNDEF, DataType.STR}:
+            raise LocalProtocolError(f"a number is not of data type 0x{data_type:04X}")
+        elif isinstance(value, tuple):
+            if not data_type & _ARRAY:
+                raise LocalProtocolError(f"an array is not of data type 0x{data_type:04X}")
+            self.integers(value, _SIZES[DataType(data_type & ~_ARRAY)], signed=bool(data_type & 1))
+        elif data_type & _ARRAY:
+            raise LocalProtocolError(f"one integer is not of data type 0x{data_type:04X}")
+        else:
+            self.integer(value, _SIZES[DataType(data_type)], signed=bool(data_type & 1))
+
+
+_KNOWN_TYPES = frozenset(int(data_type) for data_type in DataType)
+
+
+def is_known_type(data_type: int) -> bool:
+    """Tell whether `data_type` is one of the standard's (MTP 1.1 section 3.2.1)."""
+    return data_type in _KNOWN_TYPES
+
+
+def encode_integers(values: Sequence[int], size: int = 4) -> bytes:
+    """Encode a bare array dataset, as GetObjectHandles (u32) and GetObjectPropsSupported (u16) return."""
+    writer = Writer()
+    writer.integers(values, size)
+    return writer.to_bytes()
+
+
+def decode_integers(data: bytes | bytearray | memoryview, size: int = 4) -> tuple[int, ...]:
+    """Decode a bare array dataset."""
+    return Reader(data).integers(size)
+
+
+def encode_value(data_type: int, value: Value) -> bytes:
+    """Encode a bare property value, as SetObjectPropValue sends."""
+    writer = Writer()
+    writer.value(data_type, value)
+    return writer.to_bytes()
+
+
+def decode_value(data_type: int, data: bytes | bytearray | memoryview) -> Value:
+    """Decode a bare property value, as GetObjectPropValue returns."""
+    return Reader(data).value(data_type)
