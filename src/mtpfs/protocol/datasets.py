@@ -52,9 +52,9 @@ class DeviceInfo:
             reader.u16(),
             reader.string(),
             reader.u16(),
-            *(reader.integers(2) for _ in range(5)),
+            *(reader.integers(2) for _ in range(5)),  # type: ignore[arg-type] # mypy can't count what a star brings
             *(reader.string() if reader.remaining else "" for _ in range(4)),
-        )  # type: ignore[call-arg,arg-type] # mypy can't count what a star brings
+        )
 
     def encode(self) -> bytes:
         writer = Writer()
@@ -152,12 +152,28 @@ class ObjectInfo:
         # length byte at 56 instead of 52 (libmtp's test).
         wide = len(view) > 56 and view[52] == 0 and view[56] != 0
         reader = Reader(view)
-        storage_id, object_format, protection = reader.u32(), reader.u16(), reader.u16()
-        size = reader.u64() if wide else reader.u32()
-        thumb_format = reader.u16()
-        numbers = (thumb_format, *(reader.u32() for _ in range(7)), reader.u16(), reader.u32(), reader.u32())
-        strings = tuple(reader.string() if reader.remaining else "" for _ in range(4))
-        return cls(storage_id, object_format, protection, size, *numbers, *strings, wide)  # type: ignore[call-arg,arg-type] # mypy can't count what a star brings
+        return cls(
+            storage_id=reader.u32(),
+            object_format=reader.u16(),
+            protection_status=reader.u16(),
+            object_compressed_size=reader.u64() if wide else reader.u32(),
+            thumb_format=reader.u16(),
+            thumb_compressed_size=reader.u32(),
+            thumb_pix_width=reader.u32(),
+            thumb_pix_height=reader.u32(),
+            image_pix_width=reader.u32(),
+            image_pix_height=reader.u32(),
+            image_bit_depth=reader.u32(),
+            parent_object=reader.u32(),
+            association_type=reader.u16(),
+            association_desc=reader.u32(),
+            sequence_number=reader.u32(),
+            filename=reader.string() if reader.remaining else "",
+            capture_date=reader.string() if reader.remaining else "",
+            modification_date=reader.string() if reader.remaining else "",
+            keywords=reader.string() if reader.remaining else "",
+            wide=wide,
+        )
 
     def encode(self) -> bytes:
         writer = Writer()
