@@ -1,0 +1,11 @@
+"""One phone: what it can do, where it deviates, and typed operations with fallbacks.
+
+`device` knows the phone (capabilities, quirks, storages), `listing` reads
+directories, `reading` gets contents, `writing` changes things. Each picks its
+strategy by capability and falls back when the device turns out to have
+promised too much.
+"""
+
+from mtpfs.device.device import Device, Entry, Storage
+
+__all__ = ["Device", "Entry", "Storage"]

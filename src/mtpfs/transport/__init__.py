@@ -31,6 +31,9 @@ class Transport(Protocol):
     def monotonic(self) -> float:
         """Return seconds on the clock that this transport's timeouts are counted on."""
 
+    def sleep(self, seconds: float) -> None:
+        """Wait on that clock (a simulated one needs no real time)."""
+
     def write(self, data: Buffer, timeout: float) -> int:
         """Send one bulk transfer (empty: a zero-length packet); return bytes accepted.
 

@@ -1,0 +1,139 @@
+"""Directories: GetObjectHandles for what is there, property lists for what it looks like.
+
+Strategy: four GetObjectPropList transactions (depth 1, one property each: name,
+format, size, date) describe a whole directory on Android; asking for all
+properties at once would cost its media database one query per object. The
+handles are the truth: what the lists don't cover is asked for one by one with
+GetObjectInfo, and a device whose lists keep missing objects isn't asked for
+lists again (uMTP-Responder never reports children, libmtp #126).
+
+Invariant: one bad object never hides a directory; it is skipped and logged.
+Only a directory in which every object fails is an error, never "empty".
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+from mtpfs.device.device import Device, Entry, is_folder, listing_parent
+from mtpfs.errors import ProtocolError, RemoteProtocolError, ResponseError
+from mtpfs.protocol.codes import ALL, DataType, Operation, Property, Response
+from mtpfs.protocol.datasets import SIZE_UNKNOWN, ObjectInfo, decode_property_list
+from mtpfs.protocol.dates import decode_date
+from mtpfs.protocol.wire import Value, decode_integers
+
+log = logging.getLogger(__name__)
+
+MAX_HANDLES = 1 << 20  # objects in one directory; more than that is a lie
+FEW = 4  # up to here asking one by one costs no more transactions than lists
+LIST_FAILURES = 3  # incomplete property lists after which they are given up
+_PROPERTIES = (Property.ObjectFileName, Property.ObjectFormat, Property.ObjectSize, Property.DateModified)
+
+
+async def children(device: Device, storage_id: int, parent: int) -> list[Entry]:
+    """Return the objects in a folder (`parent` 0: the storage's root), in the device's order.
+
+    Raises `ResponseError` (folder or storage gone) and whatever the session
+    raises; never for single objects.
+    """
+    handles = await child_handles(device, storage_id, parent)
+    found: dict[int, Entry] = {}
+    if len(handles) > FEW and device.supports(Operation.GetObjectPropList):
+        found = await _from_lists(device, parent, handles)
+    failure: ResponseError | ProtocolError | None = None
+    for handle in handles:
+        if handle in found:
+            continue
+        try:
+            found[handle] = await entry(device, handle)
+        except (ResponseError, ProtocolError) as error:
+            vanished = isinstance(error, ResponseError) and error.code == Response.InvalidObjectHandle
+            if not vanished:
+                log.warning("object 0x%X is skipped: %s", handle, error)
+                failure = error
+    if failure is not None and not found:
+        raise failure
+    return [found[handle] for handle in handles if handle in found]
+
+
+async def child_handles(device: Device, storage_id: int, parent: int) -> list[int]:
+    """Return the handles in a folder, each once, without the two values that name no object."""
+    result = await device.call(
+        Operation.GetObjectHandles, storage_id, 0, listing_parent(parent), limit=4 * MAX_HANDLES + 4
+    )
+    return [handle for handle in dict.fromkeys(decode_integers(result.data)) if handle not in {0, ALL}]
+
+
+async def entry(device: Device, handle: int) -> Entry:
+    """Describe one object by GetObjectInfo (and ObjectSize from 4 GiB on)."""
+    result = await device.call(Operation.GetObjectInfo, handle)
+    if not result.data:
+        # uMTP-Responder answers OK with nothing for an object that was deleted meanwhile
+        raise ResponseError(Operation.GetObjectInfo, Response.InvalidObjectHandle)
+    info = ObjectInfo.decode(result.data)
+    device.wide_object_info |= info.wide
+    folder = is_folder(info.object_format)
+    size = 0 if folder else info.object_compressed_size
+    if size == SIZE_UNKNOWN and not info.wide:
+        size = await object_size(device, handle)
+    modified = decode_date(info.modification_date or info.capture_date, device.zone)
+    return Entry(handle, info.filename, folder, size, modified)
+
+
+async def object_size(device: Device, handle: int) -> int:
+    """Return the property ObjectSize: 64 bits, 32 on a few old players."""
+    result = await device.call(Operation.GetObjectPropValue, handle, Property.ObjectSize)
+    if len(result.data) not in {4, 8}:
+        raise RemoteProtocolError(f"ObjectSize of {len(result.data)} bytes")
+    return int.from_bytes(result.data, "little")
+
+
+async def _from_lists(device: Device, parent: int, handles: list[int]) -> dict[int, Entry]:
+    values: dict[int, dict[int, Value]] = {handle: {} for handle in handles}
+    for code in _PROPERTIES:
+        try:
+            result = await device.call(Operation.GetObjectPropList, parent, 0, code, 0, 1)
+        except ResponseError as error:
+            log.debug("no property list of folder 0x%X: %s", parent, error)
+            break
+        for handle, value in _values(result.data, code):
+            if handle in values:
+                values[handle][code] = value
+        if code == _PROPERTIES[0] and not any(values.values()):
+            break  # nothing about the children at all: the other lists won't know more
+    found = {
+        handle: described
+        for handle, properties in values.items()
+        if (described := _described(device, handle, properties)) is not None
+    }
+    if len(found) < len(handles):
+        device.property_lists_fail += 1
+        if not found or device.property_lists_fail >= LIST_FAILURES:
+            device.refuse(Operation.GetObjectPropList)
+    return found
+
+
+def _values(data: memoryview, code: int) -> Iterator[tuple[int, Value]]:
+    """Yield (handle, value) of one property; what can't be decoded ends the list."""
+    try:
+        for element in decode_property_list(data):
+            if element.property_code == code and element.data_type != DataType.UNDEF:
+                yield element.handle, element.value
+    except ProtocolError as error:
+        log.debug("property list broken off: %s", error)
+
+
+def _described(device: Device, handle: int, properties: dict[int, Value]) -> Entry | None:
+    name = properties.get(Property.ObjectFileName)
+    object_format = properties.get(Property.ObjectFormat)
+    size = properties.get(Property.ObjectSize)
+    date = properties.get(Property.DateModified)
+    if not isinstance(name, str) or not isinstance(object_format, int):
+        return None
+    folder = is_folder(object_format)
+    if not folder and not isinstance(size, int):
+        return None
+    # Android before 9 lists dates as 0 or 1970; one GetObjectInfo each would be dear, so: unknown.
+    modified = decode_date(date, device.zone) if isinstance(date, str) else None
+    return Entry(handle, name, folder, 0 if folder or not isinstance(size, int) else size, modified or None)

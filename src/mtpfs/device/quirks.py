@@ -1,0 +1,45 @@
+"""Deviations that have to be known before they bite, found from DeviceInfo.
+
+Strategy: go by what the device says of itself, never by a table of 1,500
+vendor and product ids; everything that can be found out by trying is left to
+run-time fallbacks instead.
+
+Invariant: a quirk only ever makes us more careful; without any, a conforming
+device is served correctly.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mtpfs.protocol.datasets import DeviceInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Quirks:
+    """What to mind with this device."""
+
+    eof_short_packet: bool = False
+    """A partial read that reaches the end of the file and fills its last packet hangs (Samsung; libmtp #8)."""
+    utc_dates: bool = False
+    """Dates without a suffix are UTC instead of local time (QEMU)."""
+    split_headers: bool = False
+    """Data-out headers need a transfer of their own (Windows Phone; AFTL)."""
+    case_insensitive: bool = False
+    """`FOO` and `foo` are one file below a protocol that tells them apart: creating one truncates the other (AOSP)."""
+    overwrite_corrupts: bool = False
+    """Sending an existing name ruins both objects (Garmin; libmtp #307): delete first."""
+
+
+def find_quirks(info: DeviceInfo) -> Quirks:
+    """Return the quirks of the device that describes itself as `info`."""
+    maker = info.manufacturer.casefold()
+    android = "android.com" in info.vendor_extension_desc
+    return Quirks(
+        eof_short_packet="samsung" in maker and not android,
+        utc_dates=maker == "qemu",
+        split_headers=maker == "microsoft" or "microsoft/WindowsPhone" in info.vendor_extension_desc,
+        # uMTP-Responder copies Android's description but serves a Linux directory as it is.
+        case_insensitive=(android or "samsung" in maker) and maker != "viveris technologies",
+        overwrite_corrupts="garmin" in maker,
+    )

@@ -1,0 +1,32 @@
+"""What a mount can be told: one frozen record, filled by the command line."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything about a mount but its source and mountpoint.
+
+    `fuse_options` are words for libfuse itself (`allow_other`, `ro`, `noexec`,
+    …) without `fsname` and `subtype`; the rest is ours. Masks are permission bits to take away.
+    """
+
+    fuse_options: frozenset[str] = frozenset()
+    fsname: str = ""
+    """Shown as the source in `findmnt`; empty: the device's name."""
+    subtype: str = "mtpfs"
+    read_only: bool = False
+    uid: int = field(default_factory=os.getuid)
+    gid: int = field(default_factory=os.getgid)
+    fmask: int = 0o133
+    dmask: int = 0o022
+    debug: bool = False
+    storage: str = ""
+    """Only the storage whose description or name this is; its contents are then the root."""
+    timeout: float = 10.0
+    """Seconds that a metadata transaction may go without progress; other budgets follow in proportion."""
+    ttl: float = 5.0
+    """Seconds that a listing stays valid on a device that sends no events."""

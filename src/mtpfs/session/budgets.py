@@ -1,0 +1,54 @@
+"""How long a transaction may go without a byte moving before it counts as failed.
+
+Strategy: four classes of operations, after what responders really do (a
+recursive delete answers once, at its end). A budget is re-armed whenever bytes
+move, so a slow link is never mistaken for a dead one.
+
+Invariant: every operation has a finite budget.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from mtpfs.protocol.codes import Operation
+
+_LISTING = {Operation.GetObjectHandles, Operation.GetObjectPropList, Operation.GetNumObjects}
+_UPLOAD = {
+    Operation.SendObject,
+    Operation.SendObjectInfo,
+    Operation.SendPartialObject,
+    Operation.TruncateObject,
+    Operation.EndEditObject,
+}
+_DEVICE_WORK = {Operation.CopyObject, Operation.MoveObject, Operation.DeleteObject}
+
+
+@dataclass(frozen=True, slots=True)
+class Budgets:
+    """Seconds without progress, by class of operation."""
+
+    metadata: float = 10.0
+    listing: float = 60.0  # Android scans the directory first
+    upload: float = 120.0  # the final response waits for flash and media scanner
+    device_work: float = 600.0  # copy, move and delete trees on the device, one response at the end
+
+    def of(self, operation: int) -> float:
+        if operation in _LISTING:
+            return self.listing
+        if operation in _UPLOAD:
+            return self.upload
+        if operation in _DEVICE_WORK:
+            return self.device_work
+        return self.metadata
+
+    def scaled(self, metadata: float) -> Budgets:
+        """Return budgets whose metadata class is `metadata` seconds, the others in proportion."""
+        factor = metadata / self.metadata
+        return replace(
+            self,
+            metadata=metadata,
+            listing=self.listing * factor,
+            upload=self.upload * factor,
+            device_work=self.device_work * factor,
+        )

@@ -1,0 +1,329 @@
+"""The transaction engine: one MTP transaction, start to end, on the calling thread.
+
+Strategy: `transact` sends the command, moves the data either way and waits for
+the response, all with blocking transport calls of finite timeout; a budget,
+re-armed whenever bytes move, bounds each phase. Incoming bytes go through
+`ContainerStream`, and what arrives is judged by its container type, not by
+what was expected: a responder may answer without a data phase, with a data
+phase *and* an error, or with leftovers of an earlier transaction.
+
+Data-out is sent as Windows does: header glued to the start of the payload,
+every write but the last a multiple of the packet size, and one zero-length
+packet if, and only if, the total is such a multiple.
+
+Invariant: `transact` either returns with the pipe in step (response consumed,
+also when the response is an error), or raises with `in_step` False; the next
+transaction is then refused until `mtpfs.session.recovery` has brought both
+sides back in step.
+
+Sources: Still Image Class 1.0 section 7; AOSP MtpServer, uMTP-Responder, QEMU
+and libmtp for what the standard leaves open.
+"""
+
+from __future__ import annotations
+
+import logging
+from array import array
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mtpfs.errors import (
+    LocalProtocolError,
+    RemoteProtocolError,
+    ResponseError,
+    TransportError,
+    TransportTimeoutError,
+    name_of,
+)
+from mtpfs.protocol.codes import ContainerType, Operation, Response
+from mtpfs.protocol.containers import (
+    Container,
+    ContainerStream,
+    DataChunk,
+    DataStart,
+    encode_header,
+    needs_zero_length_packet,
+)
+from mtpfs.session.budgets import Budgets
+from mtpfs.transport import Buffer, Transport
+
+log = logging.getLogger(__name__)
+
+SMALL_READ = 64 << 10  # bytes: up to here a reused buffer and a copy beat a fresh one
+LARGE_TRANSFER = 4 << 20  # bytes: one URB set; usbfs allows 16 MiB for all transfers together
+OUT_CHUNK = 1 << 20  # bytes per bulk-out transfer, a multiple of every packet size
+SLICE = 2.0  # seconds: how long one blocking call may last, so that shutdown is noticed
+MAX_STRAY_CONTAINERS = 16  # leftovers of earlier transactions that are skipped before giving up
+DEFAULT_LIMIT = 64 << 20  # bytes of payload that an answer may have unless the caller says otherwise
+_TRANSACTION_MODULUS = 0xFFFFFFFE  # ids run from 1 to 0xFFFFFFFE
+
+
+@dataclass(frozen=True, slots=True)
+class DataSource:
+    """Data to send that isn't in memory: exactly `size` bytes, taken by `read(n)` in order."""
+
+    size: int
+    read: Callable[[int], Buffer]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A successful transaction: the response's parameters and the data received (empty: none)."""
+
+    parameters: tuple[int, ...]
+    data: memoryview
+
+
+class Engine:
+    """Runs transactions on one transport. Used by one thread at a time."""
+
+    def __init__(self, transport: Transport, budgets: Budgets | None = None) -> None:
+        self.transport = transport
+        self.budgets = budgets or Budgets()
+        self.stream = ContainerStream()
+        self.in_step = True
+        self.in_data_phase = False
+        self.transaction_id = 0
+        self.closing = False
+        """Set from another thread: give up waiting at the end of the current slice."""
+        self.split_headers = False
+        """Send a data header in a transfer of its own, as Windows Phone needs it (AFTL)."""
+        self.operations: Counter[int] = Counter()
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self._next_id = 0
+        self._scratch = array("B", (0,)) * self._round_up(SMALL_READ)
+
+    def transact(
+        self,
+        operation: int,
+        *parameters: int,
+        data: bytes | DataSource | None = None,
+        expected: int = 0,
+        limit: int = DEFAULT_LIMIT,
+        size: int | None = None,
+        sink: Callable[[memoryview], None] | None = None,
+    ) -> Result:
+        """Run one transaction.
+
+        `expected`: bytes of data likely to come, to choose the buffer.
+        `limit`: bytes of data beyond which the device is taken for a liar.
+        `size`: exact payload size, if known, for a container of unknown length.
+        `sink`: gets the data piece by piece; `Result.data` is then empty.
+
+        Raises `ResponseError` (in step), `TransportError` or
+        `RemoteProtocolError` (out of step: recover first).
+        """
+        if not self.in_step:
+            raise TransportError("the session is out of step")
+        self.transaction_id = self._take_id(operation)
+        self.operations[operation] += 1
+        self.in_step = False
+        command = Container(ContainerType.COMMAND, operation, self.transaction_id, parameters)
+        budget = self.budgets.of(operation)
+        self._write(command.encode(), budget)
+        if data is not None:
+            source = DataSource(len(data), _reader(data)) if isinstance(data, bytes) else data
+            self._send_data(operation, source, budget)
+        receipt = _Receipt(self, operation, limit, size, sink)
+        response = receipt.receive(expected, budget)
+        self.in_step = True
+        if response.code != Response.OK:
+            raise ResponseError(operation, response.code)
+        return Result(response.parameters, receipt.payload())
+
+    def reset_ids(self) -> None:
+        """Start counting transactions anew: OpenSession takes 0, the next one 1."""
+        self._next_id = 0
+
+    def read_transfer(self, size: int, timeout: float) -> tuple[memoryview, bool]:
+        """Receive one transfer of at most about `size` bytes: the bytes, and whether it ended short.
+
+        Raises `TransportTimeoutError` when nothing came.
+        """
+        # One packet more than asked: the zero-length packet, or a glued response, then ends
+        # this transfer instead of costing another one.
+        wanted = self._round_up(size) + self.transport.max_packet
+        small = wanted <= len(self._scratch)
+        buffer = self._scratch if small else array("B", (0,)) * wanted
+        started = self.transport.monotonic()
+        count = self.transport.read(buffer, timeout)
+        # A timeout with some bytes looks like a short transfer, but is none.
+        short = count < len(buffer) and self.transport.monotonic() - started < timeout
+        self.bytes_in += count
+        view = memoryview(buffer)[:count]
+        return (memoryview(bytes(view)) if small else view.cast("B")), short
+
+    def _take_id(self, operation: int) -> int:
+        if operation == Operation.OpenSession:
+            self._next_id = 1
+            return 0
+        taken = self._next_id
+        self._next_id = self._next_id % _TRANSACTION_MODULUS + 1
+        return taken
+
+    def _round_up(self, size: int) -> int:
+        packet = self.transport.max_packet
+        return -(-size // packet) * packet
+
+    def _write(self, data: Buffer, budget: float) -> None:
+        view = memoryview(data).cast("B")
+        sent, deadline = 0, self.transport.monotonic() + budget
+        while True:
+            try:
+                count = self.transport.write(view[sent:], min(SLICE, budget))
+            except TransportTimeoutError:
+                count = 0
+            else:
+                if not view:
+                    return
+            sent += count
+            self.bytes_out += count
+            now = self.transport.monotonic()
+            if sent == len(view):
+                return
+            if sent % self.transport.max_packet:
+                raise TransportError("a bulk-out transfer broke off inside a packet")
+            if count:
+                deadline = now + budget
+            if now >= deadline or self.closing:
+                raise TransportTimeoutError(f"no byte accepted for {budget:.0f} s")
+
+    def _send_data(self, operation: int, source: DataSource, budget: float) -> None:
+        self.in_data_phase = True
+        header = encode_header(ContainerType.DATA, operation, self.transaction_id, source.size)
+        total = source.size if self.split_headers else len(header) + source.size
+        left = source.size
+        chunk = array("B", header)
+        if self.split_headers:
+            self._write(chunk, budget)
+            chunk = array("B")
+        while left or chunk:
+            take = min(left, OUT_CHUNK - len(chunk))
+            piece = source.read(take) if take else b""
+            if memoryview(piece).nbytes != take:
+                raise LocalProtocolError(f"{take} bytes of data announced, {memoryview(piece).nbytes} there")
+            chunk.frombytes(piece)
+            left -= take
+            self._write(chunk, budget)
+            chunk = array("B")
+        if needs_zero_length_packet(total, self.transport.max_packet):
+            self._write(b"", budget)
+        self.in_data_phase = False
+
+
+class _Receipt:
+    """What comes back in one transaction: data, if any, then the response."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        operation: int,
+        limit: int,
+        size: int | None,
+        sink: Callable[[memoryview], None] | None,
+    ) -> None:
+        self.engine = engine
+        self.operation = operation
+        self.limit = limit
+        self.size = size
+        self.sink = sink
+        self.pieces: list[memoryview] = []
+        self.received = 0
+        self.strays = 0
+        self.discarding = False
+
+    def payload(self) -> memoryview:
+        if len(self.pieces) == 1:
+            return self.pieces[0]
+        return memoryview(b"".join(self.pieces))
+
+    def receive(self, expected: int, budget: float) -> Container:
+        stream = self.engine.stream
+        while True:
+            event = stream.next_event()
+            if event is None:
+                self._read_more(expected, budget)
+            elif isinstance(event, DataStart):
+                self._start(event)
+            elif isinstance(event, DataChunk):
+                self._take(event.data)
+            elif not isinstance(event, Container):
+                self.engine.in_data_phase = False
+            elif self._is_ours(event):
+                return event
+
+    def _start(self, start: DataStart) -> None:
+        self.engine.in_data_phase = True
+        age = (self.engine.transaction_id - start.transaction_id) & 0xFFFFFFFF
+        self.discarding = 0 < age < MAX_STRAY_CONTAINERS
+        if self.discarding:
+            self._count_stray(f"data of transaction {start.transaction_id}")
+        elif age or start.code != self.operation:
+            # Creative players and Aricent's stack send garbage here; Windows doesn't mind.
+            log.debug("data header names operation 0x%04X, id %d", start.code, start.transaction_id)
+        if start.length is not None and start.length > self.limit:
+            raise RemoteProtocolError(
+                f"{name_of(Operation, self.operation)}: {start.length} bytes announced, {self.limit} allowed"
+            )
+
+    def _take(self, piece: memoryview) -> None:
+        if self.discarding:
+            return
+        self.received += len(piece)
+        if self.received > self.limit:
+            raise RemoteProtocolError(
+                f"{name_of(Operation, self.operation)}: more than {self.limit} bytes of data"
+            )
+        if self.size is not None and self.received >= self.size:
+            self.engine.stream.end_data()
+        if self.sink is None:
+            self.pieces.append(piece)
+        else:
+            self.sink(piece)
+
+    def _is_ours(self, container: Container) -> bool:
+        if container.type != ContainerType.RESPONSE:
+            raise RemoteProtocolError(f"container type {container.type} where a response was due")
+        if container.transaction_id == self.engine.transaction_id:
+            return True
+        if self.operation == Operation.CloseSession and container.transaction_id == 0:
+            return True  # Leica
+        self._count_stray(f"response of transaction {container.transaction_id}")
+        return False
+
+    def _count_stray(self, what: str) -> None:
+        self.strays += 1
+        log.debug("skipped a stray %s", what)
+        if self.strays > MAX_STRAY_CONTAINERS:
+            raise RemoteProtocolError("nothing but leftovers of earlier transactions")
+
+    def _read_more(self, expected: int, budget: float) -> None:
+        engine = self.engine
+        needed = engine.stream.needed
+        if engine.in_data_phase:
+            size = LARGE_TRANSFER if needed is None else min(needed, LARGE_TRANSFER)
+        else:
+            size = 0 if self.received else min(expected + 12, LARGE_TRANSFER)
+        deadline = engine.transport.monotonic() + budget
+        while True:
+            try:
+                transfer, short = engine.read_transfer(size, min(SLICE, budget))
+            except TransportTimeoutError:
+                if engine.transport.monotonic() >= deadline or engine.closing:
+                    raise
+            else:
+                engine.stream.feed(transfer, short=short)
+                return
+
+
+def _reader(data: bytes) -> Callable[[int], Buffer]:
+    view, position = memoryview(data), 0
+
+    def read(count: int) -> memoryview:
+        nonlocal position
+        position += count
+        return view[position - count : position]
+
+    return read

@@ -1,0 +1,148 @@
+"""Getting back in step with a responder, from the gentlest means to the roughest.
+
+Strategy: a ladder. (1) Clear halts, stop a data phase that is really in
+progress with the Cancel request, read away what is still on its way.
+(2) Close and open the session. (3) Give the interface up for a moment, claim it
+again, open the session. Never SET_CONFIGURATION and never a USB reset: many
+phones drop MTP on either until they are plugged in anew.
+
+Invariant: each rung ends within a bounded time, and `engine.in_step` is True
+afterwards only if the responder really answered.
+
+Sources: Still Image Class 1.0 section 5.2 (Cancel, GetDeviceStatus); AOSP, for
+which a Cancel outside a data phase is harmful; libmtp for the drain.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from mtpfs.errors import (
+    MtpfsError,
+    ResponseError,
+    TransportError,
+    TransportGoneError,
+    TransportStallError,
+    TransportTimeoutError,
+)
+from mtpfs.protocol.codes import Operation, Response
+from mtpfs.session.engine import Engine
+
+log = logging.getLogger(__name__)
+
+SESSION_ID = 1
+DRAIN_QUIET = 0.3  # seconds of silence after which the pipe counts as empty
+DRAIN_LIMIT = 5.0  # seconds that a drain may take altogether
+STATUS_PAUSE = 0.2  # seconds between two GetDeviceStatus requests
+STATUS_LIMIT = 3.0  # seconds that a device may stay busy after a Cancel
+OPEN_ATTEMPTS = 3  # a phone that is still binding its gadget ignores the first OpenSession
+OPEN_PAUSE = 1.0  # seconds between them
+
+
+def open_session(engine: Engine) -> None:
+    """Open the MTP session, whatever state an earlier host left the device in.
+
+    Raises the last attempt's error.
+    """
+    attempt = 0
+    while True:
+        attempt += 1
+        try:
+            _open_once(engine)
+            return
+        except TransportGoneError:
+            raise
+        except MtpfsError as error:
+            if attempt == OPEN_ATTEMPTS or engine.closing:
+                raise
+            log.info("OpenSession failed (%s), trying again", error)
+            if not engine.in_step:
+                resynchronise(engine)
+            engine.transport.sleep(OPEN_PAUSE)
+
+
+def _open_once(engine: Engine) -> None:
+    try:
+        engine.transact(Operation.OpenSession, SESSION_ID)
+    except ResponseError as error:
+        if error.code != Response.SessionAlreadyOpen:
+            raise
+        # Left open by a host that crashed. Ids start anew only in a new session.
+        engine.transact(Operation.CloseSession)
+        engine.transact(Operation.OpenSession, SESSION_ID)
+
+
+def resynchronise(engine: Engine) -> None:
+    """Rung 1: stop what is going on, clear halts, read away leftovers.
+
+    Raises `TransportGoneError` when the device left, `TransportError` when
+    the pipe doesn't become quiet.
+    """
+    transport = engine.transport
+    if engine.in_data_phase:
+        engine.in_data_phase = False
+        _tolerate(lambda: transport.cancel(engine.transaction_id))
+        _drain(engine)
+        _await_ready(engine)
+    _tolerate(transport.clear_halt)
+    _drain(engine)
+    engine.stream.clear()
+    engine.in_step = True
+
+
+def reopen_session(engine: Engine) -> None:
+    """Rung 2: a new session on the same interface."""
+    engine.in_step = True
+    try:
+        engine.transact(Operation.CloseSession)
+    except ResponseError:
+        pass  # there was none
+    except (TransportStallError, TransportTimeoutError):
+        resynchronise(engine)
+    open_session(engine)
+
+
+def reopen_interface(engine: Engine) -> None:
+    """Rung 3: release, be quiet, claim, and a new session."""
+    engine.transport.reopen()
+    engine.stream.clear()
+    engine.in_data_phase = False
+    engine.in_step = True
+    open_session(engine)
+
+
+def _drain(engine: Engine) -> None:
+    start = engine.transport.monotonic()
+    while engine.transport.monotonic() - start < DRAIN_LIMIT:
+        try:
+            engine.read_transfer(1 << 20, DRAIN_QUIET)
+        except TransportTimeoutError:
+            return
+        except TransportStallError:
+            engine.transport.clear_halt()
+    raise TransportError("the device doesn't stop sending")
+
+
+def _await_ready(engine: Engine) -> None:
+    start = engine.transport.monotonic()
+    while engine.transport.monotonic() - start < STATUS_LIMIT:
+        try:
+            status = engine.transport.device_status()
+        except TransportGoneError:
+            raise
+        except TransportError:
+            return  # not every device has the request
+        if status != Response.DeviceBusy:
+            return
+        engine.transport.sleep(STATUS_PAUSE)
+
+
+def _tolerate(request: Callable[[], None]) -> None:
+    """Make a request that a device may lack (it stalls endpoint 0 then, which heals itself)."""
+    try:
+        request()
+    except TransportGoneError:
+        raise
+    except TransportError as error:
+        log.debug("not supported here: %s", error)
