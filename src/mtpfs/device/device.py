@@ -69,6 +69,8 @@ class Device:
         self.property_lists_fail = 0
         """Listings in which GetObjectPropList missed objects that GetObjectHandles named."""
         self.wide_object_info = False
+        self.keeps_dates: bool | None = None
+        """Whether an upload keeps the date it is given; None until the first one showed."""
         self.dates_writable: bool | None = None
         """Whether DateModified can be set afterwards; None until somebody asks."""
         self._operations = frozenset(session.info.operations_supported)

@@ -67,12 +67,22 @@ async def child_handles(device: Device, storage_id: int, parent: int) -> list[in
 
 async def entry(device: Device, handle: int) -> Entry:
     """Describe one object by GetObjectInfo (and ObjectSize from 4 GiB on)."""
+    return await entry_of(device, handle, await object_info(device, handle))
+
+
+async def object_info(device: Device, handle: int) -> ObjectInfo:
+    """Return an object's ObjectInfo. Raises `ResponseError` InvalidObjectHandle when it is gone."""
     result = await device.call(Operation.GetObjectInfo, handle)
     if not result.data:
         # uMTP-Responder answers OK with nothing for an object that was deleted meanwhile
         raise ResponseError(Operation.GetObjectInfo, Response.InvalidObjectHandle)
     info = ObjectInfo.decode(result.data)
     device.wide_object_info |= info.wide
+    return info
+
+
+async def entry_of(device: Device, handle: int, info: ObjectInfo) -> Entry:
+    """Turn an ObjectInfo into an entry."""
     folder = is_folder(info.object_format)
     size = 0 if folder else info.object_compressed_size
     if size == SIZE_UNKNOWN and not info.wide:

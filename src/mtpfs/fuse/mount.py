@@ -1,0 +1,103 @@
+"""The life of a mount: device, session, filesystem, kernel, and everything back in order.
+
+Strategy: nested lifetimes. The session outlives the filesystem, which outlives
+the kernel's connection; so when the mount ends, for whatever reason, what is
+still unsaved is sent before the session closes. `umount` makes pyfuse3's main
+loop return by itself; a signal asks for the unmount, which a busy mount answers
+by detaching lazily, and then waits for the same end.
+
+Invariant: `ready` is called exactly once, when the kernel has the mount; whatever
+fails before raises, whatever fails later is logged and answered by errno.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+from collections.abc import Callable
+
+import pyfuse3
+import trio
+
+from mtpfs.device import Device
+from mtpfs.errors import SetupError
+from mtpfs.fuse.operations import KernelNotifier, Operations
+from mtpfs.fuse.settings import Settings
+from mtpfs.session import open_session
+from mtpfs.session.budgets import Budgets
+from mtpfs.transport import Transport
+from mtpfs.vfs import Filesystem
+from mtpfs.vfs.events import follow
+
+log = logging.getLogger(__name__)
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+async def serve(
+    open_transport: Callable[[], Transport],
+    mountpoint: str,
+    settings: Settings,
+    ready: Callable[[], None],
+) -> None:
+    """Mount the phone behind `open_transport` and serve it until it is unmounted.
+
+    Raises `SetupError` and what opening the device raises, before `ready`.
+    """
+    transport = await trio.to_thread.run_sync(open_transport)
+    budgets = Budgets().scaled(settings.timeout)
+    async with open_session(transport, budgets) as session, trio.open_nursery() as nursery:
+        device = Device(session)
+        fs = Filesystem(
+            device,
+            nursery,
+            KernelNotifier(nursery),
+            ttl=settings.ttl,
+            storage=settings.storage,
+            read_only=settings.read_only,
+        )
+        if settings.storage:
+            await fs.tree.ensure_listed(fs.tree.root)
+        nursery.start_soon(follow, fs)
+        try:
+            await _run(fs, mountpoint, settings, ready)
+        finally:
+            with trio.CancelScope(shield=True):
+                await fs.finish()
+            nursery.cancel_scope.cancel()
+
+
+async def _run(fs: Filesystem, mountpoint: str, settings: Settings, ready: Callable[[], None]) -> None:
+    options = set(settings.fuse_options)
+    options.add(f"fsname={_escaped(settings.fsname or fs.device.name)}")
+    options.add(f"subtype={_escaped(settings.subtype)}")
+    if settings.debug:
+        options.add("debug")
+    try:
+        pyfuse3.init(Operations(fs, settings), mountpoint, options)
+    except RuntimeError as error:
+        raise SetupError(f"{mountpoint}: can't be mounted: {error}") from error
+    try:
+        log.info("%s is mounted on %s", fs.device.name, mountpoint)
+        ready()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_await_signal)
+            await pyfuse3.main()
+            nursery.cancel_scope.cancel()
+    finally:
+        pyfuse3.close(unmount=True)
+
+
+async def _await_signal() -> None:
+    with trio.open_signal_receiver(*SIGNALS) as signals:
+        async for number in signals:
+            log.info("%s: unmounting", signal.Signals(number).name)
+            with contextlib.suppress(RuntimeError):  # the loop has ended already
+                pyfuse3.terminate()
+
+
+def _escaped(text: str) -> str:
+    """Return `text` as libfuse takes an option's value: ASCII, commas and backslashes escaped."""
+    plain = text.encode("ascii", "replace").decode("ascii").replace("?", "_")
+    return plain.replace("\\", "\\\\").replace(",", "\\,")

@@ -1,0 +1,325 @@
+"""pyfuse3's operations, each a few lines over `mtpfs.vfs`.
+
+Strategy: translate numbers to nodes, nodes to attributes, exceptions to errno;
+decide nothing. Every handler is wrapped by `_answers`, the one place where an
+exception becomes an errno, because anything but FUSEError that leaves a handler
+ends the whole mount.
+
+Invariant: a reply that makes the kernel remember an inode counts one lookup on
+its node (lookup, create, mkdir, and each entry that readdir hands over).
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import logging
+import os
+import stat
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+
+import pyfuse3
+import trio
+
+from mtpfs.errors import MtpfsError, ResponseError
+from mtpfs.fuse.settings import Settings
+from mtpfs.protocol.wire import MAX_STRING_UNITS
+from mtpfs.vfs import Filesystem, Node
+
+log = logging.getLogger(__name__)
+
+BLOCK_SIZE = 1 << 20  # bytes; st_blksize: makes cp(1) write in requests of 1 MiB instead of 128 KiB
+_RENAME_NOREPLACE = 1
+_NS = 1_000_000_000
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Handler = Callable[Concatenate["Operations", P], Coroutine[Any, Any, R]]
+
+
+def _answers(handler: Handler[P, R]) -> Handler[P, R]:
+    """Turn every exception of a handler into the errno that the program gets."""
+
+    @functools.wraps(handler)
+    async def wrapper(self: Operations, *args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return await handler(self, *args, **kwargs)
+        except pyfuse3.FUSEError:
+            raise
+        except ResponseError as error:
+            log.info("%s: %s", handler.__name__, error)
+            raise pyfuse3.FUSEError(error.errno) from error
+        except MtpfsError as error:
+            # A timeout has been recovered from by now; programs know EIO better than ETIMEDOUT.
+            code = errno.EIO if error.errno == errno.ETIMEDOUT else error.errno
+            log.debug("%s: %s", handler.__name__, error)
+            raise pyfuse3.FUSEError(code) from error
+        except OSError as error:
+            log.warning("%s: %s", handler.__name__, error)
+            raise pyfuse3.FUSEError(error.errno or errno.EIO) from error
+        except trio.Cancelled:
+            raise
+        except Exception as error:
+            log.exception("%s failed", handler.__name__)
+            raise pyfuse3.FUSEError(errno.EIO) from error
+
+    return cast("Handler[P, R]", wrapper)
+
+
+class KernelNotifier:
+    """Tells the kernel what it should forget, from a task of its own: the calls may block."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+
+    def entry_gone(self, parent_ino: int, name: bytes) -> None:
+        pyfuse3.invalidate_entry_async(parent_ino, name, ignore_enoent=True)
+
+    def inode_changed(self, ino: int) -> None:
+        self._nursery.start_soon(self._invalidate, ino)
+
+    async def _invalidate(self, ino: int) -> None:
+        def call() -> None:
+            try:
+                pyfuse3.invalidate_inode(ino)
+            except OSError as error:
+                # ENOENT: the kernel doesn't know it, or has just forgotten it
+                log.debug("invalidate_inode %d: %s", ino, error)
+
+        await trio.to_thread.run_sync(call)
+
+
+class Operations(pyfuse3.Operations):
+    """What the kernel calls."""
+
+    supports_dot_lookup = False
+    enable_writeback_cache = False
+
+    def __init__(self, fs: Filesystem, settings: Settings) -> None:
+        super().__init__()
+        self._fs = fs
+        self._settings = settings
+        self._directories: dict[int, list[Node]] = {}
+        self._next_handle = 1
+        self._open_stamp: dict[int, tuple[int, float]] = {}
+
+    # --- attributes --------------------------------------------------------------------
+
+    def _attributes(self, node: Node) -> pyfuse3.EntryAttributes:
+        settings = self._settings
+        attributes = pyfuse3.EntryAttributes()
+        attributes.st_ino = node.ino
+        attributes.generation = 0
+        attributes.entry_timeout = settings.ttl
+        attributes.attr_timeout = settings.ttl
+        if node.is_folder:
+            attributes.st_mode = stat.S_IFDIR | (0o777 & ~settings.dmask)
+            attributes.st_nlink = 2
+        else:
+            attributes.st_mode = stat.S_IFREG | (0o777 & ~settings.fmask)
+            attributes.st_nlink = 0 if node.unlinked else 1
+        attributes.st_uid = settings.uid
+        attributes.st_gid = settings.gid
+        attributes.st_rdev = 0
+        attributes.st_size = node.size
+        attributes.st_blksize = BLOCK_SIZE
+        attributes.st_blocks = -(-node.size // 512)
+        nanoseconds = int(node.modified * _NS)
+        attributes.st_atime_ns = attributes.st_mtime_ns = attributes.st_ctime_ns = nanoseconds
+        return attributes
+
+    def _entry(self, node: Node) -> pyfuse3.EntryAttributes:
+        """Attributes in a reply that makes the kernel remember the inode."""
+        node.lookups += 1
+        return self._attributes(node)
+
+    @_answers
+    async def lookup(
+        self, parent_inode: int, name: bytes, ctx: pyfuse3.RequestContext
+    ) -> pyfuse3.EntryAttributes:
+        return self._entry(await self._fs.lookup(self._fs.node(parent_inode), name))
+
+    async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
+        for ino, count in inode_list:
+            self._fs.tree.forget(ino, count)
+
+    @_answers
+    async def getattr(self, inode: int, ctx: pyfuse3.RequestContext) -> pyfuse3.EntryAttributes:
+        node = self._fs.node(inode)
+        await self._fs.refresh(node)
+        return self._attributes(node)
+
+    @_answers
+    async def setattr(
+        self,
+        inode: int,
+        attr: pyfuse3.EntryAttributes,
+        fields: pyfuse3.SetattrFields,
+        fh: int | None,
+        ctx: pyfuse3.RequestContext,
+    ) -> pyfuse3.EntryAttributes:
+        node = self._fs.node(inode)
+        if fields.update_size:
+            await self._fs.truncate(node, attr.st_size)
+        if fields.update_mtime:
+            await self._fs.set_modified(node, attr.st_mtime_ns / _NS)
+        # Mode and owner don't exist on the device. Saying so would break cp -p, tar and git
+        # for no gain, so the request is accepted and, as the attributes show, has no effect.
+        return self._attributes(node)
+
+    @_answers
+    async def statfs(self, ctx: pyfuse3.RequestContext) -> pyfuse3.StatvfsData:
+        space = await self._fs.space(self._fs.tree.root)
+        data = pyfuse3.StatvfsData()
+        data.f_bsize = data.f_frsize = 4096
+        data.f_blocks = space.capacity // 4096
+        data.f_bfree = data.f_bavail = space.free // 4096
+        data.f_files = data.f_ffree = data.f_favail = 0  # what devices say of objects is a constant
+        data.f_namemax = MAX_STRING_UNITS
+        return data
+
+    # --- directories ---------------------------------------------------------------------
+
+    @_answers
+    async def opendir(self, inode: int, ctx: pyfuse3.RequestContext) -> int:
+        node = self._fs.node(inode)
+        if not node.is_folder:
+            raise pyfuse3.FUSEError(errno.ENOTDIR)
+        number = self._next_handle
+        self._next_handle += 1
+        self._directories[number] = [node]
+        return number
+
+    @_answers
+    async def readdir(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:
+        snapshot = self._directories[fh]
+        if start_id == 0:
+            snapshot[1:] = await self._fs.entries(snapshot[0])
+        for position in range(start_id + 1, len(snapshot)):
+            node = snapshot[position]
+            if node.unlinked:
+                continue
+            # An entry that is accepted counts as a lookup: the kernel is told all attributes.
+            if not pyfuse3.readdir_reply(token, node.name, self._attributes(node), position):
+                return
+            node.lookups += 1
+
+    @_answers
+    async def releasedir(self, fh: int) -> None:
+        del self._directories[fh]
+
+    @_answers
+    async def fsyncdir(self, fh: int, datasync: bool) -> None:
+        """Do nothing: changes of directories are on the device when they are answered."""
+
+    @_answers
+    async def mkdir(
+        self, parent_inode: int, name: bytes, mode: int, ctx: pyfuse3.RequestContext
+    ) -> pyfuse3.EntryAttributes:
+        return self._entry(await self._fs.mkdir(self._fs.node(parent_inode), name))
+
+    @_answers
+    async def rmdir(self, parent_inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> None:
+        await self._fs.rmdir(self._fs.node(parent_inode), name)
+
+    @_answers
+    async def unlink(self, parent_inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> None:
+        await self._fs.unlink(self._fs.node(parent_inode), name)
+
+    @_answers
+    async def rename(
+        self,
+        parent_inode_old: int,
+        name_old: bytes,
+        parent_inode_new: int,
+        name_new: bytes,
+        flags: int,
+        ctx: pyfuse3.RequestContext,
+    ) -> None:
+        if flags & ~_RENAME_NOREPLACE:
+            raise pyfuse3.FUSEError(errno.EINVAL)
+        fs = self._fs
+        await fs.rename(
+            fs.node(parent_inode_old),
+            name_old,
+            fs.node(parent_inode_new),
+            name_new,
+            replace=not flags & _RENAME_NOREPLACE,
+        )
+
+    # --- files -----------------------------------------------------------------------------
+
+    @_answers
+    async def open(self, inode: int, flags: int, ctx: pyfuse3.RequestContext) -> pyfuse3.FileInfo:
+        node = self._fs.node(inode)
+        write = flags & os.O_ACCMODE != os.O_RDONLY
+        await self._fs.refresh(node)
+        self._fs.open(node, write=write)
+        if flags & os.O_TRUNC:
+            try:
+                await self._fs.truncate(node, 0)
+            except BaseException:
+                with trio.CancelScope(shield=True):
+                    await self._fs.release(node)
+                raise
+        # The kernel's pages stay valid as long as nobody else changed the object meanwhile.
+        stamp = node.size, node.modified
+        keep = self._open_stamp.get(node.ino) == stamp
+        self._open_stamp[node.ino] = stamp
+        return pyfuse3.FileInfo(fh=node.ino, keep_cache=keep)
+
+    @_answers
+    async def create(
+        self, parent_inode: int, name: bytes, mode: int, flags: int, ctx: pyfuse3.RequestContext
+    ) -> tuple[pyfuse3.FileInfo, pyfuse3.EntryAttributes]:
+        node = await self._fs.create(self._fs.node(parent_inode), name)
+        return pyfuse3.FileInfo(fh=node.ino, keep_cache=True), self._entry(node)
+
+    @_answers
+    async def mknod(
+        self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: pyfuse3.RequestContext
+    ) -> pyfuse3.EntryAttributes:
+        if not stat.S_ISREG(mode):
+            raise pyfuse3.FUSEError(errno.EPERM)
+        node = await self._fs.create(self._fs.node(parent_inode), name)
+        try:
+            await self._fs.flush(node)
+        finally:
+            await self._fs.release(node)
+        return self._entry(node)
+
+    @_answers
+    async def read(self, fh: int, off: int, size: int) -> bytes:
+        # a memoryview is as good for libfuse, and saves a copy
+        return cast("bytes", await self._fs.read(self._fs.node(fh), off, size))
+
+    @_answers
+    async def write(self, fh: int, off: int, buf: bytes) -> int:
+        return await self._fs.write(self._fs.node(fh), off, buf)
+
+    @_answers
+    async def flush(self, fh: int) -> None:
+        await self._fs.flush(self._fs.node(fh))
+
+    @_answers
+    async def fsync(self, fh: int, datasync: bool) -> None:
+        await self._fs.flush(self._fs.node(fh))
+
+    @_answers
+    async def release(self, fh: int) -> None:
+        await self._fs.release(self._fs.node(fh))
+
+    # --- what MTP doesn't have -----------------------------------------------------------------
+
+    @_answers
+    async def symlink(
+        self, parent_inode: int, name: bytes, target: bytes, ctx: pyfuse3.RequestContext
+    ) -> pyfuse3.EntryAttributes:
+        raise pyfuse3.FUSEError(errno.EPERM)
+
+    @_answers
+    async def link(
+        self, inode: int, new_parent_inode: int, new_name: bytes, ctx: pyfuse3.RequestContext
+    ) -> pyfuse3.EntryAttributes:
+        raise pyfuse3.FUSEError(errno.EPERM)

@@ -1,0 +1,326 @@
+"""The contents of one file while anybody has it open.
+
+Strategy: contents are in one of three places.
+
+*On the device*: reads come through the read-ahead windows, or, from a device
+without partial reads, out of a spool that is being filled.
+
+*In a spool*: everything that is new, be it a new file or one that was truncated
+to nothing, is collected locally and sent as a whole by `flush`; so the old
+contents survive until then, the date can be kept, and nobody ever sees half a
+file on the phone. Changes to a file on a device that can't edit are made in a
+spool too. A new file that outgrows `SPOOL_LIMIT` on a device that can edit is
+sent early and continued there.
+
+*In an edit*: changes to existing contents where the device can edit in place.
+
+`flush` brings all of it to the device and is what raises errors; it runs at
+every close(2) and fsync(2), and again if it failed before.
+
+Invariant: a byte that was written is in the spool, in the edit's buffer, or
+confirmed by the device, until the last descriptor is closed.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import time
+from dataclasses import dataclass
+
+import trio
+
+from mtpfs.device import Device, Entry, listing
+from mtpfs.device.reading import can_read_ranges, read
+from mtpfs.errors import FsError, MtpfsError, ResponseError
+from mtpfs.protocol.codes import Operation, Response
+from mtpfs.vfs.edit import Edit
+from mtpfs.vfs.fetch import Fetch
+from mtpfs.vfs.publish import learn_dates, publish
+from mtpfs.vfs.spool import Spool
+from mtpfs.vfs.tree import Node, Tree
+from mtpfs.vfs.windows import Pool, Windows
+
+log = logging.getLogger(__name__)
+
+SPOOL_LIMIT = 256 << 20  # bytes of a new file that are kept back on a device that can edit
+BULK = 256 << 10  # bytes from which a read stands back behind metadata
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What all open files share."""
+
+    device: Device
+    tree: Tree
+    pool: Pool
+
+
+class Content:
+    """What is known of an open file's bytes. Made by the first open, ended by the last release."""
+
+    def __init__(self, context: Context, node: Node) -> None:
+        self.opens = 0
+        self.dirty = False
+        """The spool holds contents that the device hasn't got."""
+        self._context = context
+        self._node = node
+        self._lock = trio.Lock()
+        self._spool: Spool | None = None
+        self._fetch: Fetch | None = None
+        self._edit: Edit | None = None
+        self._explicit_date: float | None = None
+        self._size_on_device = node.size if node.handle else 0
+        self._windows = Windows(context.pool, self._read_device)
+
+    @property
+    def is_ahead(self) -> bool:
+        """Tell whether size and date here are newer than the device's."""
+        return self.dirty or self._edit is not None
+
+    def changed_outside(self) -> None:
+        """Forget what was read: the object has changed on the device."""
+        self._windows.clear()
+        if not self.dirty:
+            self._drop_spool()
+
+    # --- reading ---------------------------------------------------------------------
+
+    async def read(self, offset: int, count: int) -> bytes | memoryview:
+        """Return `count` bytes from `offset`, fewer only at the end of the file."""
+        size = self._node.size
+        count = min(count, size - offset)
+        if count <= 0:
+            return b""
+        if self._edit is not None:
+            async with self._lock:
+                if self._edit is not None:
+                    await self._edit.send()
+        if self._spool is None and not can_read_ranges(self._context.device, size):
+            self._start_fetch()
+        if self._spool is not None:
+            return await self._read_spool(offset, count)
+        try:
+            return await self._windows.read(offset, count, size)
+        except FsError as error:
+            # The device advertised partial reads and has none after all.
+            if error.errno != errno.EOPNOTSUPP or can_read_ranges(self._context.device, size):
+                raise
+        return await self.read(offset, count)
+
+    async def _read_spool(self, offset: int, count: int) -> bytes:
+        spool, fetch = self._spool, self._fetch
+        assert spool is not None
+        if fetch is not None:
+            try:
+                await fetch.wait(offset + count)
+            except MtpfsError:
+                if self._fetch is fetch:
+                    self._drop_spool()  # the next read tries again
+                raise
+        return await spool.read(offset, count)
+
+    async def _read_device(self, offset: int, count: int) -> memoryview:
+        context, node = self._context, self._node
+        handle = await context.tree.handle(node)
+        try:
+            return await read(context.device, handle, offset, count, node.size, bulk=count >= BULK)
+        except ResponseError as error:
+            if error.code != Response.InvalidObjectHandle or node.parent is None or node.unlinked:
+                raise
+        # Some devices number their objects anew: look once more by name.
+        await context.tree.ensure_listed(node.parent, fresh=True)
+        if node.unlinked or node.handle == handle:
+            raise FsError(errno.ESTALE, f"{node.path} is gone")
+        return await read(context.device, node.handle, offset, count, node.size, bulk=count >= BULK)
+
+    # --- changing --------------------------------------------------------------------
+
+    def create(self) -> None:
+        """Start as a new file: empty, and to be sent even if it stays so."""
+        self._spool = Spool()
+        self.dirty = True
+
+    async def write(self, offset: int, data: bytes) -> None:
+        """Write all of `data`. Raises what keeps it from being stored."""
+        async with self._lock:
+            if not self.dirty and await self._begin_edit():
+                assert self._edit is not None
+                await self._edit.write(offset, data)
+                self._windows.clear()
+                self._changed(max(self._node.size, offset + len(data)))
+                return
+            spool = await self._writable_spool()
+            try:
+                await spool.write(offset, data)
+            except OSError as error:
+                if not await self._send_early():
+                    raise FsError(error.errno or errno.EIO, "the local spool is full") from error
+            else:
+                self._changed(spool.size)
+                if spool.size < SPOOL_LIMIT or not await self._send_early():
+                    return
+                data = b""
+        if data:
+            await self.write(offset, data)
+
+    async def truncate(self, size: int) -> None:
+        async with self._lock:
+            if not self.dirty and size and await self._begin_edit():
+                assert self._edit is not None
+                await self._edit.truncate(size)
+                self._windows.clear()
+                self._changed(size)
+                return
+            if not size and not self.dirty:
+                if self._edit is not None:
+                    await self._finish_edit()
+                # The old contents aren't needed here, and stay on the device until `flush`.
+                self._drop_spool()
+                self._spool = Spool()
+            spool = await self._writable_spool()
+            try:
+                spool.truncate(size)
+            except OSError as error:
+                raise FsError(error.errno or errno.EIO, str(error)) from error
+            self._changed(size)
+
+    async def set_modified(self, modified: float) -> bool:
+        """Give the file a date; tell whether the device will have it."""
+        async with self._lock:
+            if self._edit is not None:
+                await self._finish_edit()
+            if not self.dirty:
+                return False
+            self._explicit_date = modified
+            self._node.modified = modified
+            return True
+
+    async def flush(self) -> None:
+        """Bring everything to the device; raises what goes wrong, and may be called again then."""
+        async with self._lock:
+            if self._node.unlinked:
+                return  # nobody can reach it any more, so there is nothing to keep
+            if self._edit is not None:
+                await self._finish_edit()
+            if self.dirty:
+                await self._send()
+
+    async def close(self) -> None:
+        """End: the last descriptor is closed. `flush` has reported already what couldn't be saved."""
+        async with self._lock:
+            if self._edit is not None:
+                try:
+                    await self._finish_edit()
+                except MtpfsError:
+                    log.exception("%s: changes are lost", self._node.path)
+            if self.dirty and not self._node.unlinked:
+                log.error("%s: %d bytes could not be saved", self._node.path, self._node.size)
+                self._node.attributes_stale = True
+            self.dirty = False
+            if not self._node.handle:
+                self._context.tree.detach(self._node)
+            self._windows.clear()
+            self._drop_spool()
+
+    # --- inside the lock -------------------------------------------------------------
+
+    async def _begin_edit(self) -> bool:
+        """Open an edit if the device can; False: the change has to go through a spool."""
+        device = self._context.device
+        if self._edit is not None:
+            return True
+        if not device.can_edit or not self._node.handle:
+            return False
+        handle = await self._context.tree.handle(self._node)
+        edit = Edit(device, handle, self._node.size)
+        try:
+            await edit.begin()
+        except ResponseError:
+            if device.supports(Operation.BeginEditObject):
+                raise
+            return False
+        self._drop_spool()
+        self._edit = edit
+        return True
+
+    async def _finish_edit(self) -> None:
+        edit, node = self._edit, self._node
+        assert edit is not None
+        await edit.finish()
+        self._edit = None
+        # Only the device knows the date that it gave the file.
+        self._context.tree.describe(node, await listing.entry(self._context.device, edit.handle))
+
+    async def _writable_spool(self) -> Spool:
+        if not self.dirty:
+            self._start_fetch()
+            assert self._fetch is not None
+            await self._fetch.wait(self._fetch.size)
+            self._fetch = None
+            self.dirty = True
+        assert self._spool is not None
+        return self._spool
+
+    async def _send_early(self) -> bool:
+        """Send a new file before it is complete and go on in place; False where that can't be."""
+        if self._node.handle or not self._context.device.can_edit or self._node.unlinked:
+            return False
+        await self._send()
+        self._drop_spool()
+        return True
+
+    async def _send(self) -> None:
+        context, node, spool = self._context, self._node, self._spool
+        assert spool is not None
+        assert node.parent is not None
+        parent = node.parent
+        storage, folder = await context.tree.place(parent)
+        async with parent.lock:
+            old = None
+            if node.handle:
+                old = Entry(
+                    node.handle, node.object_name, is_folder=False, size=self._size_on_device, modified=None
+                )
+            handle = await publish(
+                context.device,
+                storage,
+                folder,
+                node.object_name,
+                spool.source(),
+                old=old,
+                modified=node.modified,
+            )
+            self.dirty = False
+            self._fetch = None
+            self._size_on_device = spool.size
+            node.modified = await self._kept_date(handle)
+            context.tree.describe(
+                node,
+                Entry(handle, node.object_name, is_folder=False, size=spool.size, modified=node.modified),
+            )
+
+    async def _kept_date(self, handle: int) -> float:
+        """Return the date that the object now has on the device."""
+        device, sent = self._context.device, self._node.modified
+        explicit, self._explicit_date = self._explicit_date, None
+        if explicit is not None and not device.keeps_dates:
+            return await learn_dates(device, handle, explicit) or time.time()
+        return float(int(sent))
+
+    def _changed(self, size: int) -> None:
+        self._node.size = size
+        self._node.modified = time.time()
+        self._explicit_date = None
+
+    def _start_fetch(self) -> None:
+        if self._spool is None:
+            context, node = self._context, self._node
+            self._spool = Spool()
+            self._fetch = Fetch(context.device, self._spool, node.size, lambda: context.tree.handle(node))
+            context.pool.nursery.start_soon(self._fetch.run)
+
+    def _drop_spool(self) -> None:
+        if self._spool is not None:
+            self._spool.close()
+        self._spool = self._fetch = None

@@ -1,0 +1,71 @@
+"""Changing an object where it lies, by Android's edit operations.
+
+Strategy: writes that continue each other are collected up to `COALESCE` bytes and
+sent as one SendPartialObject; anything else flushes first. The device refuses
+to write beyond the end, so a gap is closed by TruncateObject, which fills with
+zeros. The edit is begun with the first write and ended by `finish`, which is
+where the device publishes the result.
+
+Invariant: after `finish` returned, everything written is on the device; an
+error is raised by the call that met it, and the bytes concerned stay buffered.
+"""
+
+from __future__ import annotations
+
+from mtpfs.device import Device, writing
+
+COALESCE = 1 << 20  # bytes per SendPartialObject
+
+
+class Edit:
+    """An object that is being edited in place. Not for concurrent use."""
+
+    def __init__(self, device: Device, handle: int, size: int) -> None:
+        self.handle = handle
+        self._device = device
+        self._size = size
+        self._open = False
+        self._buffer = bytearray()
+        self._offset = 0
+
+    async def begin(self) -> None:
+        """Begin the edit unless it is; raises what the device says."""
+        if not self._open:
+            await writing.begin_edit(self._device, self.handle)
+            self._open = True
+
+    async def write(self, offset: int, data: bytes) -> None:
+        await self.begin()
+        if self._buffer and offset != self._offset + len(self._buffer):
+            await self.send()
+        if not self._buffer:
+            self._offset = offset
+        self._buffer += data
+        if len(self._buffer) >= COALESCE:
+            await self.send()
+
+    async def truncate(self, size: int) -> None:
+        await self.send()
+        await self.begin()
+        await writing.truncate(self._device, self.handle, size)
+        self._size = size
+
+    async def send(self) -> None:
+        """Send what is buffered."""
+        if not self._buffer:
+            return
+        await self.begin()
+        if self._offset > self._size:
+            await writing.truncate(self._device, self.handle, self._offset)
+            self._size = self._offset
+        data = bytes(self._buffer)
+        await writing.write(self._device, self.handle, self._offset, data)
+        self._size = max(self._size, self._offset + len(data))
+        self._buffer.clear()
+
+    async def finish(self) -> None:
+        """Send everything and end the edit."""
+        await self.send()
+        if self._open:
+            await writing.end_edit(self._device, self.handle)
+            self._open = False

@@ -1,0 +1,334 @@
+"""The filesystem's operations, as the kernel thinks of them but without FUSE.
+
+Strategy: each operation looks up what it needs in the tree, does the one thing
+on the device, and has the tree follow. Rules that MTP doesn't know (ENOTEMPTY,
+EEXIST, renaming over an existing file, unlinking an open one) are made here,
+because devices answer GeneralError to everything or, worse, obey.
+
+Invariant: the tree follows the device only after the device has confirmed, and
+a name that the tree shows can be opened.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import time
+from dataclasses import dataclass
+from typing import Protocol
+
+import trio
+
+from mtpfs.device import Device, Entry, Storage, listing, writing
+from mtpfs.errors import FsError, MtpfsError, ResponseError
+from mtpfs.protocol.codes import Response
+from mtpfs.vfs import names, renaming
+from mtpfs.vfs.content import Content, Context
+from mtpfs.vfs.tree import Node, Tree
+from mtpfs.vfs.windows import Pool
+
+log = logging.getLogger(__name__)
+
+STATFS_TTL = 2.0  # seconds that a storage's free space is believed
+
+
+class Notifier(Protocol):
+    """How the kernel is told that it knows something wrong. Called on the trio thread, must not block."""
+
+    def entry_gone(self, parent_ino: int, name: bytes) -> None:
+        """Report that the name isn't there any more."""
+
+    def inode_changed(self, ino: int) -> None:
+        """Report that attributes and contents are others now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """A storage's space in bytes."""
+
+    capacity: int
+    free: int
+
+
+class Filesystem:
+    """One mounted phone."""
+
+    def __init__(
+        self,
+        device: Device,
+        nursery: trio.Nursery,
+        notifier: Notifier,
+        *,
+        ttl: float = 5.0,
+        storage: str = "",
+        read_only: bool = False,
+    ) -> None:
+        self.device = device
+        self.tree = Tree(device, ttl=ttl, storage=storage)
+        self.tree.detached = lambda parent, name: notifier.entry_gone(parent.ino, name)
+        self.notifier = notifier
+        self._read_only = read_only
+        self._context = Context(device, self.tree, Pool(nursery))
+        self._space: dict[int, tuple[float, Space]] = {}
+
+    def node(self, ino: int) -> Node:
+        """Return the node of an inode number. Raises ESTALE for one that was forgotten."""
+        node = self.tree.nodes.get(ino)
+        if node is None:
+            raise FsError(errno.ESTALE)
+        return node
+
+    # --- looking ---------------------------------------------------------------------
+
+    async def lookup(self, parent: Node, name: bytes) -> Node:
+        """Return the entry `name` of a directory. Raises ENOENT."""
+        node = await self.tree.child(parent, name)
+        await self.refresh(node)
+        return node
+
+    async def refresh(self, node: Node) -> None:
+        """Ask the device for a node's attributes if it announced that they changed."""
+        if not node.attributes_stale or node.unlinked:
+            return
+        node.attributes_stale = False
+        try:
+            handle = await self.tree.handle(node)
+            self.tree.describe(node, await listing.entry(self.device, handle))
+        except ResponseError as error:
+            if error.code == Response.InvalidObjectHandle and node.parent is not None:
+                node.parent.listed_at = None
+            raise
+
+    async def entries(self, directory: Node) -> list[Node]:
+        """Return what is in a directory, in the order of names."""
+        await self.tree.ensure_listed(directory)
+        return [node for _, node in sorted(directory.children.items())]
+
+    async def space(self, node: Node) -> Space:
+        """Return the space of the storage that a node is on; of all storages for the root."""
+        if node.storage is not None:
+            return await self._space_of(node.storage)
+        await self.tree.ensure_listed(self.tree.root)
+        spaces = [
+            await self._space_of(child.storage)
+            for child in self.tree.root.children.values()
+            if child.storage is not None
+        ]
+        return Space(sum(space.capacity for space in spaces), sum(space.free for space in spaces))
+
+    async def _space_of(self, storage: Storage) -> Space:
+        now = trio.current_time()
+        known = self._space.get(storage.id)
+        if known is not None and now - known[0] < STATFS_TTL:
+            return known[1]
+        current = await self.device.storage(storage.id)
+        space = Space(current.capacity, current.free)
+        self._space[storage.id] = now, space
+        return space
+
+    # --- opening, reading, writing -------------------------------------------------------
+
+    def open(self, node: Node, *, write: bool) -> None:
+        """Count one more descriptor on a file."""
+        if node.is_folder:
+            raise FsError(errno.EISDIR)
+        if write:
+            self._check_writable(node)
+        if node.content is None:
+            node.content = Content(self._context, node)
+        node.content.opens += 1
+
+    async def create(self, parent: Node, name: bytes) -> Node:
+        """Create an empty file and open it. It is sent to the device by `flush`."""
+        text = await self._new_name(parent, name)
+        await self.tree.place(parent)
+        async with parent.lock:
+            self._check_free(parent, name, text)
+            node = self.tree.adopt(parent, name, is_folder=False)
+            node.object_name = text
+            node.content = content = Content(self._context, node)
+            content.opens = 1
+            try:
+                content.create()
+            except OSError as error:
+                self.tree.detach(node)
+                node.content = None
+                raise FsError(error.errno or errno.EIO, "no local spool") from error
+        return node
+
+    async def read(self, node: Node, offset: int, count: int) -> bytes | memoryview:
+        return await self._content(node).read(offset, count)
+
+    async def write(self, node: Node, offset: int, data: bytes) -> int:
+        await self._content(node).write(offset, data)
+        return len(data)
+
+    async def flush(self, node: Node) -> None:
+        await self._content(node).flush()
+        if node.storage is not None:
+            self._space.pop(node.storage.id, None)
+
+    async def release(self, node: Node) -> None:
+        """Count one descriptor less."""
+        content = self._content(node)
+        content.opens -= 1
+        if content.opens:
+            return
+        await content.close()
+        if self._content(node).opens:
+            return  # opened again while the last changes were on their way
+        node.content = None
+        if node.unlinked and node.handle in self.tree.hidden:
+            await writing.delete(self.device, node.handle)
+            self.tree.hidden.discard(node.handle)
+        self.tree.reap(node)
+
+    async def truncate(self, node: Node, size: int) -> None:
+        """Set a file's size; on a file that isn't open, the device has it when this returns."""
+        if node.is_folder:
+            raise FsError(errno.EISDIR)
+        self.open(node, write=True)
+        try:
+            content = self._content(node)
+            await content.truncate(size)
+            if content.opens == 1:
+                await content.flush()
+        finally:
+            await self.release(node)
+
+    async def set_modified(self, node: Node, modified: float) -> None:
+        """Give a file a date, where the device takes one; nothing is pretended where it doesn't."""
+        self._check_writable(node)
+        if node.is_folder or (node.content is not None and await node.content.set_modified(modified)):
+            return
+        if await writing.set_modified(self.device, await self.tree.handle(node), modified):
+            node.modified = float(int(modified))
+
+    # --- changing directories -------------------------------------------------------------
+
+    async def mkdir(self, parent: Node, name: bytes) -> Node:
+        text = await self._new_name(parent, name)
+        storage, handle = await self.tree.place(parent)
+        async with parent.lock:
+            self._check_free(parent, name, text)
+            created = await writing.make_folder(self.device, storage.id, handle, text)
+            if names.may_be_altered(text):
+                stored = (await listing.entry(self.device, created)).name
+                if stored != text:
+                    await writing.delete(self.device, created)
+                    raise FsError(errno.EINVAL, f"the device stores {text!r} as {stored!r}")
+            node = self.tree.adopt(parent, name, is_folder=True)
+            self.tree.describe(node, Entry(created, text, is_folder=True, size=0, modified=time.time()))
+            node.listed_at = trio.current_time()  # known to be empty
+        return node
+
+    async def rmdir(self, parent: Node, name: bytes) -> None:
+        node = await self.tree.child(parent, name)
+        if not node.is_folder:
+            raise FsError(errno.ENOTDIR)
+        self._check_deletable(node)
+        storage, handle = await self.tree.place(node)
+        async with parent.lock:
+            await self.check_empty(node, storage, handle)
+            await writing.delete(self.device, handle)
+            self.tree.detach(node)
+
+    async def check_empty(self, node: Node, storage: Storage, handle: int) -> None:
+        """Raise ENOTEMPTY unless the device itself says that a folder is empty: it deletes recursively."""
+        pending = any(not child.handle for child in node.children.values())
+        if pending or await listing.child_handles(self.device, storage.id, handle):
+            node.listed_at = None
+            raise FsError(errno.ENOTEMPTY)
+
+    async def unlink(self, parent: Node, name: bytes) -> None:
+        node = await self.tree.child(parent, name)
+        if node.is_folder:
+            raise FsError(errno.EISDIR)
+        self._check_deletable(node)
+        await self.tree.handle(node)
+        async with parent.lock:
+            await self.remove_file(node)
+
+    async def remove_file(self, node: Node) -> None:
+        """Delete a file whose directory's lock is held; an open one keeps its contents until released."""
+        if node.handle and node.content is not None and self.device.can_rename:
+            hidden = names.temporary_name()
+            await writing.rename(self.device, node.handle, hidden)
+            self.tree.hidden.add(node.handle)
+        elif node.handle:
+            await writing.delete(self.device, node.handle)
+        self.tree.detach(node)
+        if node.storage is not None:
+            self._space.pop(node.storage.id, None)
+
+    async def rename(
+        self, old_parent: Node, old_name: bytes, new_parent: Node, new_name: bytes, *, replace: bool = True
+    ) -> None:
+        """Rename or move, in place of an existing file or empty directory if `replace`."""
+        await renaming.rename(self, old_parent, old_name, new_parent, new_name, replace=replace)
+
+    async def finish(self) -> None:
+        """Bring everything that is still open to the device: the mount ends."""
+        for node in list(self.tree.nodes.values()):
+            if node.content is not None:
+                try:
+                    await node.content.flush()
+                except MtpfsError:
+                    log.exception("%s could not be saved", node.path)
+                if node.unlinked and node.handle in self.tree.hidden:
+                    await writing.delete(self.device, node.handle)
+                await node.content.close()
+
+    # --- rules ---------------------------------------------------------------------------
+
+    def _content(self, node: Node) -> Content:
+        if node.content is None:
+            raise FsError(errno.EBADF)
+        return node.content
+
+    def _check_writable(self, node: Node) -> None:
+        storage = node.storage
+        if self._read_only or (storage is not None and not storage.writable):
+            raise FsError(errno.EROFS)
+        if storage is None or node.is_storage:
+            raise FsError(errno.EACCES, "storages can't be changed")
+
+    def _check_deletable(self, node: Node) -> None:
+        if self._read_only or (node.storage is not None and not node.storage.deletable):
+            raise FsError(errno.EROFS)
+        if node.storage is None or node.is_storage:
+            raise FsError(errno.EBUSY, "storages can't be removed")
+
+    def check_entry_change(self, node: Node) -> None:
+        """Raise unless `node` may be renamed, moved or replaced."""
+        self._check_deletable(node)
+        self._check_writable(node)
+
+    async def _new_name(self, parent: Node, name: bytes) -> str:
+        """Return the device's name for a new entry, or raise why there can't be one."""
+        await self.tree.ensure_listed(parent)
+        return self.checked_name(parent, name)
+
+    def checked_name(self, parent: Node, name: bytes) -> str:
+        storage = parent.storage
+        if storage is None:
+            raise FsError(errno.EACCES, "the root only holds storages")
+        if self._read_only or not storage.writable:
+            raise FsError(errno.EROFS)
+        return names.device_name(name, removable=storage.removable)
+
+    def _check_free(self, parent: Node, name: bytes, text: str) -> None:
+        if parent.unlinked:
+            raise FsError(errno.ENOENT)
+        if name in parent.children:
+            raise FsError(errno.EEXIST)
+        self.check_case(parent, text, None)
+
+    def check_case(self, parent: Node, text: str, moving: Node | None) -> None:
+        """Refuse a name that differs from an existing one only in case where that would destroy the other."""
+        if not self.device.quirks.case_insensitive:
+            return
+        folded = names.fold(text)
+        for node in parent.children.values():
+            if node is not moving and names.fold(node.object_name) == folded and node.object_name != text:
+                raise FsError(errno.EEXIST, f"{node.object_name!r} is the same name to this device")

@@ -1,0 +1,70 @@
+"""File names in two alphabets: MTP's UTF-16 strings and Linux's bytes.
+
+Strategy: whatever Linux can store passes unchanged in both directions (lone
+surrogates as the three bytes UTF-8 would give them). The few names that Linux
+can't have, from odd devices, are shown in an escaped form; looking them up goes
+through the listing, so the escape never has to be undone. Names that two
+objects share are told apart by `~2`, `~3`… before the extension.
+
+Invariant: within a directory shown names are unique, and none is empty, `.`,
+`..`, or contains `/` or NUL.
+"""
+
+from __future__ import annotations
+
+import errno
+import secrets
+
+from mtpfs.errors import FsError
+from mtpfs.protocol.wire import MAX_STRING_UNITS, utf16_units
+
+TEMPORARY_PREFIX = ".mtpfs-"
+"""Names of objects that exist only while a file is being replaced."""
+_FAT_FORBIDDEN = frozenset('\\:*?"<>|')
+_SPECIAL = {"": "(no name)", ".": "(dot)", "..": "(dot dot)"}
+
+
+def shown_name(name: str) -> bytes:
+    """Return the Linux name of an object that the device calls `name`."""
+    name = _SPECIAL.get(name, name).replace("/", "\N{DIVISION SLASH}").replace("\0", "\N{SYMBOL FOR NULL}")
+    return name.encode("utf-8", "surrogatepass")
+
+
+def numbered(name: bytes, number: int) -> bytes:
+    """Return `photo~2.jpg` for (`photo.jpg`, 2)."""
+    stem, dot, extension = name.rpartition(b".")
+    if not stem:
+        return b"%s~%d" % (name, number)
+    return b"%s~%d%s%s" % (stem, number, dot, extension)
+
+
+def device_name(name: bytes, *, removable: bool) -> str:
+    """Return what the device is to call a new object that Linux calls `name`.
+
+    Raises `FsError`: ENAMETOOLONG beyond 254 UTF-16 units, EILSEQ for what
+    isn't UTF-8, EINVAL for what an SD card's FAT can't store.
+    """
+    try:
+        text = name.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError as error:
+        raise FsError(errno.EILSEQ, f"{name!r} is not UTF-8") from error
+    if utf16_units(text) > MAX_STRING_UNITS:
+        raise FsError(errno.ENAMETOOLONG, f"more than {MAX_STRING_UNITS} UTF-16 units")
+    if removable and (_FAT_FORBIDDEN & set(text) or text[-1:] in {" ", "."}):
+        raise FsError(errno.EINVAL, f"{text!r} can't be stored on a removable card")
+    return text
+
+
+def may_be_altered(name: str) -> bool:
+    """Tell whether some device stores another name than `name` (uMTP-Responder puts `_` for these)."""
+    return bool(_FAT_FORBIDDEN & set(name)) or ";" in name or name.startswith(" ") or not name.isprintable()
+
+
+def temporary_name() -> str:
+    """Return a fresh name for an object that is about to replace another."""
+    return f"{TEMPORARY_PREFIX}{secrets.token_hex(6)}.tmp"
+
+
+def fold(name: str) -> str:
+    """Return the key under which a case-insensitive filesystem files `name`."""
+    return name.casefold()

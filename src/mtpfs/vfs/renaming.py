@@ -1,0 +1,134 @@
+"""Renaming and moving, in POSIX's terms on a device that knows neither replacing nor both at once.
+
+Strategy: inside a directory the property ObjectFileName is set; across
+directories MoveObject is used, with a rename before or after it, whichever
+order collides with nothing. An existing target is put aside under a temporary
+name first and deleted last, so a failure in between can be undone. Where the
+device can't, EXDEV makes mv(1) copy.
+
+Invariant: after a failure both files have their old names, as far as the device
+still obeys; no contents are ever deleted before the rename has succeeded.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+from mtpfs.device import writing
+from mtpfs.errors import FsError, MtpfsError
+from mtpfs.protocol.codes import Operation
+from mtpfs.vfs import names
+from mtpfs.vfs.tree import Node
+
+if TYPE_CHECKING:
+    from mtpfs.vfs.filesystem import Filesystem
+
+log = logging.getLogger(__name__)
+
+
+async def rename(
+    fs: Filesystem, old_parent: Node, old_name: bytes, new_parent: Node, new_name: bytes, *, replace: bool
+) -> None:
+    """Carry out `Filesystem.rename`."""
+    node = await fs.tree.child(old_parent, old_name)
+    await fs.tree.ensure_listed(new_parent)
+    fs.check_entry_change(node)
+    text = fs.checked_name(new_parent, new_name)
+    if node.is_folder and _is_inside(new_parent, node):
+        raise FsError(errno.EINVAL, "a directory can't be moved into itself")
+    if not node.handle and node.content is not None:
+        await node.content.flush()  # gives it an object that can be renamed
+    await _check_place(fs, old_parent, new_parent)
+    storage, folder = await fs.tree.place(new_parent)
+    await fs.tree.handle(node)
+    async with AsyncExitStack() as locks:
+        for directory in sorted({old_parent, new_parent}, key=lambda directory: directory.ino):
+            await locks.enter_async_context(directory.lock)
+        if old_parent.children.get(old_name) is not node:
+            raise FsError(errno.ENOENT)
+        target = new_parent.children.get(new_name)
+        if target is node:
+            return
+        fs.check_case(new_parent, text, node)
+        if target is not None:
+            await _check_target(fs, node, target, replace=replace)
+        aside = await _put_aside(fs, target) if target is not None and target.handle else None
+        try:
+            if old_parent is new_parent:
+                await writing.rename(fs.device, node.handle, text)
+            else:
+                await _move(fs, node, new_parent, storage.id, folder, text)
+        except MtpfsError:
+            if aside is not None and target is not None:
+                await writing.rename(fs.device, target.handle, target.object_name)
+            raise
+        if target is not None:
+            if target.handle and aside is not None and target.content is not None:
+                fs.tree.hidden.add(target.handle)  # an open file keeps its contents until released
+            elif target.handle:
+                await writing.delete(fs.device, target.handle)
+            fs.tree.detach(target)
+        fs.tree.relocate(node, new_parent, new_name, text)
+
+
+async def _check_place(fs: Filesystem, old_parent: Node, new_parent: Node) -> None:
+    if not fs.device.can_rename:
+        raise FsError(errno.EXDEV, "the device can't rename")
+    if old_parent is not new_parent:
+        if not fs.device.supports(Operation.MoveObject):
+            raise FsError(errno.EXDEV, "the device can't move")
+        if old_parent.storage != new_parent.storage:
+            # The device would copy in one long transaction that blocks everything else.
+            raise FsError(errno.EXDEV)
+
+
+async def _check_target(fs: Filesystem, node: Node, target: Node, *, replace: bool) -> None:
+    if not replace:
+        raise FsError(errno.EEXIST)
+    fs.check_entry_change(target)
+    if target.is_folder:
+        if not node.is_folder:
+            raise FsError(errno.EISDIR)
+        if target.storage is not None:
+            await fs.check_empty(target, target.storage, target.handle)
+    elif node.is_folder:
+        raise FsError(errno.ENOTDIR)
+
+
+async def _put_aside(fs: Filesystem, target: Node) -> str:
+    aside = names.temporary_name()
+    await writing.rename(fs.device, target.handle, aside)
+    return aside
+
+
+async def _move(
+    fs: Filesystem, node: Node, new_parent: Node, storage_id: int, folder: int, text: str
+) -> None:
+    old_text = node.object_name
+    if text == old_text:
+        await writing.move(fs.device, node.handle, storage_id, folder)
+        return
+    taken = {names.fold(child.object_name) for child in new_parent.children.values()}
+    # On its way the object has one of its two names in one of the two folders.
+    between = names.temporary_name() if names.fold(old_text) in taken else old_text
+    if between != old_text:
+        await writing.rename(fs.device, node.handle, between)
+    try:
+        await writing.move(fs.device, node.handle, storage_id, folder)
+    except MtpfsError:
+        if between != old_text:
+            await writing.rename(fs.device, node.handle, old_text)
+        raise
+    await writing.rename(fs.device, node.handle, text)
+
+
+def _is_inside(directory: Node, node: Node) -> bool:
+    current: Node | None = directory
+    while current is not None:
+        if current is node:
+            return True
+        current = current.parent
+    return False

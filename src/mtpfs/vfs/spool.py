@@ -1,0 +1,87 @@
+"""A local temporary copy of a file's contents.
+
+Strategy: an anonymous file (O_TMPFILE, mode 0600) in a directory on disk, so
+that a crash leaves nothing behind and nobody else can read it. Size and
+contents are the file's own; nothing is cached here.
+
+Invariant: `size` is the file's size, always.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from pathlib import Path
+
+import trio
+
+from mtpfs.session import DataSource
+from mtpfs.transport import Buffer
+
+_COPY_THRESHOLD = 64 << 10  # bytes: a thread hop costs more than copying less than this from the page cache
+
+
+def spool_directory() -> str:
+    """Return $TMPDIR, or /var/tmp: unlike /tmp, it is on disk everywhere and has room for videos."""
+    chosen = os.environ.get("TMPDIR")
+    if chosen:
+        return chosen
+    return "/var/tmp" if Path("/var/tmp").is_dir() else tempfile.gettempdir()  # noqa: S108 - O_TMPFILE has no name
+
+
+class Spool:
+    """An open temporary file. `close` it; errors are `OSError` (ENOSPC above all)."""
+
+    def __init__(self) -> None:
+        directory = spool_directory()
+        try:
+            self._fd = os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            if error.errno not in {errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL}:
+                raise
+            self._fd, path = tempfile.mkstemp(prefix="mtpfs-", dir=directory)
+            Path(path).unlink()
+
+    @property
+    def size(self) -> int:
+        return os.fstat(self._fd).st_size
+
+    async def read(self, offset: int, count: int) -> bytes:
+        """Return up to `count` bytes; fewer only at the end."""
+        if count <= _COPY_THRESHOLD:
+            return os.pread(self._fd, count, offset)
+        return await trio.to_thread.run_sync(os.pread, self._fd, count, offset)
+
+    async def write(self, offset: int, data: Buffer) -> None:
+        if len(data) <= _COPY_THRESHOLD:
+            self.write_now(offset, data)
+        else:
+            await trio.to_thread.run_sync(self.write_now, offset, data)
+
+    def write_now(self, offset: int, data: Buffer) -> None:
+        """Write everything, from whatever thread."""
+        view = memoryview(data).cast("B")
+        while view:
+            count = os.pwrite(self._fd, view, offset)
+            view, offset = view[count:], offset + count
+
+    def truncate(self, size: int) -> None:
+        os.ftruncate(self._fd, size)
+
+    def source(self) -> DataSource:
+        """Return the whole contents, to be read from another thread while nothing is written."""
+        position = 0
+
+        def read(count: int) -> bytes:
+            nonlocal position
+            data = os.pread(self._fd, count, position)
+            position += len(data)
+            return data
+
+        return DataSource(self.size, read)
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1

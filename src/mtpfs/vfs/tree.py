@@ -1,0 +1,366 @@
+"""The tree of nodes: inode numbers that stay, object handles that come and go.
+
+Strategy: a `Node` is what the kernel knows by its inode number. An object
+handle is only a property of a node: it is valid for one generation of the
+session, and a new session has it looked up again, by listing the parent. A
+directory's listing is kept until an event, an own change or its age ends it; a
+new listing is merged into the nodes that are there, matched by name and kind,
+so inode numbers survive.
+
+Invariant: `children` of a listed directory are exactly its nodes that exist, by
+shown name; a node that left is `unlinked` and in no directory; numbers are
+never used twice.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import logging
+import time
+from collections.abc import Callable, Container, Iterable
+from typing import TYPE_CHECKING
+
+import trio
+
+from mtpfs.device import Device, Entry, Storage
+from mtpfs.device.listing import children as list_children
+from mtpfs.errors import FsError, ResponseError
+from mtpfs.protocol.codes import Response
+from mtpfs.vfs import names
+
+if TYPE_CHECKING:
+    from mtpfs.vfs.content import Content
+
+log = logging.getLogger(__name__)
+
+ROOT_INO = 1
+EVENT_TTL = 300.0  # seconds a listing lives on a device that announces changes: events can be lost
+COST_FACTOR = 10.0  # a listing lives at least this many times as long as it took to get
+STORAGE_TTL = 3.0  # seconds between two looks for storages that appeared or vanished
+
+
+class Node:
+    """A file or directory that the kernel may know. Times in seconds since the epoch, sizes in bytes."""
+
+    __slots__ = (
+        "attributes_stale",
+        "children",
+        "content",
+        "generation",
+        "handle",
+        "ino",
+        "is_folder",
+        "listed_at",
+        "listing_cost",
+        "lock",
+        "lookups",
+        "modified",
+        "name",
+        "object_name",
+        "parent",
+        "size",
+        "storage",
+        "unlinked",
+    )
+
+    def __init__(self, ino: int, parent: Node | None, name: bytes, *, is_folder: bool) -> None:
+        self.ino = ino
+        self.parent = parent
+        self.name = name
+        self.object_name = ""
+        """What the device calls it."""
+        self.is_folder = is_folder
+        self.handle = 0
+        """Object handle; 0 for the root, for storages, and for files not uploaded yet."""
+        self.generation = -1
+        self.storage: Storage | None = parent.storage if parent else None
+        self.size = 0
+        self.modified = 0.0
+        self.attributes_stale = False
+        self.children: dict[bytes, Node] = {}
+        self.listed_at: float | None = None
+        self.listing_cost = 0.0
+        self.lock = trio.Lock()
+        """Held while the directory is listed or its entries are changed."""
+        self.lookups = 0
+        self.unlinked = False
+        self.content: Content | None = None
+
+    @property
+    def is_storage(self) -> bool:
+        return self.parent is not None and self.parent.parent is None and self.parent.storage is None
+
+    @property
+    def path(self) -> str:
+        """Where the node is, for messages."""
+        if self.parent is None:
+            return "/"
+        return f"{self.parent.path.rstrip('/')}/{self.name.decode('utf-8', 'replace')}"
+
+
+class Tree:
+    """All nodes of a mount."""
+
+    def __init__(self, device: Device, *, ttl: float, storage: str = "") -> None:
+        self.device = device
+        self.nodes: dict[int, Node] = {}
+        self.by_handle: dict[int, Node] = {}
+        self.detached: Callable[[Node, bytes], None] = lambda _node, _name: None
+        """Called with (parent, name) when a name vanished that the kernel may still know."""
+        self.hidden: set[int] = set()
+        """Handles of objects that the device still has but no directory shows."""
+        self._numbers = itertools.count(ROOT_INO)
+        self._ttl = ttl
+        self._wanted_storage = storage
+        self._mounted_at = time.time()
+        self.root = self._new(None, b"", is_folder=True)
+
+    # --- finding ---------------------------------------------------------------------
+
+    async def child(self, directory: Node, name: bytes) -> Node:
+        """Return the entry `name`. Raises ENOENT, ENOTDIR, and what listing raises."""
+        await self.ensure_listed(directory)
+        node = directory.children.get(name)
+        if node is None:
+            raise FsError(errno.ENOENT)
+        return node
+
+    async def ensure_listed(self, directory: Node, *, fresh: bool = False) -> None:
+        """Make `children` current; `fresh`: ask the device even if the cache would do."""
+        if not directory.is_folder:
+            raise FsError(errno.ENOTDIR)
+        if not fresh and self._is_current(directory):
+            return
+        asked_at = trio.current_time()
+        # Handles are looked up before the lock is taken: lookups go upwards, and nothing
+        # that holds one directory's lock may wait for another's (rename takes two, in order).
+        place = None if self._holds_storages(directory) else await self.place(directory)
+        async with directory.lock:
+            listed = directory.listed_at
+            done_meanwhile = listed is not None and listed >= asked_at
+            if done_meanwhile or (not fresh and self._is_current(directory)):
+                return
+            if directory.unlinked:
+                raise FsError(errno.ENOENT)
+            if place is None:
+                await self._list_storages()
+            else:
+                await self._list_objects(directory, *place)
+            directory.listed_at = trio.current_time()
+            directory.listing_cost = directory.listed_at - asked_at
+
+    async def place(self, directory: Node) -> tuple[Storage, int]:
+        """Return (storage, handle) of a directory; the handle is 0 for a storage's root."""
+        if directory is self.root and self._wanted_storage and directory.storage is None:
+            await self._choose_storage()
+        if self._holds_storages(directory):
+            raise FsError(errno.EACCES, "the root only holds storages")
+        handle = await self.handle(directory)
+        storage = directory.storage
+        if storage is None:
+            raise FsError(errno.ENODEV)
+        return storage, handle
+
+    async def handle(self, node: Node) -> int:
+        """Return the node's handle in the current session, looking it up anew after a reconnection.
+
+        0 for a storage's root. Raises ESTALE when the object isn't there any more.
+        """
+        generation = self.device.session.generation
+        if node.generation != generation and node.parent is not None:
+            if node.unlinked:
+                raise FsError(errno.ESTALE)
+            await self.ensure_listed(node.parent)
+            if node.generation != generation:
+                raise FsError(errno.ESTALE, f"{node.path} is gone")
+        return node.handle
+
+    def _holds_storages(self, directory: Node) -> bool:
+        return directory is self.root and not self._wanted_storage
+
+    def _is_current(self, directory: Node) -> bool:
+        if directory.listed_at is None or directory.generation != self.device.session.generation:
+            return False
+        age = trio.current_time() - directory.listed_at
+        if self._holds_storages(directory):
+            return bool(directory.children) and age < STORAGE_TTL  # a locked phone's emptiness is never kept
+        ttl = EVENT_TTL if self.device.sends_events else self._ttl
+        return age < max(ttl, COST_FACTOR * directory.listing_cost)
+
+    # --- merging ---------------------------------------------------------------------
+
+    def merge(self, directory: Node, entries: Iterable[Entry]) -> None:
+        """Make `directory` hold exactly `entries`, and the files that aren't uploaded yet."""
+        before = directory.children
+        after: dict[bytes, Node] = {
+            name: node for name, node in before.items() if not node.handle and not node.is_storage
+        }
+        # In the order of handles, so that of two objects with one name each keeps its number.
+        for entry in sorted(entries, key=lambda entry: entry.handle):
+            if entry.handle in self.hidden:
+                continue
+            name = _free_name(entry.name, after)
+            node = before.get(name)
+            if node is None or node.is_folder != entry.is_folder or name in after:
+                node = self._new(directory, name, is_folder=entry.is_folder)
+            after[name] = node
+            self.describe(node, entry)
+        for name, node in before.items():
+            if name not in after and node.content is not None and node.content.is_ahead:
+                # Gone on the device, but what is being written here will be sent as a new object.
+                self._forget_handle(node)
+                after[name] = node
+        directory.children = after
+        for name, node in before.items():
+            if after.get(name) is not node:
+                self._leave(node, directory, name)
+
+    def insert(self, directory: Node, entry: Entry) -> None:
+        """Add one object that appeared in a listed directory."""
+        name = _free_name(entry.name, directory.children)
+        node = self._new(directory, name, is_folder=entry.is_folder)
+        directory.children[name] = node
+        self.describe(node, entry)
+
+    def describe(self, node: Node, entry: Entry) -> None:
+        """Take over what the device says of an object."""
+        if node.handle != entry.handle:
+            self._forget_handle(node)
+        changed = node.size != entry.size or (entry.modified is not None and node.modified != entry.modified)
+        if node.generation != self.device.session.generation:
+            node.listed_at = None  # what it holds still has handles of an older session
+        node.object_name = entry.name
+        node.handle = entry.handle
+        node.generation = self.device.session.generation
+        node.attributes_stale = False
+        self.by_handle[entry.handle] = node
+        if node.content is not None and node.content.is_ahead:
+            return  # what we hold is newer than what the device has
+        node.size = entry.size
+        node.modified = self._mounted_at if entry.modified is None else entry.modified
+        if changed and node.content is not None:
+            node.content.changed_outside()
+
+    def adopt(self, directory: Node, name: bytes, *, is_folder: bool) -> Node:
+        """Add a node that was created here."""
+        node = self._new(directory, name, is_folder=is_folder)
+        node.modified = time.time()
+        directory.children[name] = node
+        return node
+
+    def detach(self, node: Node) -> None:
+        """Take a node out of its directory: it is gone from the device, or about to be."""
+        if node.parent is not None and node.parent.children.get(node.name) is node:
+            del node.parent.children[node.name]
+        self._mark_unlinked(node)
+
+    def relocate(self, node: Node, directory: Node, name: bytes, object_name: str) -> None:
+        """Follow a rename or move on the device."""
+        if node.parent is not None and node.parent.children.get(node.name) is node:
+            del node.parent.children[node.name]
+        node.parent, node.name, node.object_name = directory, name, object_name
+        directory.children[name] = node
+        self._set_storage(node, directory.storage)
+
+    def forget(self, ino: int, count: int) -> None:
+        """Answer the kernel's forget: it dropped `count` references."""
+        node = self.nodes.get(ino)
+        if node is None:
+            return
+        node.lookups = max(0, node.lookups - count)
+        self.reap(node)
+
+    def reap(self, node: Node) -> None:
+        """Drop a node that nothing can reach any more."""
+        if node.unlinked and not node.lookups and node.content is None:
+            self.nodes.pop(node.ino, None)
+
+    def expire(self) -> None:
+        """Trust no listing any more: the device has lost track, or this is a new session."""
+        for node in self.nodes.values():
+            node.listed_at = None
+
+    async def _list_objects(self, directory: Node, storage: Storage, handle: int) -> None:
+        try:
+            entries = await list_children(self.device, storage.id, handle)
+        except ResponseError as error:
+            if error.code == Response.InvalidObjectHandle and directory.parent is not None:
+                directory.parent.listed_at = None  # it went while nobody looked
+            elif error.code in {Response.InvalidStorageID, Response.StoreNotAvailable}:
+                self.root.listed_at = self.root.storage = None  # locked or ejected
+            raise
+        self.merge(directory, entries)
+        if directory is self.root:
+            directory.generation = self.device.session.generation
+
+    async def _choose_storage(self) -> None:
+        storages = await self.device.storages()
+        wanted = self._wanted_storage
+        match = [s for s in storages if wanted in {s.description, s.volume, f"0x{s.id:08x}"}]
+        if not match:
+            known = ", ".join(repr(s.description) for s in storages) or "none"
+            raise FsError(errno.ENODEV, f"no storage {wanted!r}; there are: {known}")
+        self._set_storage(self.root, match[0])
+
+    async def _list_storages(self) -> None:
+        storages = await self.device.storages()
+        self.root.generation = self.device.session.generation
+        before, after = self.root.children, dict[bytes, Node]()
+        for storage in storages:
+            name = _free_name(storage.description or storage.volume or "Storage", after)
+            node = before.get(name) or self._new(self.root, name, is_folder=True)
+            if (
+                node.storage is None
+                or node.storage.id != storage.id
+                or node.generation != self.root.generation
+            ):
+                node.listed_at = None
+            node.generation = self.device.session.generation
+            node.modified = self._mounted_at
+            self._set_storage(node, storage)
+            after[name] = node
+        self.root.children = after
+        for name, node in before.items():
+            if after.get(name) is not node:
+                self._leave(node, self.root, name)
+
+    def _new(self, parent: Node | None, name: bytes, *, is_folder: bool) -> Node:
+        node = Node(next(self._numbers), parent, name, is_folder=is_folder)
+        node.modified = self._mounted_at
+        self.nodes[node.ino] = node
+        return node
+
+    def _set_storage(self, node: Node, storage: Storage | None) -> None:
+        if node.storage is not storage:
+            node.storage = storage
+            for child in node.children.values():
+                self._set_storage(child, storage)
+
+    def _leave(self, node: Node, directory: Node, name: bytes) -> None:
+        self._mark_unlinked(node)
+        self.detached(directory, name)
+
+    def _forget_handle(self, node: Node) -> None:
+        if self.by_handle.get(node.handle) is node:
+            del self.by_handle[node.handle]
+        node.handle = 0
+
+    def _mark_unlinked(self, node: Node) -> None:
+        node.unlinked = True
+        if self.by_handle.get(node.handle) is node:
+            del self.by_handle[node.handle]  # but the node keeps it: open descriptors go on reading
+        for child in node.children.values():
+            self._mark_unlinked(child)
+        node.children = {}
+        self.reap(node)
+
+
+def _free_name(object_name: str, taken: Container[bytes]) -> bytes:
+    """Return the shown name of an object, numbered if others have it already."""
+    plain = name = names.shown_name(object_name)
+    for number in itertools.count(2):
+        if name not in taken:
+            break
+        name = names.numbered(plain, number)
+    return name
