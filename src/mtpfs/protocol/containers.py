@@ -95,8 +95,8 @@ def decode_event(data: bytes) -> Container:
         raise RemoteProtocolError(f"container type {kind} on the event pipe")
     body = data[:length] if length >= 8 else data
     transaction = int.from_bytes(body[8:12], "little")
-    count = max(0, len(body) - HEADER_SIZE) // 4
-    parameters = struct.unpack_from(f"<{count}I", body, HEADER_SIZE)
+    tail = body[HEADER_SIZE:]
+    parameters = struct.unpack_from(f"<{len(tail) // 4}I", tail)
     return Container(ContainerType.EVENT, code, transaction, parameters)
 
 
@@ -110,6 +110,7 @@ class ContainerStream:
         self._in_data = False
         self._ended_short = False
         self._padding_possible = False
+        self._short = False
 
     @property
     def needed(self) -> int | None:
@@ -130,7 +131,8 @@ class ContainerStream:
 
         The caller must not change the buffer under `transfer` afterwards.
         """
-        if self._padding_possible and len(transfer) == 1 and not self._buffered:
+        self._short = short
+        if self._padding_possible and short and len(transfer) == 1 and not self._buffered:
             # iRiver and old Samsung players: one pad byte stands for the zero-length packet
             self._padding_possible = False
             return
@@ -159,7 +161,9 @@ class ContainerStream:
         if kind == ContainerType.DATA:
             self._drop(HEADER_SIZE)
             self._in_data = True
-            self._ended_short = False
+            # What follows the header in its own transfer may be all; a header that came alone
+            # (Windows Phone) ends a transfer, but not the data.
+            self._ended_short = self._short and self._buffered > 0
             self._payload_left = None if length == UNKNOWN_LENGTH else length - HEADER_SIZE
             return DataStart(code, transaction, self._payload_left)
         if length > HEADER_SIZE + 4 * MAX_PARAMETERS:
@@ -184,7 +188,10 @@ class ContainerStream:
     def _next_data_event(self) -> DataChunk | DataEnd | None:
         if self._payload_left == 0 or (self._ended_short and not self._buffered):
             self._in_data = False
-            self._padding_possible = True
+            if self._short and self._buffered == 1:
+                self._drop(1)  # the pad byte (see `feed`), read together with the data
+            else:
+                self._padding_possible = True
             return DataEnd()
         if not self._buffered:
             return None

@@ -257,7 +257,7 @@ class Session:
         self.generation += 1
 
     def _leave(self) -> None:
-        if not self.gone:
+        if not self.gone and not self._closed:
             log.error("%s: the device is gone", self.transport_name)
         self.gone = True
         self._engine.in_step = False
@@ -265,7 +265,7 @@ class Session:
 
     async def _read_events(self) -> None:
         limiter = trio.CapacityLimiter(1)
-        while not self.gone:
+        while not (self.gone or self._closed):
             try:
                 data = await trio.to_thread.run_sync(
                     self._engine.transport.read_event, EVENT_WAIT, limiter=limiter

@@ -1,0 +1,52 @@
+"""Which phone is meant: the SOURCE word of the command line and of fstab.
+
+Strategy: one small grammar, `kind:argument`, chosen to stay clear of what
+mount(8) and systemd take for themselves (`LABEL=`, `UUID=`, anything below
+`/dev`).
+
+Invariant: a `Source` that was parsed is complete; whether its device exists is
+another question.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from mtpfs.errors import SetupError
+
+KINDS = "any, serial:SERIAL, usb:VVVV:PPPP, bus:BBB,DDD, virtual:DIR"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A parsed source; only the fields of its kind are set."""
+
+    kind: str
+    """`any`, `serial`, `usb`, `bus` or `virtual`."""
+    text: str
+    serial: str = ""
+    vendor_id: int = 0
+    product_id: int = 0
+    bus: int = 0
+    address: int = 0
+    argument: str = ""
+
+
+def parse_source(text: str) -> Source:
+    """Parse `any`, `serial:S`, `usb:VVVV:PPPP`, `bus:BBB,DDD` or `virtual:DIR`.
+
+    Raises `SetupError` naming what isn't one of them.
+    """
+    kind, _, argument = text.partition(":")
+    if text in {"any", ""}:
+        return Source("any", "any")
+    if kind == "serial" and argument:
+        return Source("serial", text, serial=argument)
+    if kind == "usb" and (ids := re.fullmatch(r"([0-9a-fA-F]{4}):([0-9a-fA-F]{4})", argument)):
+        return Source("usb", text, vendor_id=int(ids[1], 16), product_id=int(ids[2], 16))
+    if kind == "bus" and (place := re.fullmatch(r"(\d{1,3}),(\d{1,3})", argument)):
+        return Source("bus", text, bus=int(place[1]), address=int(place[2]))
+    if kind == "virtual" and argument:
+        return Source("virtual", text, argument=argument)
+    raise SetupError(f"no such source: {text!r}; possible are: {KINDS}")

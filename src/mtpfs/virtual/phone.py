@@ -1,0 +1,153 @@
+"""The state of one phone between two operations.
+
+Strategy: plain data that the operations' functions read and change; whatever
+outlives an operation is here and nowhere else, so that AOSP's odd lifetimes
+(edits and handles survive CloseSession, an announced upload does not survive
+any other command) can be read off one page.
+
+Invariant: events are queued only while a session is open and the phone sends
+events at all.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from mtpfs.protocol.codes import ContainerType, Event, Response
+from mtpfs.protocol.containers import Container, parameter
+from mtpfs.virtual.capabilities import Capabilities, storage_name
+from mtpfs.virtual.store import Node, Refusal, Storage, Store
+from mtpfs.virtual.transfers import FileRange
+
+
+@dataclass(slots=True)
+class Edit:
+    """An object between BeginEditObject and EndEditObject."""
+
+    node: Node
+    descriptor: int
+    size: int
+
+
+@dataclass(slots=True)
+class Upload:
+    """An object that SendObjectInfo announced; SendObject must follow at once."""
+
+    node: Node
+    size: int
+    modified: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A command. `p` gives its parameters, absent ones as 0."""
+
+    operation: int
+    transaction_id: int
+    parameters: tuple[int, ...]
+
+    def p(self, number: int) -> int:
+        """Return parameter `number`, counted from 1 as in the standard."""
+        return parameter(self.parameters, number - 1)
+
+
+@dataclass(slots=True)
+class Reply:
+    """How an operation ends: data phase to the initiator, if any, and the response."""
+
+    code: int = Response.OK
+    parameters: tuple[int, ...] = ()
+    data: bytes | FileRange | None = None
+
+
+class Sink(Protocol):
+    """Takes a data phase that is too large to be held."""
+
+    def write(self, data: memoryview) -> None:
+        """Take the next bytes of the payload."""
+
+    def finish(self, length: int | None) -> Reply:
+        """End; `length` is what the container announced, None when it left that open."""
+
+    def abort(self) -> None:
+        """End because the initiator cancelled: no response will be sent."""
+
+
+Query = Callable[["Phone", Request], Reply]
+Dataset = Callable[["Phone", Request, bytes], Reply]
+Stream = Callable[["Phone", Request], Sink]
+
+
+class Phone:
+    """One virtual phone: objects, session, uploads, edits, device properties, pending events."""
+
+    def __init__(self, directories: list[Path], capabilities: Capabilities) -> None:
+        self.capabilities = capabilities
+        storages = [Storage(i, path, storage_name(i)) for i, path in enumerate(directories)]
+        self.store = Store(
+            storages,
+            self.notify,
+            case_insensitive=capabilities.case_insensitive,
+            capacity=capabilities.capacity,
+        )
+        self.store.available = not capabilities.locked
+        self.session: int | None = None
+        self.last_transaction = 0
+        self.upload: Upload | None = None
+        self.edits: dict[int, Edit] = {}
+        self.friendly_name = capabilities.model
+        self.synchronization_partner = ""
+        self.events: deque[Container] = deque()
+
+    def notify(self, event: Event, parameter: int) -> None:
+        """Queue an event."""
+        if self.capabilities.events and self.session is not None:
+            # AOSP puts the last request's transaction into the event, whatever it is about
+            self.events.append(Container(ContainerType.EVENT, event, self.last_transaction, (parameter,)))
+
+    def set_locked(self, locked: bool) -> None:
+        """Lock or unlock: storages are withdrawn or come back, as on the phone's screen lock."""
+        if self.store.available is not locked:
+            return
+        self.store.available = not locked
+        for storage in self.store.all_storages:
+            self.notify(Event.StoreRemoved if locked else Event.StoreAdded, storage.id)
+
+    def poll(self) -> None:
+        """Look for what changed in the directories and queue events of it."""
+        if self.capabilities.events and self.session is not None:
+            self.store.poll(frozenset(self.edits))
+
+    def require_session(self) -> None:
+        if self.session is None:
+            raise Refusal(Response.SessionNotOpen)
+
+    def require_storage(self, code: int = Response.InvalidObjectHandle) -> None:
+        """Refuse while the phone is locked, with the code that AOSP uses at that place."""
+        if not self.store.storages:
+            raise Refusal(code)
+
+    def require_writable(self) -> None:
+        if self.capabilities.read_only:
+            raise Refusal(Response.StoreReadOnly)
+
+    def close(self) -> None:
+        """End the MTP service: open edits are committed."""
+        for edit in self.edits.values():
+            os.close(edit.descriptor)
+        self.edits.clear()
+        self.session = None
+
+
+@dataclass(frozen=True, slots=True)
+class Handlers:
+    """The operations of one module: by operation, the function and the parameters it needs."""
+
+    queries: dict[int, tuple[int, Query]] = field(default_factory=dict)
+    datasets: dict[int, tuple[int, Dataset]] = field(default_factory=dict)
+    streams: dict[int, tuple[int, Stream]] = field(default_factory=dict)

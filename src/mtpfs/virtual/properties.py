@@ -1,0 +1,152 @@
+"""What an object tells about itself: format, properties, ObjectInfo.
+
+Strategy: one table from property code to data type and to a function of the
+object; property lists, single values and descriptions all come from it. As on
+Android, a file's format follows from its name, dates are local time without a
+zone, folders have size 0, and only the file name can be written.
+
+Invariant: every property that is listed as supported has a value for every
+object.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mtpfs.protocol.codes import DataType, Format, Property
+from mtpfs.protocol.datasets import SIZE_UNKNOWN, ObjectInfo, PropertyDescription, PropertyElement
+from mtpfs.protocol.dates import encode_local_date
+from mtpfs.protocol.wire import MAX_STRING_UNITS, Value
+from mtpfs.virtual.phone import Phone
+from mtpfs.virtual.store import Node
+
+FORM_DATE_TIME = 3
+
+_FORMATS: dict[str, int] = {
+    "aac": Format.AAC,
+    "avi": Format.AVI,
+    "bmp": Format.BMP,
+    "doc": Format.MSWordDocument,
+    "flac": Format.FLAC,
+    "gif": Format.GIF,
+    "heic": Format.HEIF,
+    "htm": Format.HTML,
+    "html": Format.HTML,
+    "jpeg": Format.EXIF_JPEG,
+    "jpg": Format.EXIF_JPEG,
+    "m3u": Format.M3UPlaylist,
+    "m4a": Format.M4A,
+    "mp3": Format.MP3,
+    "mp4": Format.MP4,
+    "mpeg": Format.MPEG,
+    "mpg": Format.MPEG,
+    "ogg": Format.OGG,
+    "png": Format.PNG,
+    "ppt": Format.MSPowerpointPresentationPPT,
+    "tif": Format.TIFF,
+    "tiff": Format.TIFF,
+    "txt": Format.Text,
+    "wav": Format.WAV,
+    "wma": Format.WMA,
+    "wmv": Format.WMV,
+    "xls": Format.MSExcelSpreadsheetXLS,
+    "xml": Format.XMLDocument,
+    "3gp": Format.F3GP,
+}
+PLAYBACK_FORMATS = (Format.Undefined, Format.Association, *sorted(set(_FORMATS.values())))
+
+
+def format_of(node: Node) -> int:
+    if node.folder:
+        return Format.Association
+    stem, dot, extension = node.name.rpartition(".")
+    return _FORMATS.get(extension.lower(), Format.Undefined) if stem or dot else Format.Undefined
+
+
+def size_of(phone: Phone, node: Node) -> int:
+    edit = phone.edits.get(node.handle)
+    return edit.size if edit else phone.store.status(node)[0]
+
+
+def parent_handle(node: Node) -> int:
+    """Return what is reported as ParentObject: 0 for the root's children."""
+    return node.parent.handle if node.parent else 0
+
+
+def wire_name(text: str) -> str:
+    """Clip to what an MTP string holds, as Android does (a name of 255 ASCII characters is too long)."""
+    encoded = text.encode("utf-16-le", "surrogatepass")[: 2 * MAX_STRING_UNITS]
+    return encoded.decode("utf-16-le", "surrogatepass")
+
+
+def date(phone: Phone, node: Node) -> str:
+    text = encode_local_date(phone.store.status(node)[1])
+    return f"{text}." if phone.capabilities.samsung else text  # Samsung: a dot, no digit
+
+
+def object_info(phone: Phone, node: Node) -> ObjectInfo:
+    size, moment = size_of(phone, node), date(phone, node)
+    return ObjectInfo(
+        storage_id=node.storage.id,
+        object_format=format_of(node),
+        object_compressed_size=size if phone.capabilities.wide_object_info else min(size, SIZE_UNKNOWN),
+        parent_object=parent_handle(node),
+        filename=wire_name(node.name),
+        capture_date=moment,
+        modification_date=moment,
+        wide=phone.capabilities.wide_object_info,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Property:
+    data_type: DataType
+    get: Callable[[Phone, Node], Value]
+    default: Value
+    writable: bool = False
+    form_flag: int = 0
+
+
+def _name(_: Phone, node: Node) -> str:
+    return wire_name(node.name)
+
+
+def _unique_id(phone: Phone, node: Node) -> int:
+    # As useless as Android's: made of path and time, so it changes with every rename and write
+    path, moment = phone.store.path(node), int(phone.store.status(node)[1])
+    return (zlib.crc32(path.encode("utf-8", "surrogateescape")) << 64) | moment
+
+
+_TABLE: dict[int, _Property] = {
+    Property.StorageID: _Property(DataType.UINT32, lambda _, node: node.storage.id, 0),
+    Property.ObjectFormat: _Property(DataType.UINT16, lambda _, node: format_of(node), int(Format.Undefined)),
+    Property.ProtectionStatus: _Property(DataType.UINT16, lambda _, __: 0, 0),
+    Property.ObjectSize: _Property(DataType.UINT64, lambda phone, node: phone.store.status(node)[0], 0),
+    Property.ObjectFileName: _Property(DataType.STR, _name, "", writable=True),
+    Property.DateModified: _Property(DataType.STR, date, "", form_flag=FORM_DATE_TIME),
+    Property.ParentObject: _Property(DataType.UINT32, lambda _, node: parent_handle(node), 0),
+    Property.PersistantUniqueObjectIdentifier: _Property(DataType.UINT128, _unique_id, 0),
+    Property.Name: _Property(DataType.STR, _name, ""),
+    Property.DisplayName: _Property(DataType.STR, _name, ""),
+    Property.DateAdded: _Property(DataType.STR, date, "", form_flag=FORM_DATE_TIME),
+}
+SUPPORTED = tuple(int(code) for code in _TABLE)
+
+
+def element(phone: Phone, node: Node, code: int) -> PropertyElement:
+    """Return one property; an unknown one has the type UNDEF and no value, as AOSP sends it."""
+    known = _TABLE.get(code)
+    if known is None:
+        return PropertyElement(node.handle, code, DataType.UNDEF, None)
+    return PropertyElement(node.handle, code, known.data_type, known.get(phone, node))
+
+
+def description(code: int) -> PropertyDescription | None:
+    known = _TABLE.get(code)
+    if known is None:
+        return None
+    return PropertyDescription(
+        code, known.data_type, known.writable, known.default, form_flag=known.form_flag
+    )

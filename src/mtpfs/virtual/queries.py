@@ -1,0 +1,248 @@
+"""The operations that only look: device, storages, objects, properties, file contents.
+
+Strategy: one function per operation, from request to reply; a `Refusal` is an
+answer too. The order of the checks is AOSP's, because it decides which of two
+possible response codes an initiator gets to see.
+
+Invariant: nothing here changes a file or the object table, except that looking
+at a directory brings the table up to date.
+
+Source: AOSP, MtpServer and MtpDatabase.
+"""
+
+from __future__ import annotations
+
+import os
+
+from mtpfs.protocol.codes import (
+    ALL,
+    ROOT_PARENT,
+    AccessCapability,
+    DeviceProperty,
+    Event,
+    Operation,
+    Response,
+    StorageType,
+)
+from mtpfs.protocol.datasets import DeviceInfo, StorageInfo, encode_property_list
+from mtpfs.protocol.wire import encode_integers, encode_value
+from mtpfs.virtual import properties
+from mtpfs.virtual.phone import Handlers, Phone, Reply, Request
+from mtpfs.virtual.store import Node, Refusal
+from mtpfs.virtual.transfers import FileRange
+
+_EVENTS = (
+    Event.ObjectAdded,
+    Event.ObjectRemoved,
+    Event.StoreAdded,
+    Event.StoreRemoved,
+    Event.DevicePropChanged,
+    Event.ObjectInfoChanged,
+)
+DEVICE_PROPERTIES = (
+    DeviceProperty.SynchronizationPartner,
+    DeviceProperty.DeviceFriendlyName,
+    DeviceProperty.BatteryLevel,
+    DeviceProperty.PerceivedDeviceType,
+)
+
+
+def get_device_info(phone: Phone, _: Request) -> Reply:
+    kind = phone.capabilities
+    info = DeviceInfo(
+        vendor_extension_desc=kind.extensions,
+        operations_supported=kind.operations,
+        events_supported=tuple(int(event) for event in _EVENTS) if kind.events else (),
+        device_properties_supported=tuple(int(code) for code in DEVICE_PROPERTIES),
+        playback_formats=tuple(int(code) for code in properties.PLAYBACK_FORMATS),
+        manufacturer="Samsung" if kind.samsung else "mtpfs",
+        model=kind.model,
+        device_version="1.0",
+        serial_number=kind.serial,
+    )
+    return Reply(data=info.encode())
+
+
+def open_session(phone: Phone, request: Request) -> Reply:
+    if phone.session is not None:
+        return Reply(Response.SessionAlreadyOpen, (phone.session,))
+    phone.session = request.p(1)
+    return Reply()
+
+
+def close_session(phone: Phone, _: Request) -> Reply:
+    phone.require_session()
+    phone.session = None
+    phone.events.clear()
+    return Reply()
+
+
+def get_storage_ids(phone: Phone, _: Request) -> Reply:
+    phone.require_session()
+    return Reply(data=encode_integers([storage.id for storage in phone.store.storages]))
+
+
+def get_storage_info(phone: Phone, request: Request) -> Reply:
+    phone.require_session()
+    storage = phone.store.storage(request.p(1))
+    capacity, free = phone.store.free(storage)
+    read_only = phone.capabilities.read_only
+    info = StorageInfo(
+        storage_type=StorageType.REMOVABLE_RAM if storage.removable else StorageType.FIXED_RAM,
+        access_capability=(
+            AccessCapability.READ_ONLY_WITHOUT_DELETE if read_only else AccessCapability.READ_WRITE
+        ),
+        max_capacity=capacity,
+        free_space_in_bytes=free,
+        storage_description=storage.description,
+    )
+    return Reply(data=info.encode())
+
+
+def _select(phone: Phone, storage_id: int, object_format: int, parent: int) -> list[Node]:
+    """Find objects by parent: ROOT_PARENT for the roots' children, 0 for everything."""
+    if parent in {0, ROOT_PARENT}:
+        storages = phone.store.storages
+        folders = [s.root for s in storages] if storage_id == ALL else [phone.store.storage(storage_id).root]
+    else:
+        folders = [phone.store.node(parent)]
+    look = phone.store.descendants if parent == 0 else phone.store.children
+    found = [node for folder in folders for node in look(folder)]
+    return [node for node in found if object_format in {0, properties.format_of(node)}]
+
+
+def _listing(phone: Phone, request: Request) -> list[Node]:
+    phone.require_session()
+    phone.require_storage(Response.InvalidStorageID)
+    if request.p(1) != ALL:
+        phone.store.storage(request.p(1))
+    return _select(phone, request.p(1), request.p(2), request.p(3))
+
+
+def get_num_objects(phone: Phone, request: Request) -> Reply:
+    return Reply(parameters=(len(_listing(phone, request)),))
+
+
+def get_object_handles(phone: Phone, request: Request) -> Reply:
+    return Reply(data=encode_integers([node.handle for node in _listing(phone, request)]))
+
+
+def get_object_info(phone: Phone, request: Request) -> Reply:
+    phone.require_storage()
+    return Reply(data=properties.object_info(phone, phone.store.node(request.p(1))).encode())
+
+
+def open_for_reading(phone: Phone, handle: int) -> tuple[int, int]:
+    """Return descriptor and size of an object's file."""
+    node = phone.store.node(handle)
+    if node.folder:
+        raise Refusal(Response.GeneralError)
+    descriptor = os.open(phone.store.path_of(node), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    return descriptor, os.fstat(descriptor).st_size
+
+
+def get_object(phone: Phone, request: Request) -> Reply:
+    phone.require_storage()
+    descriptor, size = open_for_reading(phone, request.p(1))
+    return Reply(data=FileRange(descriptor, 0, size))
+
+
+def _partial(phone: Phone, handle: int, offset: int, length: int) -> Reply:
+    phone.require_storage()
+    descriptor, size = open_for_reading(phone, handle)
+    if offset > size:
+        os.close(descriptor)
+        # AOSP computes a negative length here: an error over FunctionFS, a hang on old kernels
+        raise Refusal(Response.GeneralError)
+    length = min(length, size - offset)
+    return Reply(parameters=(length,), data=FileRange(descriptor, offset, length))
+
+
+def get_partial_object(phone: Phone, request: Request) -> Reply:
+    return _partial(phone, request.p(1), request.p(2), request.p(3))
+
+
+def get_partial_object_64(phone: Phone, request: Request) -> Reply:
+    return _partial(phone, request.p(1), request.p(2) | request.p(3) << 32, request.p(4))
+
+
+def get_thumb(phone: Phone, request: Request) -> Reply:
+    phone.store.node(request.p(1))
+    raise Refusal(Response.GeneralError)  # what AOSP says of a picture without an embedded thumbnail
+
+
+def get_object_props_supported(phone: Phone, _: Request) -> Reply:
+    phone.require_session()
+    return Reply(data=encode_integers(properties.SUPPORTED, 2))
+
+
+def get_object_prop_desc(_: Phone, request: Request) -> Reply:
+    description = properties.description(request.p(1))
+    if description is None:
+        raise Refusal(Response.ObjectPropNotSupported)
+    return Reply(data=description.encode())
+
+
+def get_object_prop_value(phone: Phone, request: Request) -> Reply:
+    phone.require_storage()
+    value = properties.element(phone, phone.store.node(request.p(1)), request.p(2))
+    if value.value is None:
+        raise Refusal(Response.InvalidObjectPropFormat)
+    return Reply(data=encode_value(value.data_type, value.value))
+
+
+def get_object_prop_list(phone: Phone, request: Request) -> Reply:
+    phone.require_storage()
+    handle, object_format, code, group, depth = (request.p(number) for number in range(1, 6))
+    try:
+        nodes = _prop_list_objects(phone, handle, object_format, code, group, depth)
+    except Refusal as refusal:
+        # The error comes behind a data phase that holds a count of zero
+        return Reply(refusal.code, data=encode_property_list(()))
+    codes = properties.SUPPORTED if code == ALL else (code,)
+    elements = (properties.element(phone, node, code) for node in nodes for code in codes)
+    return Reply(data=encode_property_list(elements))
+
+
+def _prop_list_objects(
+    phone: Phone, handle: int, object_format: int, code: int, group: int, depth: int
+) -> list[Node]:
+    if code == 0:
+        raise Refusal(Response.SpecificationByGroupUnsupported if group else Response.ParameterNotSupported)
+    if depth == ALL and handle in {0, ALL}:
+        handle, depth = ALL, 0
+    if depth not in {0, 1}:
+        raise Refusal(Response.SpecificationByDepthUnsupported)
+    if handle == ALL:
+        return _select(phone, ALL, object_format, 0)
+    if handle == 0:
+        return _select(phone, ALL, object_format, ROOT_PARENT)
+    node = phone.store.node(handle)
+    itself = [node] if object_format in {0, properties.format_of(node)} else []
+    if depth == 0:
+        return itself
+    # The folder itself comes last, and an initiator has to know that it isn't one of the children
+    return _select(phone, ALL, object_format, handle) + itself
+
+
+HANDLERS = Handlers(
+    queries={
+        Operation.GetDeviceInfo: (0, get_device_info),
+        Operation.OpenSession: (1, open_session),
+        Operation.CloseSession: (0, close_session),
+        Operation.ResetDevice: (0, close_session),
+        Operation.GetStorageIDs: (0, get_storage_ids),
+        Operation.GetStorageInfo: (1, get_storage_info),
+        Operation.GetNumObjects: (3, get_num_objects),
+        Operation.GetObjectHandles: (3, get_object_handles),
+        Operation.GetObjectInfo: (1, get_object_info),
+        Operation.GetObject: (1, get_object),
+        Operation.GetThumb: (1, get_thumb),
+        Operation.GetPartialObject: (3, get_partial_object),
+        Operation.GetPartialObject64: (4, get_partial_object_64),
+        Operation.GetObjectPropsSupported: (1, get_object_props_supported),
+        Operation.GetObjectPropDesc: (2, get_object_prop_desc),
+        Operation.GetObjectPropValue: (2, get_object_prop_value),
+        Operation.GetObjectPropList: (5, get_object_prop_list),
+    }
+)

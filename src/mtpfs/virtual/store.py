@@ -1,0 +1,318 @@
+"""The object table: directories as MTP objects with handles.
+
+Strategy: a tree of nodes that is built on demand, one directory at a time,
+and corrected by every new look at that directory. Handles are given out in
+sequence and never twice. What changed without the initiator's doing is told
+to `notify`, which makes events of it; `poll` looks for such changes cheaply,
+by the modification times of the directories that were listed.
+
+Invariant: nothing outside the storages' directories is read or written.
+Symbolic links are neither shown nor followed, and an opened path is checked
+to lie where its node says.
+
+Source of the semantics: AOSP, MtpStorageManager.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+
+from mtpfs.protocol.codes import Event, Response
+
+FIRST_STORAGE_ID = 0x00010001
+STORAGE_ID_STEP = 0x00010000
+SETTLED = 100_000_000
+"""Nanoseconds after which a directory's time stamp can be trusted to differ after one more change."""
+FILES_PER_POLL = 256
+
+
+class Refusal(Exception):  # noqa: N818 - not an error of this program: an answer
+    """Ends an operation with a response code other than OK."""
+
+    def __init__(self, code: int, *parameters: int) -> None:
+        super().__init__(code)
+        self.code = code
+        self.parameters = parameters
+
+
+class Node:
+    """An object (or, with handle 0, the root of a storage)."""
+
+    __slots__ = (
+        "children",
+        "folder",
+        "handle",
+        "listed",
+        "name",
+        "of_storage",
+        "parent",
+        "phantom",
+        "seen",
+        "stamp",
+    )
+
+    def __init__(self, handle: int, parent: Node | None, name: str, *, folder: bool) -> None:
+        self.handle = handle
+        self.parent = parent
+        self.name = name
+        self.folder = folder
+        self.children: dict[str, Node] = {}
+        self.listed = False
+        self.stamp = -1
+        """Modification time of the directory when it was last listed; -1: look again."""
+        self.seen: tuple[int, int] | None = None
+        """Size and modification time of a file when it was last polled."""
+        self.phantom = False
+        """Announced by SendObjectInfo, never sent: Android keeps such names reserved."""
+        self.of_storage: Storage | None = None
+        """Set in roots only."""
+
+    @property
+    def storage(self) -> Storage:
+        node = self
+        while node.parent is not None:
+            node = node.parent
+        assert node.of_storage is not None
+        return node.of_storage
+
+
+class Storage:
+    """One storage: an id, a directory, a root node."""
+
+    def __init__(self, number: int, path: Path, description: str) -> None:
+        self.id = FIRST_STORAGE_ID + number * STORAGE_ID_STEP
+        self.path = os.path.realpath(path)
+        self.description = description
+        self.removable = number > 0
+        self.root = Node(0, None, "", folder=True)
+        self.root.of_storage = self
+
+
+class Store:
+    """All objects of a phone. `notify` is called with an event code and a handle."""
+
+    def __init__(
+        self,
+        storages: list[Storage],
+        notify: Callable[[Event, int], None],
+        *,
+        case_insensitive: bool = False,
+        capacity: int | None = None,
+    ) -> None:
+        self.all_storages = storages
+        self._notify = notify
+        self._case_insensitive = case_insensitive
+        self._capacity = capacity
+        self._nodes: dict[int, Node] = {}
+        self._next_handle = 1
+        self._watched: dict[int, Node] = {}
+        """Folders that were listed, by identity; roots have no handle of their own."""
+        self._round: Iterator[int] = iter(())
+        """The files still to be looked at in this round of `poll`."""
+        self.available = True
+        """False while the phone is locked: Android withdraws its storages."""
+
+    @property
+    def storages(self) -> list[Storage]:
+        return self.all_storages if self.available else []
+
+    # --- finding
+
+    def storage(self, storage_id: int) -> Storage:
+        """Return a storage by id; 0 is the first one."""
+        for storage in self.storages:
+            if storage_id in {0, storage.id}:
+                return storage
+        raise Refusal(Response.InvalidStorageID)
+
+    def node(self, handle: int) -> Node:
+        """Return an object that exists at this moment."""
+        node = self._nodes.get(handle)
+        if node is None or not self.available:
+            raise Refusal(Response.InvalidObjectHandle)
+        if not node.phantom and not os.path.lexists(self.path(node)):
+            # Android learns this from inotify, we when somebody asks
+            self.forget(node)
+            self._notify(Event.ObjectRemoved, handle)
+            raise Refusal(Response.InvalidObjectHandle)
+        return node
+
+    def path(self, node: Node) -> str:
+        """Return where `node` is in the host's filesystem. For a look only: see `checked_path`."""
+        names = []
+        while node.parent is not None:
+            names.append(node.name)
+            node = node.parent
+        return "/".join([node.storage.path, *reversed(names)])
+
+    def checked_path(self, parent: Node, name: str) -> str:
+        """Return the path of `name` in `parent` for opening, creating or removing.
+
+        Raises when a symbolic link has taken the place of a directory on the
+        way. On a case-insensitive storage it is the path of whichever entry
+        the name hits.
+        """
+        directory = self.path(parent)
+        if os.path.realpath(directory) != directory:
+            raise Refusal(Response.GeneralError)
+        path = f"{directory}/{name}"
+        if self._case_insensitive and not os.path.lexists(path):
+            wanted = name.casefold()
+            with os.scandir(directory) as entries:
+                for entry in entries:
+                    if entry.name.casefold() == wanted:
+                        return entry.path
+        return path
+
+    def path_of(self, node: Node) -> str:
+        """Return the checked path of an object."""
+        assert node.parent is not None, "a storage's root is not an object"
+        return self.checked_path(node.parent, node.name)
+
+    def status(self, node: Node) -> tuple[int, float]:
+        """Return size and modification time; zeros for what isn't there, size 0 for folders."""
+        try:
+            status = os.lstat(self.path(node))
+        except OSError:
+            return 0, 0.0
+        return (0 if node.folder else status.st_size), status.st_mtime
+
+    def free(self, storage: Storage) -> tuple[int, int]:
+        """Return capacity and free space in bytes."""
+        numbers = os.statvfs(storage.path)
+        capacity, free = numbers.f_blocks * numbers.f_frsize, numbers.f_bavail * numbers.f_frsize
+        if self._capacity is not None:
+            used = 0
+            for directory, _, files in os.walk(storage.path):
+                used += sum(os.lstat(f"{directory}/{name}").st_size for name in files)
+            capacity, free = self._capacity, min(free, max(0, self._capacity - used))
+        return capacity, free
+
+    # --- listing
+
+    def children(self, folder: Node) -> list[Node]:
+        """Look at a directory and return its objects."""
+        if not folder.folder:
+            raise Refusal(Response.InvalidObjectHandle)
+        try:
+            self._scan(folder)
+        except OSError as error:
+            raise Refusal(Response.InvalidObjectHandle) from error
+        return list(folder.children.values())
+
+    def descendants(self, folder: Node) -> Iterator[Node]:
+        """Walk everything below `folder`."""
+        for node in self.children(folder):
+            yield node
+            if node.folder and not node.phantom:
+                yield from self.descendants(node)
+
+    def _scan(self, folder: Node) -> None:
+        directory = self.path(folder)
+        if os.path.realpath(directory) != directory:
+            raise Refusal(Response.InvalidObjectHandle)
+        stamp = os.lstat(directory).st_mtime_ns
+        if folder.listed and folder.stamp == stamp:
+            return
+        found: dict[str, bool] = {}
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    found[entry.name] = True
+                elif entry.is_file(follow_symlinks=False):
+                    found[entry.name] = False
+        known_before = folder.listed
+        self.watch(folder)
+        for node in [*folder.children.values()]:
+            if found.get(node.name) != node.folder and not node.phantom:
+                self.forget(node)
+                if known_before:
+                    self._notify(Event.ObjectRemoved, node.handle)
+        for name, is_folder in found.items():
+            if name not in folder.children:
+                node = self.adopt(folder, name, folder=is_folder)
+                if known_before:
+                    self._announce(node)
+        folder.stamp = stamp if time.time_ns() - stamp > SETTLED else -1
+
+    def _announce(self, node: Node) -> None:
+        """Tell of a new object. New folders are watched at once, as Android does."""
+        self._notify(Event.ObjectAdded, node.handle)
+        if node.folder:
+            self.watch(node)
+            with suppress(OSError):  # gone again already
+                self._scan(node)
+
+    def watch(self, folder: Node) -> None:
+        """Report changes in `folder` from now on: what it holds now counts as listed."""
+        folder.listed = True
+        self._watched[id(folder)] = folder
+
+    def poll(self, busy: frozenset[int] = frozenset()) -> None:
+        """Look for changes in listed directories; `busy` names objects whose content is being edited."""
+        if not self.available:
+            return
+        for key, folder in [*self._watched.items()]:
+            if self._nodes.get(folder.handle) is not folder and folder.parent is not None:
+                self._watched.pop(key, None)
+                continue
+            try:
+                if os.lstat(self.path(folder)).st_mtime_ns != folder.stamp:
+                    self._scan(folder)
+            except (OSError, Refusal):
+                folder.stamp = -1  # its own parent's turn reports the removal
+        handles = list(islice(self._round, FILES_PER_POLL))
+        if not handles:
+            self._round = iter([*self._nodes])
+        for node in filter(None, map(self._nodes.get, handles)):
+            if not node.folder and not node.phantom and node.handle not in busy:
+                self._look(node)
+
+    def _look(self, node: Node) -> None:
+        before = node.seen
+        self.note_content(node)
+        if before is not None and node.seen is not None and node.seen != before and node.seen[0]:
+            self._notify(Event.ObjectInfoChanged, node.handle)
+
+    # --- changing the table (the caller changes the files)
+
+    def adopt(self, parent: Node, name: str, *, folder: bool) -> Node:
+        """Enter a new object and give it a handle."""
+        node = Node(self._next_handle, parent, name, folder=folder)
+        self._next_handle += 1
+        parent.children[name] = node
+        self._nodes[node.handle] = node
+        return node
+
+    def forget(self, node: Node) -> None:
+        """Drop an object and all below it."""
+        for child in [*node.children.values()]:
+            self.forget(child)
+        self._nodes.pop(node.handle, None)
+        if node.parent is not None and node.parent.children.get(node.name) is node:
+            del node.parent.children[node.name]
+
+    def relocate(self, node: Node, parent: Node, name: str) -> None:
+        """Note that an object has a new place; it keeps its handle."""
+        assert node.parent is not None, "a storage's root never moves"
+        del node.parent.children[node.name]
+        replaced = parent.children.get(name)
+        if replaced is not None:
+            self.forget(replaced)
+        node.parent, node.name = parent, name
+        parent.children[name] = node
+
+    def note_content(self, node: Node) -> None:
+        """Remember a file's size and time, so that `poll` doesn't report this state again."""
+        try:
+            status = os.lstat(self.path(node))
+        except OSError:
+            return
+        if stat.S_ISREG(status.st_mode):
+            node.seen = (status.st_size, status.st_mtime_ns)

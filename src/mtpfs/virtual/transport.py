@@ -1,0 +1,209 @@
+"""The cable to a virtual phone: `mtpfs.transport.Transport`, in process.
+
+Strategy: the responder runs inside the caller's `write`, so whatever it has to
+say is there before `read` is called. A read that finds nothing can therefore
+only time out, and it does so on the transport's own clock instead of sleeping:
+`monotonic` jumps ahead, and tests of minute-long budgets take no time. Events
+are different: they may come from another thread or from the directory, so
+`read_event` really waits.
+
+Invariant: one lock around the responder; a timeout moves the clock by exactly
+the time that was asked for.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from array import array
+from collections.abc import Callable
+from pathlib import Path
+
+from mtpfs.errors import TransportGoneError, TransportTimeoutError
+from mtpfs.transport import Buffer
+from mtpfs.virtual.capabilities import PREFIX, Capabilities, parse_virtual
+from mtpfs.virtual.faults import FaultScript
+from mtpfs.virtual.responder import Responder
+
+POLL_INTERVAL = 0.25
+"""Seconds between two looks for changes in the directories while waiting for an event."""
+QUIET_TIME = 1.0
+"""Seconds for which `reopen` keeps quiet, on the transport's clock."""
+
+
+class VirtualTransport:
+    """One plugged-in virtual phone. `sleeper` replaces the jumping clock by real (or other) waiting."""
+
+    def __init__(
+        self,
+        responder: Responder,
+        *,
+        name: str = "virtual",
+        faults: FaultScript | None = None,
+        sleeper: Callable[[float], None] | None = None,
+    ) -> None:
+        if faults is not None:
+            responder.faults = faults
+        self._responder = responder
+        self._name = name
+        self._sleeper = sleeper
+        self._skipped = 0.0
+        self._closed = False
+        self._changed = threading.Condition(threading.RLock())
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def max_packet(self) -> int:
+        return self._responder.max_packet
+
+    @property
+    def responder(self) -> Responder:
+        """The phone's inside, for tests. Not to be touched while another thread uses the transport."""
+        return self._responder
+
+    @property
+    def faults(self) -> FaultScript:
+        return self._responder.faults
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self._skipped
+
+    def sleep(self, seconds: float) -> None:
+        if self._sleeper is not None:
+            self._sleeper(seconds)
+        else:
+            self._skipped += seconds
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise TransportGoneError("the transport is closed")
+
+    # --- Transport
+
+    def write(self, data: Buffer, timeout: float) -> int:
+        del timeout  # this phone takes everything at once
+        with self._changed:
+            self._check_open()
+            view = memoryview(data).cast("B")
+            self._responder.receive(view)
+            if self._responder.phone.events:
+                self._changed.notify_all()
+            return len(view)
+
+    def read(self, buffer: array[int], timeout: float) -> int:
+        view = memoryview(buffer).cast("B")
+        if len(view) % self.max_packet:
+            raise ValueError(f"buffer of {len(view)} bytes is no multiple of {self.max_packet}")  # EOVERFLOW
+        with self._changed:
+            self._check_open()
+            count = self._responder.fill(view)
+            if self._responder.phone.events:
+                self._changed.notify_all()
+        if count is None:
+            self.sleep(timeout)
+            raise TransportTimeoutError("nothing came from the virtual phone")
+        return count
+
+    def read_event(self, timeout: float) -> bytes:
+        deadline = time.monotonic() + timeout
+        with self._changed:
+            while True:
+                self._check_open()
+                if self._responder.gone:
+                    raise TransportGoneError("the virtual phone was unplugged")
+                event = self._responder.next_event()
+                if event is None:
+                    self._responder.phone.poll()
+                    event = self._responder.next_event()
+                if event is not None:
+                    return event
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return b""
+                self._changed.wait(min(left, POLL_INTERVAL))
+
+    def clear_halt(self) -> None:
+        with self._changed:
+            self._check_plugged()
+            self._responder.clear_halt()
+
+    def cancel(self, transaction_id: int) -> None:
+        with self._changed:
+            self._check_plugged()
+            self._responder.cancel(transaction_id)
+
+    def device_status(self) -> int:
+        with self._changed:
+            self._check_plugged()
+            return self._responder.device_status()
+
+    def reopen(self) -> None:
+        with self._changed:
+            self._check_plugged()
+        self.sleep(QUIET_TIME)
+
+    def close(self) -> None:
+        with self._changed:
+            if not self._closed:
+                self._closed = True
+                self._responder.close()
+            self._changed.notify_all()
+
+    def _check_plugged(self) -> None:
+        self._check_open()
+        if self._responder.gone:
+            raise TransportGoneError("the virtual phone was unplugged")
+
+    # --- the hand on the phone
+
+    def unplug(self) -> None:
+        """Pull the cable: every call raises `TransportGoneError` from now on."""
+        with self._changed:
+            self._responder.close()
+            self._responder.gone = True
+            self._changed.notify_all()
+
+    def replug(self) -> None:
+        """Put the cable back: a new MTP service with new handles, over the same directories."""
+        with self._changed:
+            old = self._responder
+            old.close()
+            self._responder = Responder(
+                old.directories, old.capabilities, max_packet=old.max_packet, faults=old.faults
+            )
+            self._closed = False
+            self._changed.notify_all()
+
+    def set_locked(self, locked: bool) -> None:
+        """Lock or unlock the screen: the storages go or come."""
+        with self._changed:
+            self._responder.phone.set_locked(locked)
+            self._changed.notify_all()
+
+
+def open_virtual(
+    argument: str,
+    *,
+    max_packet: int = 512,
+    faults: FaultScript | None = None,
+    sleeper: Callable[[float], None] | None = None,
+) -> VirtualTransport:
+    """Make a phone of `virtual:DIR?options` and plug it in."""
+    directories, capabilities = parse_virtual(argument)
+    return virtual_phone(directories, capabilities, max_packet=max_packet, faults=faults, sleeper=sleeper)
+
+
+def virtual_phone(
+    directories: list[Path],
+    capabilities: Capabilities | None = None,
+    *,
+    max_packet: int = 512,
+    faults: FaultScript | None = None,
+    sleeper: Callable[[float], None] | None = None,
+) -> VirtualTransport:
+    """Make a phone of one directory per storage and plug it in."""
+    responder = Responder(directories, capabilities, max_packet=max_packet, faults=faults)
+    return VirtualTransport(responder, name=f"{PREFIX}{directories[0]}", sleeper=sleeper)
