@@ -1,0 +1,1 @@
+"""The command line: `mtpfs`, `mtpfs list` and the helper `mount.mtpfs`."""

@@ -5,7 +5,7 @@ everything else here is the phone's inside. From the bottom:
 
     store         objects and handles over directories        (files, no MTP framing)
     properties    what an object tells about itself           (datasets)
-    phone         the state of one phone, and its refusals
+    phone         the state of one phone
     queries, changes, edit, settings
                   the operations, one function each
     transfers     outgoing bulk transfers, zero-length packets
@@ -15,4 +15,7 @@ everything else here is the phone's inside. From the bottom:
 
 The model is Android's (AOSP from version 9 on), its oddities included: an
 initiator that works here must have got them right.
+
+Invariant: the phone's directories are the only state that outlives it, so a
+test can look at its files and a user can fill them with any program.
 """

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from mtpfs.errors import RemoteProtocolError
@@ -135,9 +136,9 @@ class SendObject:
         if self._failed or not complete or (length is not None and length != self._received):
             self.abort()
             return Reply(Response.GeneralError)
-        os.close(self._descriptor)
         if self._upload.modified is not None:
-            os.utime(self._path, (self._upload.modified, self._upload.modified))
+            os.utime(self._descriptor, (self._upload.modified, self._upload.modified))
+        os.close(self._descriptor)
         self._node.phantom = False
         announce_content(self._phone, self._node)
         return Reply()
@@ -146,7 +147,8 @@ class SendObject:
         if self._node.folder:
             return
         os.close(self._descriptor)
-        Path(self._path).unlink()
+        with suppress(OSError):  # somebody was faster
+            Path(self._path).unlink()
         self._phone.store.forget(self._node)
 
 

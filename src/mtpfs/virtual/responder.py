@@ -101,7 +101,8 @@ class Responder:
             case _Phase.COMMAND:
                 self._receive_command(view, ends=ends)
             case _Phase.DATASET:
-                self._dataset += view
+                if len(self._dataset) <= DATASET_LIMIT:  # more than that is refused at its end anyway
+                    self._dataset += view
                 self._spring_on_receipt(len(self._dataset))
                 if ends:
                     self._end_dataset()

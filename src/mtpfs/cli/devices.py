@@ -1,0 +1,86 @@
+"""`mtpfs list`: the phones on the bus, for people and for programs.
+
+Strategy: everything comes from descriptors, sysfs and /proc, so no device is
+opened and nobody who holds one is disturbed.
+
+Invariant: with `--json` stdout holds one JSON object and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from mtpfs.cli.checks import mounts
+from mtpfs.transport.holders import find_holders
+from mtpfs.transport.phones import UsbPhone
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What `list` tells of one phone."""
+
+    phone: UsbPhone
+    held_by: str
+    mounted_at: str
+
+
+def rows(phones: list[UsbPhone]) -> list[Row]:
+    """Look up who holds the phones and where mtpfs has mounted them."""
+    mounted = {source: target for target, kind, source in mounts() if kind == "fuse.mtpfs"}
+    return [
+        Row(
+            phone,
+            ", ".join(str(holder) for holder in find_holders(phone.node)),
+            next((mounted[key] for key in (phone.source, phone.name) if key in mounted), ""),
+        )
+        for phone in phones
+    ]
+
+
+def as_json(found: list[Row]) -> str:
+    return json.dumps(
+        {
+            "devices": [
+                {
+                    "source": row.phone.source,
+                    "bus": row.phone.bus,
+                    "address": row.phone.address,
+                    "vendor_id": f"{row.phone.vendor_id:04x}",
+                    "product_id": f"{row.phone.product_id:04x}",
+                    "manufacturer": row.phone.manufacturer,
+                    "product": row.phone.product,
+                    "serial": row.phone.serial,
+                    "held_by": row.held_by,
+                    "mounted_at": row.mounted_at,
+                }
+                for row in found
+            ]
+        },
+        indent=2,
+    )
+
+
+def as_table(found: list[Row]) -> str:
+    if not found:
+        return "No MTP device found."
+    head = ("BUS", "ID", "NAME", "SOURCE", "HELD BY", "MOUNTED AT")
+    lines = [
+        head,
+        *(
+            (
+                f"{row.phone.bus:03},{row.phone.address:03}",
+                f"{row.phone.vendor_id:04x}:{row.phone.product_id:04x}",
+                row.phone.name,
+                row.phone.source,
+                row.held_by or "-",
+                row.mounted_at or "-",
+            )
+            for row in found
+        ),
+    ]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )

@@ -1,0 +1,194 @@
+"""`mtpfs` and `mount.mtpfs`: arguments in, exit status out.
+
+Strategy: arguments, options and mountpoint are checked before trio, pyfuse3
+and pyusb are imported, so that help and mistakes are answered at once. Then the
+mount runs in a child (or in the foreground), and its failure is one paragraph
+on stderr.
+
+Exit statuses of `mtpfs`: 0 mounted (or, in the foreground, unmounted in order),
+1 anything else. Of `mount.mtpfs`, after mount(8): 1 wrong invocation, 2 system
+error, 4 internal error, 8 interrupted, 32 the mount failed.
+
+Invariant: no traceback reaches a user for anything but a bug.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import NoReturn
+
+from mtpfs import __version__
+from mtpfs.cli import checks, daemon, options
+from mtpfs.errors import MtpfsError, SetupError
+from mtpfs.fuse.settings import Settings
+from mtpfs.transport import Transport
+from mtpfs.transport.source import Source, parse_source
+
+USAGE, INTERRUPTED, MOUNT_FAILED = 1, 8, 32
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse, but mistakes end with status 1: what mount(8) and the man page say."""
+
+    def error(self, message: str) -> NoReturn:
+        raise SetupError(f"{message}; see `{self.prog} --help`")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `mtpfs`; return its exit status."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        if words[:1] == ["list"]:
+            return _list(words[1:])
+        chosen = _mtpfs_parser().parse_args(words)
+        *source, mountpoint = chosen.paths
+        if len(source) > 1:
+            raise SetupError(f"one source and one mountpoint, not {len(chosen.paths)} arguments")
+        return _mount(
+            source[0] if source else "any",
+            mountpoint,
+            options.parse_options(chosen.options, sloppy=chosen.sloppy),
+            foreground=chosen.foreground or chosen.debug,
+            debug=chosen.debug,
+            failure=1,
+        )
+    except SetupError as error:
+        return _fail(error, 1)
+
+
+def mount_helper(arguments: Sequence[str] | None = None) -> int:
+    """Run `mount.mtpfs`, as mount(8) calls it; return its exit status."""
+    try:
+        chosen = _helper_parser().parse_args(arguments)
+        settings = options.parse_options(chosen.options, sloppy=chosen.sloppy)
+        if chosen.fake:
+            parse_source(chosen.source)
+            return 0
+        return _mount(
+            chosen.source, chosen.target, settings, foreground=False, debug=False, failure=MOUNT_FAILED
+        )
+    except SetupError as error:
+        return _fail(error, USAGE)
+
+
+def _mtpfs_parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="mtpfs",
+        usage="mtpfs [SOURCE] MOUNTPOINT [-o OPTIONS] [-f] [-d]\n       mtpfs list [--json]",
+        description="Mount a phone or player that speaks MTP.",
+        epilog=(
+            "SOURCE is any (default), serial:SERIAL, usb:VVVV:PPPP, bus:BBB,DDD or virtual:DIR.\n"
+            "Unmount with: fusermount3 -u MOUNTPOINT\n\nmount options (-o):\n" + options.help_text()
+        ),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("paths", nargs="+", metavar="[SOURCE] MOUNTPOINT", help=argparse.SUPPRESS)
+    parser.add_argument(
+        "-o", dest="options", action="append", default=[], metavar="OPTIONS", help="mount options"
+    )
+    parser.add_argument("-f", dest="foreground", action="store_true", help="stay in the foreground")
+    parser.add_argument("-d", dest="debug", action="store_true", help="log everything; implies -f")
+    parser.add_argument("-s", dest="sloppy", action="store_true", help="ignore unknown mount options")
+    parser.add_argument("-V", "--version", action="version", version=f"mtpfs {__version__}")
+    return parser
+
+
+def _helper_parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="mount.mtpfs", usage="mount.mtpfs SOURCE TARGET [-sfnv] [-o OPTIONS]")
+    parser.add_argument("source")
+    parser.add_argument("target")
+    parser.add_argument("-o", dest="options", action="append", default=[], metavar="OPTIONS")
+    parser.add_argument("-s", dest="sloppy", action="store_true", help="ignore unknown mount options")
+    parser.add_argument("-f", dest="fake", action="store_true", help="do everything but mount")
+    parser.add_argument("-n", action="store_true", help="ignored: there is no mtab")
+    parser.add_argument("-v", action="store_true", help="ignored")
+    parser.add_argument("-t", metavar="TYPE", help="ignored: the type is known")
+    parser.add_argument("-N", metavar="NAMESPACE", help="ignored: mount(8) has entered it")
+    parser.add_argument("-V", "--version", action="version", version=f"mtpfs {__version__}")
+    return parser
+
+
+def _list(words: list[str]) -> int:
+    parser = _Parser(prog="mtpfs list", description="List the MTP devices on the bus.")
+    parser.add_argument("-J", "--json", action="store_true", help="print JSON")
+    chosen = parser.parse_args(words)
+    from mtpfs.cli import devices  # noqa: PLC0415 - pyusb is slow to load and may be missing
+    from mtpfs.transport.usb import find_phones  # noqa: PLC0415
+
+    found = devices.rows(find_phones())
+    print(devices.as_json(found) if chosen.json else devices.as_table(found))
+    return 0
+
+
+def _mount(
+    source_text: str, mountpoint: str, settings: Settings, *, foreground: bool, debug: bool, failure: int
+) -> int:
+    source = parse_source(source_text)
+    mountpoint = os.path.abspath(mountpoint)  # noqa: PTH100 - resolve() would follow a link to a dead mount
+    checks.check_mountpoint(mountpoint)
+    checks.check_fuse(settings.fuse_options)
+    if source.kind == "virtual":
+        source = replace(source, argument=os.path.join(os.getcwd(), source.argument))  # noqa: PTH109, PTH118
+    settings = replace(
+        settings, fsname=settings.fsname or _fsname(source), debug=settings.debug and foreground
+    )
+    daemon.log_to_stderr(debug=debug)
+
+    def run(ready: Callable[[], None]) -> int:
+        return _serve(source, mountpoint, settings, ready, failure)
+
+    return (daemon.in_foreground if foreground else daemon.in_background)(run)
+
+
+def _serve(
+    source: Source, mountpoint: str, settings: Settings, ready: Callable[[], None], failure: int
+) -> int:
+    import trio  # noqa: PLC0415 - slow to load, and not before the fork
+
+    from mtpfs.fuse.mount import serve  # noqa: PLC0415
+
+    status = 0
+    try:
+        trio.run(serve, lambda: _open(source), mountpoint, settings, ready)
+    except* MtpfsError as group:
+        for error in _leaves(group):
+            status = _fail(error, failure)
+    except* KeyboardInterrupt:
+        status = INTERRUPTED
+    return status
+
+
+def _open(source: Source) -> Transport:
+    if source.kind == "virtual":
+        from mtpfs.virtual.transport import open_virtual  # noqa: PLC0415
+
+        return open_virtual(source.argument)
+    from mtpfs.transport.phones import choose  # noqa: PLC0415
+    from mtpfs.transport.usb import find_phones, open_phone  # noqa: PLC0415
+
+    return open_phone(choose(find_phones(), source))
+
+
+def _fsname(source: Source) -> str:
+    """Return what findmnt shows: the source itself where it says something, else the device's name."""
+    return "" if source.kind == "any" else source.text
+
+
+def _leaves(group: BaseExceptionGroup[MtpfsError]) -> list[MtpfsError]:
+    found: list[MtpfsError] = []
+    for error in group.exceptions:
+        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return found
+
+
+def _fail(error: MtpfsError, status: int) -> int:
+    print(f"mtpfs: {error}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,201 @@
+"""`-o` options: one table, from which parsing, `--help` and the check of the man page are made.
+
+Strategy: a word is looked up in the table and applied to the settings in order,
+so the later one wins. Words that mount(8), fstab and systemd keep for
+themselves are dropped, because libfuse rejects most of them. What libfuse takes
+and every mount can have is handed on; what it takes but breaks the mount
+(`max_read`) is refused with the reason.
+
+Invariant: `parse_options` returns complete settings or raises a one-line
+`SetupError` naming the word at fault.
+"""
+
+from __future__ import annotations
+
+import grp
+import pwd
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+from mtpfs.errors import SetupError
+from mtpfs.fuse.settings import Settings
+
+Apply = Callable[[Settings, str], Settings]
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option: its name, what its value is called (empty: it has none), its help, what it does."""
+
+    name: str
+    value: str
+    help: str
+    apply: Apply
+
+
+def _field(name: str, convert: Callable[[str], object]) -> Apply:
+    def apply(settings: Settings, value: str) -> Settings:
+        return replace(settings, **{name: convert(value)})  # type: ignore[arg-type] # the table pairs them
+
+    return apply
+
+
+def _fuse(word: str, *, without: Iterable[str] = ()) -> Apply:
+    def apply(settings: Settings, _value: str) -> Settings:
+        return replace(settings, fuse_options=settings.fuse_options - set(without) | {word})
+
+    return apply
+
+
+def _shared(word: str) -> Apply:
+    def apply(settings: Settings, _value: str) -> Settings:
+        # Without default_permissions the mode bits would mean nothing to the others let in.
+        return replace(settings, fuse_options=settings.fuse_options | {word, "default_permissions"})
+
+    return apply
+
+
+def _mask(value: str) -> int:
+    if not re.fullmatch(r"0?[0-7]{1,3}", value):
+        raise ValueError("an octal number such as 022 is needed")
+    return int(value, 8)
+
+
+def _umask(settings: Settings, value: str) -> Settings:
+    mask = _mask(value)
+    return replace(settings, fmask=mask, dmask=mask)
+
+
+def _user(value: str) -> int:
+    return int(value) if value.isdecimal() else pwd.getpwnam(value).pw_uid
+
+
+def _group(value: str) -> int:
+    return int(value) if value.isdecimal() else grp.getgrnam(value).gr_gid
+
+
+def _seconds(value: str) -> float:
+    seconds = float(value)
+    if not 0 < seconds <= 3600:
+        raise ValueError("between 0 and 3600 seconds")
+    return seconds
+
+
+def _text(value: str) -> str:
+    if not value:
+        raise ValueError("it must not be empty")
+    return value
+
+
+def _read_only(settings: Settings, _value: str) -> Settings:
+    return replace(settings, read_only=True, fuse_options=settings.fuse_options - {"rw"} | {"ro"})
+
+
+def _read_write(settings: Settings, _value: str) -> Settings:
+    return replace(settings, read_only=False, fuse_options=settings.fuse_options - {"ro"})
+
+
+def _switch(on: str, text: str) -> list[Option]:
+    """Return an option of libfuse and its negation."""
+    off = f"no{on}"
+    return [
+        Option(on, "", f"{text} (default)", _fuse(on, without=[off])),
+        Option(off, "", f"not: {text}", _fuse(off, without=[on])),
+    ]
+
+
+OPTIONS = [
+    Option("ro", "", "mount read-only", _read_only),
+    Option("rw", "", "mount read-write (default)", _read_write),
+    Option("allow_other", "", "let other users in; implies default_permissions", _shared("allow_other")),
+    Option("allow_root", "", "let root in; implies default_permissions", _shared("allow_root")),
+    Option("default_permissions", "", "have the kernel check mode bits", _fuse("default_permissions")),
+    Option("uid", "USER", "owner of all files (default: who mounts)", _field("uid", _user)),
+    Option("gid", "GROUP", "group of all files (default: who mounts)", _field("gid", _group)),
+    Option("umask", "MASK", "permission bits taken from files and directories, octal", _umask),
+    Option("fmask", "MASK", "permission bits taken from files (default 133)", _field("fmask", _mask)),
+    Option("dmask", "MASK", "permission bits taken from directories (default 022)", _field("dmask", _mask)),
+    Option("fsname", "NAME", "source shown by findmnt (default: the device's name)", _field("fsname", _text)),
+    Option(
+        "subtype", "NAME", "type shown by findmnt after `fuse.` (default mtpfs)", _field("subtype", _text)
+    ),
+    Option("storage", "NAME", "mount only this storage, as the root", _field("storage", _text)),
+    Option(
+        "timeout", "SECONDS", "how long a simple request may take (default 10)", _field("timeout", _seconds)
+    ),
+    Option(
+        "ttl", "SECONDS", "how long attributes and listings are believed (default 5)", _field("ttl", _seconds)
+    ),
+    Option(
+        "debug", "", "log what the kernel asks (with -f)", lambda settings, _: replace(settings, debug=True)
+    ),
+    *_switch("atime", "update access times"),
+    *_switch("exec", "allow programs to be run"),
+    *_switch("suid", "honour set-user-ID bits"),
+    *_switch("dev", "honour device files"),
+    Option("nodiratime", "", "don't update directories' access times", _fuse("nodiratime")),
+    Option("sync", "", "write synchronously", _fuse("sync", without=["async"])),
+    Option("async", "", "write asynchronously (default)", _fuse("async", without=["sync"])),
+    Option("dirsync", "", "change directories synchronously", _fuse("dirsync")),
+    Option("auto_unmount", "", "unmount when the program dies", _fuse("auto_unmount")),
+]
+_TABLE = {option.name: option for option in OPTIONS}
+
+_DROPPED = {
+    *("auto", "noauto", "user", "nouser", "users", "nousers", "owner", "group", "_netdev", "nofail"),
+    *("defaults", "relatime", "norelatime", "strictatime", "nostrictatime", "lazytime", "nolazytime"),
+    *("diratime", "comment", "uhelper", "helper", "loop", "nonempty", "silent", "loud", "mand", "nomand"),
+}
+"""Words of mount(8), fstab(5) and systemd.mount(5): theirs, not ours."""
+_REFUSED = {
+    "max_read": "the kernel and libfuse would disagree, and every access fail",
+    "max_readahead": "libfuse doesn't take it; mtpfs reads ahead by itself",
+    "max_write": "libfuse doesn't take it",
+}
+
+
+def split_options(text: str) -> list[str]:
+    r"""Split at commas; `\,` is a comma and `\\` a backslash."""
+    words = [re.sub(r"\\([\\,])", r"\1", word) for word in re.findall(r"((?:\\[\\,]|[^,])+)", text)]
+    return [word for word in words if word]
+
+
+def parse_options(texts: Iterable[str], *, sloppy: bool = False) -> Settings:
+    """Return the settings that the arguments of all `-o` together make. Raises `SetupError`."""
+    settings = Settings()
+    for text in texts:
+        for word in split_options(text):
+            settings = _apply(settings, word, sloppy=sloppy)
+    return settings
+
+
+def _apply(settings: Settings, word: str, *, sloppy: bool) -> Settings:
+    name, equals, value = word.partition("=")
+    if name in _DROPPED or name.lower().startswith("x-"):
+        return settings
+    if name in _REFUSED:
+        raise SetupError(f"option {name} can't be used: {_REFUSED[name]}")
+    option = _TABLE.get(name)
+    if option is None:
+        if sloppy:
+            return settings
+        raise SetupError(f"unknown option: {name}")
+    if bool(equals) != bool(option.value):
+        wanted = f"needs a value: {name}={option.value}" if option.value else "takes no value"
+        raise SetupError(f"option {name} {wanted}")
+    try:
+        return option.apply(settings, value)
+    except KeyError as error:
+        raise SetupError(f"option {name}={value}: nobody has that name") from error
+    except ValueError as error:
+        raise SetupError(f"option {name}={value}: {error}") from error
+
+
+def help_text() -> str:
+    """Return the table as `--help` shows it."""
+    lines = []
+    for option in OPTIONS:
+        word = f"{option.name}={option.value}" if option.value else option.name
+        lines.append(f"  {word:<20} {option.help}")
+    return "\n".join(lines)
