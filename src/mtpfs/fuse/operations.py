@@ -77,12 +77,15 @@ class KernelNotifier:
         pyfuse3.invalidate_entry_async(parent_ino, name, ignore_enoent=True)
 
     def inode_changed(self, ino: int) -> None:
-        self._nursery.start_soon(self._invalidate, ino)
+        self._nursery.start_soon(self._invalidate, ino, False)
 
-    async def _invalidate(self, ino: int) -> None:
+    def attributes_changed(self, ino: int) -> None:
+        self._nursery.start_soon(self._invalidate, ino, True)
+
+    async def _invalidate(self, ino: int, attributes_only: bool) -> None:
         def call() -> None:
             try:
-                pyfuse3.invalidate_inode(ino)
+                pyfuse3.invalidate_inode(ino, attributes_only)
             except OSError as error:
                 # ENOENT: the kernel doesn't know it, or has just forgotten it
                 log.debug("invalidate_inode %d: %s", ino, error)

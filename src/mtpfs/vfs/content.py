@@ -70,7 +70,7 @@ class Content:
         self._fetch: Fetch | None = None
         self._edit: Edit | None = None
         self._explicit_date: float | None = None
-        self._size_on_device = node.size if node.handle else 0
+        self._size_on_device = 0
         self._windows = Windows(context.pool, self._read_device)
 
     @property
@@ -178,6 +178,7 @@ class Content:
                 # The old contents aren't needed here, and stay on the device until `flush`.
                 self._drop_spool()
                 self._spool = Spool()
+                self._become_dirty()
             spool = await self._writable_spool()
             try:
                 spool.truncate(size)
@@ -255,12 +256,16 @@ class Content:
     async def _writable_spool(self) -> Spool:
         if not self.dirty:
             self._start_fetch()
-            assert self._fetch is not None
-            await self._fetch.wait(self._fetch.size)
-            self._fetch = None
-            self.dirty = True
+            if self._fetch is not None:
+                await self._fetch.wait(self._fetch.size)
+                self._fetch = None
+            self._become_dirty()
         assert self._spool is not None
         return self._spool
+
+    def _become_dirty(self) -> None:
+        self._size_on_device = self._node.size if self._node.handle else 0
+        self.dirty = True
 
     async def _send_early(self) -> bool:
         """Send a new file before it is complete and go on in place; False where that can't be."""
@@ -293,7 +298,6 @@ class Content:
             )
             self.dirty = False
             self._fetch = None
-            self._size_on_device = spool.size
             node.modified = await self._kept_date(handle)
             context.tree.describe(
                 node,

@@ -41,6 +41,9 @@ class Notifier(Protocol):
     def inode_changed(self, ino: int) -> None:
         """Report that attributes and contents are others now."""
 
+    def attributes_changed(self, ino: int) -> None:
+        """Report that only attributes are others now."""
+
 
 @dataclass(frozen=True, slots=True)
 class Space:
@@ -164,7 +167,10 @@ class Filesystem:
         return len(data)
 
     async def flush(self, node: Node) -> None:
+        before = node.size, node.modified
         await self._content(node).flush()
+        if (node.size, node.modified) != before:
+            self.notifier.attributes_changed(node.ino)  # the device has its own idea of the date
         if node.storage is not None:
             self._space.pop(node.storage.id, None)
 
