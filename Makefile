@@ -1,0 +1,61 @@
+# mtpfs: everything a newcomer, a developer and CI need. `make` lists the targets.
+
+MNT ?= $(HOME)/mnt
+SOURCE ?= any
+DEMO := $(CURDIR)/.demo/phone
+BIN := .venv/bin
+
+.PHONY: help demo mount umount test check format vm-test clean
+
+help:
+	@echo "make demo   [MNT=~/mnt]               try it: mount a phone made of software"
+	@echo "make mount  [MNT=~/mnt] [SOURCE=any]  mount the phone that is plugged in"
+	@echo "make umount [MNT=~/mnt]               unmount either"
+	@echo "make test                             set up and run the tests"
+	@echo "make check                            lint and types"
+	@echo "make vm-test                          test on real USB, in a virtual machine"
+	@echo "make format, make clean"
+
+demo:
+	@contrib/setup run
+	@$(BIN)/python contrib/demo-phone "$(DEMO)"
+	@mkdir -p "$(MNT)"
+	@if findmnt -n -t fuse.mtpfs "$(MNT)" >/dev/null; then echo "$(MNT) is mounted already."; \
+	else $(BIN)/mtpfs "virtual:$(DEMO)" "$(MNT)"; fi
+	@ls -lR "$(MNT)" | head -40
+	@echo; echo "A virtual phone is mounted on $(MNT); its files are in $(DEMO)."
+	@echo "Look around, copy in and out, then unmount it: fusermount3 -u $(MNT)"
+
+mount:
+	@contrib/setup run
+	@mkdir -p "$(MNT)"
+	@if findmnt -n -t fuse.mtpfs "$(MNT)" >/dev/null; then echo "$(MNT) is mounted already."; \
+	else $(BIN)/mtpfs "$(SOURCE)" "$(MNT)"; fi
+	@ls -l "$(MNT)"
+	@echo; echo "Mounted on $(MNT). To unmount: fusermount3 -u $(MNT)"
+
+umount:
+	@fusermount3 -u "$(MNT)"
+
+test:
+	@contrib/setup dev
+	$(BIN)/python -m pytest
+
+check:
+	@contrib/setup dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format:
+	@contrib/setup dev
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+vm-test:
+	@contrib/setup vm
+	tests/vm/run
+
+clean:
+	rm -rf .venv .demo .vm .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
+	find . -name __pycache__ -prune -exec rm -rf {} +
