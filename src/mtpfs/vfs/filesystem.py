@@ -204,8 +204,10 @@ class Filesystem:
 
     async def set_modified(self, node: Node, modified: float) -> None:
         """Give a file a date, where the device takes one; nothing is pretended where it doesn't."""
+        if node.is_folder and not self._read_only:
+            return  # no device has dates of folders
         self._check_writable(node)
-        if node.is_folder or (node.content is not None and await node.content.set_modified(modified)):
+        if node.content is not None and await node.content.set_modified(modified):
             return
         if await writing.set_modified(self.device, await self.tree.handle(node), modified):
             node.modified = float(int(modified))
