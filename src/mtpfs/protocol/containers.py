@@ -161,10 +161,10 @@ class ContainerStream:
         if kind == ContainerType.DATA:
             self._drop(HEADER_SIZE)
             self._in_data = True
-            # What follows the header in its own transfer may be all; a header that came alone
-            # (Windows Phone) ends a transfer, but not the data.
-            self._ended_short = self._short and self._buffered > 0
             self._payload_left = None if length == UNKNOWN_LENGTH else length - HEADER_SIZE
+            # Without a length, what follows the header in its own transfer may be all; a header that
+            # came alone (Windows Phone) ends a transfer, but not the data.
+            self._ended_short = self._payload_left is None and self._short and self._buffered > 0
             return DataStart(code, transaction, self._payload_left)
         if length > HEADER_SIZE + 4 * MAX_PARAMETERS:
             raise RemoteProtocolError(f"container of type {kind} with {length} bytes")

@@ -199,6 +199,11 @@ class Session:
         try:
             if not self._engine.in_step:
                 await self._revive()
+        except MtpfsError as error:
+            job.error = error
+            job.done.set()
+            return
+        try:
             job.value = await self._in_thread(lambda: job.function(self._engine))
         except Exception as error:  # noqa: BLE001 - every error belongs to the one who waits for the job
             job.error = error
