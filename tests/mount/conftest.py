@@ -93,7 +93,7 @@ def mount_phone(tmp_path: Path) -> Iterator[Callable[..., Mount]]:
         )
         wait_until(lambda: os.path.ismount(mountpoint) or process.poll() is not None, "the mount")
         assert process.poll() is None, process.communicate()[1]
-        storage = sorted(mountpoint.iterdir())[0]
+        storage = min(mountpoint.iterdir())
         phone = base / storage.name if "storages" in words else base
         mounts.append(Mount(mountpoint, storage, phone, words, process))
         return mounts[-1]

@@ -138,13 +138,14 @@ def test_read_only(mount_phone: Callable[..., Mount]) -> None:
         (mounted.phone / "f").write_text("f")
         wait_until((mounted.root / "f").exists, "the file's appearance")
         assert (mounted.root / "f").read_text() == "f"
-        for change in (
+        changes: list[Callable[[Path], object]] = [
             lambda root: (root / "new").write_text("x"),
             lambda root: (root / "f").write_text("x"),
             lambda root: (root / "f").unlink(),
             lambda root: (root / "d").mkdir(),
             lambda root: (root / "f").rename(root / "g"),
-        ):
+        ]
+        for change in changes:
             with pytest.raises(OSError, match="Read-only"):
                 change(mounted.root)
         assert (mounted.phone / "f").read_text() == "f"

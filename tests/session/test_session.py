@@ -156,8 +156,12 @@ async def test_dead_device_answers_errors_at_once(tmp_path: Path) -> None:
     """When even a new session fails, callers get errors without waiting for another round."""
     async with session_on(tmp_path) as (session, transport):
         transport.faults.add(Fault(Kind.SILENCE, times=FOREVER))
-        with pytest.raises(TransportError):
+        with pytest.raises(TransportTimeoutError):
             await session.transact(Operation.GetStorageIDs)
+        before = transport.monotonic()
+        with pytest.raises(TransportError):
+            await session.transact(Operation.GetStorageIDs)  # waits while everything is tried
+        assert transport.monotonic() - before < 40
         before = transport.monotonic()
         with pytest.raises(TransportError):
             await session.transact(Operation.GetStorageIDs)

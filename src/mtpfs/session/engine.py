@@ -104,6 +104,7 @@ class Engine:
         limit: int = DEFAULT_LIMIT,
         size: int | None = None,
         sink: Callable[[memoryview], None] | None = None,
+        budget: float | None = None,
     ) -> Result:
         """Run one transaction.
 
@@ -111,6 +112,7 @@ class Engine:
         `limit`: bytes of data beyond which the device is taken for a liar.
         `size`: exact payload size, if known, for a container of unknown length.
         `sink`: gets the data piece by piece; `Result.data` is then empty.
+        `budget`: seconds without progress, if not those of the operation's class.
 
         Raises `ResponseError` (in step), `TransportError` or
         `RemoteProtocolError` (out of step: recover first).
@@ -121,7 +123,7 @@ class Engine:
         self.operations[operation] += 1
         self.in_step = False
         command = Container(ContainerType.COMMAND, operation, self.transaction_id, parameters)
-        budget = self.budgets.of(operation)
+        budget = budget or self.budgets.of(operation)
         self._write(command.encode(), budget)
         if data is not None:
             source = DataSource(len(data), _reader(data)) if isinstance(data, bytes) else data

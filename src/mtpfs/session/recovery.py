@@ -38,9 +38,10 @@ STATUS_PAUSE = 0.2  # seconds between two GetDeviceStatus requests
 STATUS_LIMIT = 3.0  # seconds that a device may stay busy after a Cancel
 OPEN_ATTEMPTS = 3  # a phone that is still binding its gadget ignores the first OpenSession
 OPEN_PAUSE = 1.0  # seconds between them
+BUDGET = 5.0  # seconds per transaction here: others are waiting, and a live device answers these at once
 
 
-def open_session(engine: Engine) -> None:
+def open_session(engine: Engine, attempts: int = OPEN_ATTEMPTS) -> None:
     """Open the MTP session, whatever state an earlier host left the device in.
 
     Raises the last attempt's error.
@@ -54,7 +55,7 @@ def open_session(engine: Engine) -> None:
         except TransportGoneError:
             raise
         except MtpfsError as error:
-            if attempt == OPEN_ATTEMPTS or engine.closing:
+            if attempt == attempts or engine.closing:
                 raise
             log.info("OpenSession failed (%s), trying again", error)
             if not engine.in_step:
@@ -64,13 +65,13 @@ def open_session(engine: Engine) -> None:
 
 def _open_once(engine: Engine) -> None:
     try:
-        engine.transact(Operation.OpenSession, SESSION_ID)
+        engine.transact(Operation.OpenSession, SESSION_ID, budget=BUDGET)
     except ResponseError as error:
         if error.code != Response.SessionAlreadyOpen:
             raise
         # Left open by a host that crashed. Ids start anew only in a new session.
-        engine.transact(Operation.CloseSession)
-        engine.transact(Operation.OpenSession, SESSION_ID)
+        engine.transact(Operation.CloseSession, budget=BUDGET)
+        engine.transact(Operation.OpenSession, SESSION_ID, budget=BUDGET)
 
 
 def resynchronise(engine: Engine) -> None:
@@ -95,12 +96,12 @@ def reopen_session(engine: Engine) -> None:
     """Rung 2: a new session on the same interface."""
     engine.in_step = True
     try:
-        engine.transact(Operation.CloseSession)
+        engine.transact(Operation.CloseSession, budget=BUDGET)
     except ResponseError:
         pass  # there was none
     except (TransportStallError, TransportTimeoutError):
         resynchronise(engine)
-    open_session(engine)
+    open_session(engine, attempts=1)
 
 
 def reopen_interface(engine: Engine) -> None:
@@ -109,7 +110,7 @@ def reopen_interface(engine: Engine) -> None:
     engine.stream.clear()
     engine.in_data_phase = False
     engine.in_step = True
-    open_session(engine)
+    open_session(engine, attempts=2)
 
 
 def _drain(engine: Engine) -> None:

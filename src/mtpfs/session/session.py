@@ -251,7 +251,7 @@ class Session:
     def _resynchronise(self) -> None:
         recovery.resynchronise(self._engine)
         # Proof that the two sides are in step again; GetDeviceInfo is legal in any state.
-        self._engine.transact(Operation.GetDeviceInfo)
+        self._engine.transact(Operation.GetDeviceInfo, budget=recovery.BUDGET)
 
     def _reopen_session(self) -> None:
         recovery.reopen_session(self._engine)
