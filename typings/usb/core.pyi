@@ -2,6 +2,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 class USBError(OSError):
+    def __init__(self, strerror: str, error_code: int | None = ..., errno: int | None = ...) -> None: ...
     errno: int | None
     backend_error_code: int | None
 
