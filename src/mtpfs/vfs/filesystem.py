@@ -98,9 +98,11 @@ class Filesystem:
             handle = await self.tree.handle(node)
             self.tree.describe(node, await listing.entry(self.device, handle))
         except ResponseError as error:
-            if error.code == Response.InvalidObjectHandle and node.parent is not None:
-                node.parent.listed_at = None
-            raise
+            if error.code != Response.InvalidObjectHandle or node.parent is None:
+                raise
+            await self.tree.ensure_listed(node.parent, fresh=True)
+            if node.unlinked:
+                raise FsError(errno.ENOENT) from error
 
     async def entries(self, directory: Node) -> list[Node]:
         """Return what is in a directory, in the order of names."""

@@ -1,0 +1,439 @@
+"""The filesystem on the object: data safety, names, caches, transactions counted."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+import trio
+
+from mtpfs.errors import FsError, MtpfsError, ResponseError
+from mtpfs.protocol.codes import Operation, Response
+from mtpfs.session import recovery
+from mtpfs.vfs import content as content_module
+from mtpfs.vfs.windows import MEMORY
+from mtpfs.virtual.faults import FOREVER, Fault, Kind
+from vfs.world import KINDS, world
+
+
+async def settle(condition: object) -> None:
+    """Wait until a condition holds that events bring about."""
+    assert callable(condition)
+    with trio.fail_after(10):
+        while not condition():
+            await trio.sleep(0.02)
+
+
+def error_of(caught: pytest.ExceptionInfo[MtpfsError]) -> str:
+    return errno.errorcode[caught.value.errno]
+
+
+@pytest.mark.parametrize("words", KINDS)
+async def test_contents_are_exact(tmp_path: Path, words: str) -> None:
+    """What is written is on the phone, and read back, for sizes around packets and windows."""
+    async with world(tmp_path, words) as w:
+        for size in (0, 1, 500, 501, 1012, 131072, 1048564, 3_000_001):
+            data = os.urandom(size)
+            node = await w.put(b"f%d" % size, data)
+            assert (tmp_path / f"f{size}").read_bytes() == data
+            assert await w.get(node) == data
+
+
+@pytest.mark.parametrize("words", KINDS)
+async def test_overwriting(tmp_path: Path, words: str) -> None:
+    """Replacing keeps the old contents until flush, and leaves one object."""
+    (tmp_path / "f").write_bytes(b"old contents")
+    async with world(tmp_path, words) as w:
+        node = await w.fs.lookup(w.root, b"f")
+        w.fs.open(node, write=True)
+        await w.fs.truncate(node, 0)
+        await w.fs.write(node, 0, b"new")
+        assert (tmp_path / "f").read_bytes() == b"old contents"
+        await w.fs.flush(node)
+        assert (tmp_path / "f").read_bytes() == b"new"
+        await w.fs.release(node)
+        assert os.listdir(tmp_path) == ["f"]
+        assert await w.get(node) == b"new"
+
+
+@pytest.mark.parametrize("kind", [Kind.REFUSE, Kind.STALL_MID_DATA, Kind.SILENCE])
+@pytest.mark.parametrize("operation", [Operation.SendObjectInfo, Operation.SendObject])
+@pytest.mark.parametrize("words", ["", "no-edit"])
+async def test_failing_replacement_keeps_the_old_file(
+    tmp_path: Path, kind: Kind, operation: Operation, words: str
+) -> None:
+    """Whatever goes wrong while sending, the old contents are whole, and flush says that it failed."""
+    (tmp_path / "f").write_bytes(b"old contents")
+    async with world(tmp_path, words) as w:
+        w.transport.faults.add(Fault(kind, operation, amount=20, times=FOREVER))
+        with pytest.raises(MtpfsError):
+            await w.put(b"f", os.urandom(100_000))
+        assert (tmp_path / "f").read_bytes() == b"old contents"
+        w.transport.faults.clear()
+        await w.put(b"f", b"new")
+        assert (tmp_path / "f").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("operation", [Operation.DeleteObject, Operation.SetObjectPropValue])
+async def test_replacement_that_fails_at_the_end(tmp_path: Path, operation: Operation) -> None:
+    """When deleting the old object or renaming the new one fails, one of the contents is whole."""
+    (tmp_path / "f").write_bytes(b"old contents")
+    async with world(tmp_path) as w:
+        w.transport.faults.add(Fault(Kind.REFUSE, operation))
+        with pytest.raises(MtpfsError):
+            await w.put(b"f", b"new contents")
+        assert {path.read_bytes() for path in tmp_path.iterdir()} & {b"old contents", b"new contents"}
+        await w.put(b"f", b"newest")
+        assert (tmp_path / "f").read_bytes() == b"newest"
+
+
+async def test_failed_flush_can_be_repeated(tmp_path: Path) -> None:
+    """After a flush that failed, the contents are still there, and the next flush saves them."""
+    async with world(tmp_path) as w:
+        w.transport.faults.add(Fault(Kind.FAIL, Operation.SendObject, code=Response.StoreFull))
+        node = await w.fs.create(w.root, b"f")
+        await w.fs.write(node, 0, b"contents")
+        with pytest.raises(ResponseError) as caught:
+            await w.fs.flush(node)
+        assert error_of(caught) == "ENOSPC"
+        await w.fs.flush(node)
+        await w.fs.release(node)
+        assert (tmp_path / "f").read_bytes() == b"contents"
+
+
+async def test_unsaved_file_doesnt_stay(tmp_path: Path) -> None:
+    """A new file that could never be saved is not shown after it was closed."""
+    async with world(tmp_path) as w:
+        w.transport.faults.add(Fault(Kind.REFUSE, Operation.SendObject, times=FOREVER))
+        with pytest.raises(MtpfsError):
+            await w.put(b"f", b"contents")
+        assert await w.names() == []
+
+
+@pytest.mark.parametrize("words", ["", "no-edit", "no-partial&no-edit"])
+async def test_changes_in_place(tmp_path: Path, words: str) -> None:
+    """Writing into, truncating and extending existing contents, open and closed."""
+    model = bytearray(os.urandom(10_000))
+    (tmp_path / "f").write_bytes(model)
+    async with world(tmp_path, words) as w:
+        node = await w.fs.lookup(w.root, b"f")
+        w.fs.open(node, write=True)
+        for offset, data in ((5, b"abc"), (9_999, b"end and more"), (20_000, b"behind a hole"), (0, b"x")):
+            await w.fs.write(node, offset, data)
+            model[len(model) : offset] = bytes(max(0, offset - len(model)))
+            model[offset : offset + len(data)] = data
+        assert bytes(await w.fs.read(node, 0, 100_000)) == model
+        await w.fs.truncate(node, 8)
+        del model[8:]
+        await w.fs.truncate(node, 30)
+        model += bytes(22)
+        await w.fs.flush(node)
+        assert (tmp_path / "f").read_bytes() == model
+        await w.fs.release(node)
+        await w.fs.truncate(node, 3)
+        assert (tmp_path / "f").read_bytes() == model[:3]
+
+
+async def test_edit_that_is_only_advertised(tmp_path: Path) -> None:
+    """A device that advertises edits and refuses them is written to by sending the whole."""
+    (tmp_path / "f").write_bytes(b"0123456789")
+    async with world(tmp_path) as w:
+        refusal = Fault(
+            Kind.REFUSE, Operation.BeginEditObject, times=FOREVER, code=Response.OperationNotSupported
+        )
+        w.transport.faults.add(refusal)
+        node = await w.fs.lookup(w.root, b"f")
+        w.fs.open(node, write=True)
+        await w.fs.write(node, 4, b"XX")
+        await w.fs.flush(node)
+        await w.fs.release(node)
+        assert (tmp_path / "f").read_bytes() == b"0123XX6789"
+
+
+async def test_partial_reads_that_are_only_advertised(tmp_path: Path) -> None:
+    """A device that refuses its partial reads is read by whole objects."""
+    data = os.urandom(300_000)
+    (tmp_path / "f").write_bytes(data)
+    async with world(tmp_path) as w:
+        for operation in (Operation.GetPartialObject64, Operation.GetPartialObject):
+            code = Response.OperationNotSupported
+            w.transport.faults.add(Fault(Kind.REFUSE, operation, times=FOREVER, code=code))
+        assert await w.get(await w.fs.lookup(w.root, b"f")) == data
+
+
+async def test_large_new_file_is_handed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new file beyond the spool's limit goes on in place, byte-exact."""
+    monkeypatch.setattr(content_module, "SPOOL_LIMIT", 1 << 20)
+    data = os.urandom(5_000_000)
+    async with world(tmp_path) as w:
+        node = await w.fs.create(w.root, b"f")
+        for offset in range(0, len(data), 131072):
+            await w.fs.write(node, offset, data[offset : offset + 131072])
+        await w.fs.flush(node)
+        await w.fs.release(node)
+        assert (tmp_path / "f").read_bytes() == data
+        assert w.operations["SendPartialObject"] >= 3
+
+
+async def test_small_files_cost_two_transactions(tmp_path: Path) -> None:
+    """Copying a small file in is SendObjectInfo and SendObject, no more."""
+    async with world(tmp_path) as w:
+        await w.names()
+        before = w.transactions
+        for number in range(10):
+            await w.put(b"f%d" % number, b"x" * 10_000)
+        assert w.transactions - before == 20
+
+
+async def test_listing_costs(tmp_path: Path) -> None:
+    """10,000 files are listed in at most 8 transactions, and in none the second time."""
+    for number in range(10_000):
+        (tmp_path / f"IMG_{number:05}.jpg").touch()
+    async with world(tmp_path) as w:
+        before = w.transactions
+        assert len(await w.names()) == 10_000
+        assert w.transactions - before <= 8
+        before = w.transactions
+        assert len(await w.names()) == 10_000
+        assert w.transactions == before
+
+
+async def test_random_reads_fetch_what_they_ask_for(tmp_path: Path) -> None:
+    """A random read is one transaction of its own size."""
+    data = os.urandom(2_000_000)
+    (tmp_path / "f").write_bytes(data)
+    async with world(tmp_path) as w:
+        node = await w.fs.lookup(w.root, b"f")
+        w.fs.open(node, write=False)
+        before, bytes_before = w.transactions, w.fs.device.session.statistics().bytes_in
+        for offset in (500_000, 40_000, 1_900_000, 800_000):
+            assert await w.fs.read(node, offset, 4096) == data[offset : offset + 4096]
+        await trio.testing.wait_all_tasks_blocked()
+        assert w.transactions - before == 4
+        assert w.fs.device.session.statistics().bytes_in - bytes_before < 4 * 5000
+        await w.fs.release(node)
+
+
+async def test_sequential_reads_grow(tmp_path: Path) -> None:
+    """Reading on needs ever fewer transactions, and never fetches a byte twice."""
+    size = 20_000_000
+    (tmp_path / "f").write_bytes(bytes(size))
+    async with world(tmp_path) as w:
+        node = await w.fs.lookup(w.root, b"f")
+        before, bytes_before = w.transactions, w.fs.device.session.statistics().bytes_in
+        assert len(await w.get(node)) == size
+        assert w.transactions - before <= 12
+        assert w.fs.device.session.statistics().bytes_in - bytes_before < size + 2000
+
+
+async def test_parallel_readers_share(tmp_path: Path) -> None:
+    """Readers of the same range wait for one transaction together."""
+    data = os.urandom(131072)
+    (tmp_path / "f").write_bytes(data)
+    async with world(tmp_path) as w:
+        node = await w.fs.lookup(w.root, b"f")
+        w.fs.open(node, write=False)
+        before = w.transactions
+
+        async def reader() -> None:
+            assert await w.fs.read(node, 0, 131072) == data
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(8):
+                nursery.start_soon(reader)
+        assert w.transactions - before == 1
+        await w.fs.release(node)
+
+
+async def test_read_ahead_is_bounded(tmp_path: Path) -> None:
+    """However much is read, windows take no more memory than their budget and one window."""
+    (tmp_path / "f").write_bytes(bytes(60_000_000))
+    async with world(tmp_path) as w:
+        node = await w.fs.lookup(w.root, b"f")
+        w.fs.open(node, write=False)
+        for offset in range(0, node.size, 131072):
+            await w.fs.read(node, offset, 131072)
+        assert w.fs._context.pool._used <= MEMORY
+        await w.fs.release(node)
+
+
+async def test_device_that_ends_early(tmp_path: Path) -> None:
+    """A device with less data than it announced is an error, never a short copy."""
+    (tmp_path / "f").write_bytes(bytes(500_000))
+    async with world(tmp_path, "no-events") as w:
+        node = await w.fs.lookup(w.root, b"f")
+        os.truncate(tmp_path / "f", 1000)
+        with pytest.raises(MtpfsError):
+            await w.get(node)
+
+
+async def test_names(tmp_path: Path) -> None:
+    """What can be a name is one; what can't gets its errno."""
+    async with world(tmp_path) as w:
+        for name in ("n" * 254, "\N{CHEESE WEDGE}" * 60, "20180915_180351(0).jpg", "a:b?*", " x "):
+            await w.put(name.encode(), b"x")
+            assert name.encode() in await w.names()
+        for wrong, expected in ((b"n" * 255, "ENAMETOOLONG"), (b"\xff\xfe", "EILSEQ")):
+            with pytest.raises(FsError) as caught:
+                await w.fs.create(w.root, wrong)
+            assert error_of(caught) == expected
+
+
+async def test_case_insensitive_collision(tmp_path: Path) -> None:
+    """A name that would destroy another one, differing in case, is refused; renaming the case works."""
+    async with world(tmp_path) as w:
+        await w.put(b"Photo", b"x")
+        for attempt in (w.fs.create(w.root, b"PHOTO"), w.fs.mkdir(w.root, b"photo")):
+            with pytest.raises(FsError) as caught:
+                await attempt
+            assert error_of(caught) == "EEXIST"
+        await w.fs.rename(w.root, b"Photo", w.root, b"PHOTO")
+        assert os.listdir(tmp_path) == ["PHOTO"]
+
+
+async def test_inode_numbers_stay(tmp_path: Path) -> None:
+    """Numbers survive listings and new sessions, in which handles are others."""
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d/f").write_bytes(b"contents")
+    async with world(tmp_path) as w:
+        directory = await w.fs.lookup(w.root, b"d")
+        node = await w.fs.lookup(directory, b"f")
+        w.fs.open(node, write=False)
+        await w.fs.tree.ensure_listed(directory, fresh=True)
+        assert (await w.fs.lookup(directory, b"f")).ino == node.ino
+
+        def new_session(engine: object) -> None:
+            recovery.reopen_session(engine)  # type: ignore[arg-type]
+            w.fs.device.session.generation += 1
+
+        await w.fs.device.session.run(new_session)
+        assert bytes(await w.fs.read(node, 0, 100)) == b"contents"
+        assert (await w.fs.lookup(directory, b"f")).ino == node.ino
+        await w.fs.release(node)
+
+
+async def test_changes_on_the_phone_are_seen(tmp_path: Path) -> None:
+    """Events bring what appears, and take what vanishes, without listing again."""
+    (tmp_path / "old").touch()
+    async with world(tmp_path) as w:
+        assert await w.names() == [b"old"]
+        listings = w.operations["GetObjectHandles"]
+        (tmp_path / "new.jpg").write_bytes(b"photo")
+        await settle(lambda: b"new.jpg" in w.root.children)
+        assert await w.get(w.root.children[b"new.jpg"]) == b"photo"
+        (tmp_path / "old").unlink()
+        await settle(lambda: b"old" not in w.root.children)
+        assert b"old" in w.kernel.gone
+        assert w.operations["GetObjectHandles"] == listings
+
+
+async def test_locked_phone(tmp_path: Path) -> None:
+    """A locked phone is empty, which is never believed; unlocked, it has its storage."""
+    (tmp_path / "f").touch()
+    async with world(tmp_path, "locked") as w:
+        assert await w.fs.entries(w.fs.tree.root) == []
+        w.transport.set_locked(False)
+        (storage,) = await w.fs.entries(w.fs.tree.root)
+        assert await w.names(storage) == [b"f"]
+
+
+async def test_unlinked_file_can_be_read_on(tmp_path: Path) -> None:
+    """An open file outlives its name, and its object is gone after the last close."""
+    data = os.urandom(400_000)
+    (tmp_path / "f").write_bytes(data)
+    async with world(tmp_path) as w:
+        node = await w.fs.lookup(w.root, b"f")
+        w.fs.open(node, write=False)
+        await w.fs.unlink(w.root, b"f")
+        assert await w.names() == []
+        assert bytes(await w.fs.read(node, 300_000, 100_000)) == data[300_000:]
+        await w.fs.tree.ensure_listed(w.root, fresh=True)
+        assert await w.names() == []
+        await w.fs.release(node)
+        assert os.listdir(tmp_path) == []
+
+
+async def test_rmdir_asks_the_device(tmp_path: Path) -> None:
+    """A folder that only the device knows to be full isn't deleted: MTP would delete recursively."""
+    (tmp_path / "d").mkdir()
+    async with world(tmp_path, "no-events") as w:
+        directory = await w.fs.lookup(w.root, b"d")
+        assert await w.names(directory) == []
+        (tmp_path / "d/precious").touch()
+        with pytest.raises(FsError) as caught:
+            await w.fs.rmdir(w.root, b"d")
+        assert error_of(caught) == "ENOTEMPTY"
+        assert (tmp_path / "d/precious").exists()
+
+
+async def test_failing_rename_is_undone(tmp_path: Path) -> None:
+    """When renaming over a file fails, both files have their names and contents."""
+    (tmp_path / "a").write_text("a")
+    (tmp_path / "b").write_text("b")
+    async with world(tmp_path) as w:
+        w.transport.faults.add(Fault(Kind.REFUSE, Operation.SetObjectPropValue, skip=1))
+        with pytest.raises(ResponseError):
+            await w.fs.rename(w.root, b"a", w.root, b"b")
+        assert sorted(await w.names()) == [b"a", b"b"]
+        assert ((tmp_path / "a").read_text(), (tmp_path / "b").read_text()) == ("a", "b")
+
+
+async def test_moving_with_colliding_names(tmp_path: Path) -> None:
+    """A move to another name gets there even if the old name is taken on the other side."""
+    (tmp_path / "d").mkdir()
+    (tmp_path / "a").write_text("moving")
+    (tmp_path / "d/a").write_text("in the way")
+    async with world(tmp_path) as w:
+        directory = await w.fs.lookup(w.root, b"d")
+        await w.fs.rename(w.root, b"a", directory, b"c")
+        assert (tmp_path / "d/c").read_text() == "moving"
+        assert (tmp_path / "d/a").read_text() == "in the way"
+        await w.fs.rename(directory, b"c", directory, b"a")
+        assert (tmp_path / "d/a").read_text() == "moving"
+        assert sorted(os.listdir(tmp_path / "d")) == ["a"]
+
+
+async def test_exdev_where_the_device_cant(tmp_path: Path) -> None:
+    """Without MoveObject, or between storages, mv is told to copy."""
+    (tmp_path / "a").touch()
+    (tmp_path / "d").mkdir()
+    async with world(tmp_path, "no-move") as w:
+        directory = await w.fs.lookup(w.root, b"d")
+        with pytest.raises(FsError) as caught:
+            await w.fs.rename(w.root, b"a", directory, b"a")
+        assert error_of(caught) == "EXDEV"
+
+
+async def test_dates(tmp_path: Path) -> None:
+    """A date set before closing is the object's; one set after is not pretended on Android."""
+    async with world(tmp_path) as w:
+        node = await w.fs.create(w.root, b"f")
+        await w.fs.write(node, 0, b"x")
+        await w.fs.set_modified(node, 1_500_000_000.5)
+        await w.fs.flush(node)
+        await w.fs.release(node)
+        assert (tmp_path / "f").stat().st_mtime == 1_500_000_000
+        assert node.modified == 1_500_000_000
+        await w.fs.set_modified(node, 1_000_000_000)
+        assert node.modified == 1_500_000_000
+
+
+async def test_one_bad_object_hides_nothing(tmp_path: Path) -> None:
+    """An object that can't be described is skipped; all others are there."""
+    for number in range(3):
+        (tmp_path / f"f{number}").touch()
+    async with world(tmp_path, "no-proplist") as w:
+        w.fs.tree.expire()
+        w.transport.faults.add(Fault(Kind.REFUSE, Operation.GetObjectInfo, skip=1))
+        await w.fs.tree.ensure_listed(w.root, fresh=True)
+        assert len(await w.names()) == 2
+
+
+async def test_finish_saves_what_is_open(tmp_path: Path) -> None:
+    """Ending the mount sends what was written and not closed."""
+    async with world(tmp_path) as w:
+        node = await w.fs.create(w.root, b"pending")
+        await w.fs.write(node, 0, b"contents")
+    assert (tmp_path / "pending").read_bytes() == b"contents"

@@ -1,0 +1,112 @@
+"""A filesystem on a virtual phone, without FUSE."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import trio
+
+from mtpfs.device import Device
+from mtpfs.errors import FsError
+from mtpfs.session import open_session
+from mtpfs.vfs import Filesystem, Node
+from mtpfs.vfs.events import follow
+from mtpfs.virtual.transport import VirtualTransport, open_virtual
+
+logging.getLogger("mtpfs.virtual").setLevel(logging.ERROR)
+
+KINDS = (
+    "",
+    "no-edit",
+    "no-partial64",
+    "no-partial",
+    "no-proplist",
+    "no-move&no-rename",
+    "samsung",
+    "case-insensitive",
+)
+
+
+@dataclass
+class Kernel:
+    """Remembers what the kernel would have been told."""
+
+    gone: list[bytes] = field(default_factory=list)
+    changed: list[int] = field(default_factory=list)
+
+    def entry_gone(self, parent_ino: int, name: bytes) -> None:
+        del parent_ino
+        self.gone.append(name)
+
+    def inode_changed(self, ino: int) -> None:
+        self.changed.append(ino)
+
+    def attributes_changed(self, ino: int) -> None:
+        self.changed.append(ino)
+
+
+@dataclass
+class World:
+    """An open filesystem, its only storage, and the directory that the phone serves."""
+
+    fs: Filesystem
+    root: Node
+    phone: Path
+    transport: VirtualTransport
+    kernel: Kernel
+
+    @property
+    def transactions(self) -> int:
+        return self.fs.device.session.statistics().transactions
+
+    @property
+    def operations(self) -> dict[str, int]:
+        return self.fs.device.session.statistics().operations
+
+    async def put(self, name: bytes, data: bytes, directory: Node | None = None) -> Node:
+        """Write a file as a program does: open or create, write, close."""
+        directory = directory or self.root
+        try:
+            node = await self.fs.lookup(directory, name)
+        except FsError:
+            node = await self.fs.create(directory, name)
+        else:
+            self.fs.open(node, write=True)
+            await self.fs.truncate(node, 0)
+        try:
+            if data:
+                await self.fs.write(node, 0, data)
+            await self.fs.flush(node)
+        finally:
+            await self.fs.release(node)
+        return node
+
+    async def get(self, node: Node) -> bytes:
+        """Read a file from start to end, as the kernel does."""
+        self.fs.open(node, write=False)
+        try:
+            pieces = [bytes(await self.fs.read(node, at, 131072)) for at in range(0, node.size, 131072)]
+        finally:
+            await self.fs.release(node)
+        return b"".join(pieces)
+
+    async def names(self, directory: Node | None = None) -> list[bytes]:
+        return [node.name for node in await self.fs.entries(directory or self.root)]
+
+
+@asynccontextmanager
+async def world(phone: Path, words: str = "", *, ttl: float = 5.0) -> AsyncIterator[World]:
+    """Open a filesystem on a virtual phone."""
+    transport = open_virtual(f"{phone}?{words}" if words else str(phone))
+    kernel = Kernel()
+    async with open_session(transport) as session, trio.open_nursery() as nursery:
+        fs = Filesystem(Device(session), nursery, kernel, ttl=ttl)
+        nursery.start_soon(follow, fs)
+        entries = await fs.entries(fs.tree.root)
+        yield World(fs, entries[0] if entries else fs.tree.root, phone, transport, kernel)
+        await fs.finish()
+        nursery.cancel_scope.cancel()
