@@ -20,7 +20,11 @@ _ADVICE = {
     "gvfs-gphoto2-vo": "run `systemctl --user stop gvfs-gphoto2-volume-monitor`",
     "kiod5": "run `kquitapp5 kiod5`",
     "kiod6": "run `kquitapp6 kiod6`",
-    "mtpfs": "it is mounted already: `findmnt -t fuse.mtpfs` shows where, `fusermount3 -u` unmounts it",
+    "kioslave5": "close the file manager, or run `kquitapp5 kiod5`",
+    "kioworker": "close the file manager, or run `kquitapp6 kiod6`",
+    "adb": "run `adb kill-server`",
+    "mtpfs": "it is mounted already: `findmnt -t fuse.mtpfs` shows where, `fusermount3 -u MOUNTPOINT` unmounts it",
+    "simple-mtpfs": "unmount it with `fusermount -u`",
     "jmtpfs": "unmount it with `fusermount -u`",
     "go-mtpfs": "unmount it with `fusermount -u`",
     "aft-mtp-mount": "unmount it with `fusermount -u`",
@@ -56,9 +60,9 @@ def find_holders(node: str, proc: Path = Path("/proc")) -> list[Holder]:
     return sorted(holders, key=lambda holder: holder.pid)
 
 
-def describe_holders(node: str) -> str:
+def describe_holders(node: str, proc: Path = Path("/proc")) -> str:
     """Return the sentence that tells who holds `node` and how to free it."""
-    holders = find_holders(node)
+    holders = find_holders(node, proc)
     if not holders:
         return (
             "It is held by another user's program or by one that let go just now; "

@@ -41,6 +41,7 @@ class UsbPhone:
     bulk_out: int
     interrupt_in: int
     max_packet: int
+    alternate: int = 0
 
     @property
     def node(self) -> str:
@@ -54,7 +55,12 @@ class UsbPhone:
     @property
     def source(self) -> str:
         """The word that selects this phone again: by serial number where it has one."""
-        return f"serial:{self.serial}" if self.serial else f"bus:{self.bus:03},{self.address:03}"
+        return f"serial:{self.serial}" if self.serial else self.place
+
+    @property
+    def place(self) -> str:
+        """The word that selects whatever is plugged in there."""
+        return f"bus:{self.bus:03},{self.address:03}"
 
 
 def choose(phones: list[UsbPhone], source: Source) -> UsbPhone:
@@ -62,9 +68,16 @@ def choose(phones: list[UsbPhone], source: Source) -> UsbPhone:
     matching = [phone for phone in phones if _matches(phone, source)]
     if len(matching) == 1:
         return matching[0]
-    there = "; ".join(f"{phone.name} ({phone.source})" for phone in matching or phones)
+    # Cheap players share one serial number; only their places tell them apart.
+    sources = [phone.source for phone in phones]
+    there = "; ".join(
+        f"{phone.name} ({phone.source if sources.count(phone.source) == 1 else phone.place})"
+        for phone in matching or phones
+    )
     if matching:
-        raise SetupError(f"{source.text} fits {len(matching)} devices: {there}. Choose one by its source.")
+        raise UnavailableError(
+            errno.EINVAL, f"{source.text} fits {len(matching)} devices: {there}. Choose one by its source."
+        )
     if phones:
         raise UnavailableError(errno.ENODEV, f"no device fits {source.text}. There are: {there}.")
     raise UnavailableError(
@@ -84,8 +97,8 @@ def claim_failure(phone: UsbPhone, error: OSError) -> UnavailableError:
         return UnavailableError(
             errno.EACCES,
             f"no permission to open {phone.name} ({phone.node}). On a desktop, installing libmtp-common (its "
-            "udev rules) and plugging the phone in again gives it to whoever sits there; over ssh, add a udev "
-            "rule with a group that you are in, or mount as root with allow_other.",
+            "udev rules) and plugging the phone in again gives it to whoever sits there (uaccess); over ssh, add "
+            "a udev rule with a group that you are in, such as plugdev, or mount as root with allow_other.",
         )
     code = errno.ENODEV if error.errno is None else error.errno
     return UnavailableError(code, f"{phone.name} can't be opened: {error}. Plug it in again.")

@@ -1,11 +1,12 @@
 """USB by pyusb: finding MTP interfaces, and the transport over one of them.
 
 Strategy: an interface is MTP's if its string says so, if its class is Still
-Image, or if it is of vendor class with the same three endpoints and a vendor
-known to do that. Names and serial numbers come from sysfs, so devices can be
-listed without opening (or being allowed to open) any. The configuration is
-never set and the device never reset: either makes many phones drop MTP until
-they are plugged in again.
+Image, or if it is of vendor class with the same three endpoints and either its
+vendor is known to do that or its OS descriptor names MTP. The configuration,
+names and serial numbers come from sysfs (`mtpfs.transport.recognition`), so
+devices can be listed without opening (or being allowed to open) any. The
+configuration is never set and the device never reset: either makes many phones
+drop MTP until they are plugged in again.
 
 Transfers block in libusb with the interpreter's lock released. Every timeout is
 finite (0 would mean for ever), and timeouts with nothing moved raise, so that
@@ -31,14 +32,14 @@ import usb.core
 import usb.util
 
 from mtpfs.errors import (
-    SetupError,
     TransportError,
     TransportGoneError,
     TransportStallError,
     TransportTimeoutError,
 )
-from mtpfs.transport import Buffer
-from mtpfs.transport.phones import UsbPhone, claim_failure, left_the_bus
+from mtpfs.transport import Buffer, recognition
+from mtpfs.transport.phones import UnavailableError, UsbPhone, claim_failure, left_the_bus
+from mtpfs.transport.recognition import SysfsDevice, sysfs_devices
 
 SYSFS = Path("/sys/bus/usb/devices")
 CLAIM_PATIENCE = 3.0  # seconds: probers (mtp-probe, a file manager) let go soon after plug-in
@@ -46,52 +47,48 @@ CLAIM_PAUSE = 0.25
 QUIET = 1.0  # seconds without the interface before it is claimed again
 CONTROL_TIMEOUT = 1000  # milliseconds
 
-_STILL_IMAGE = (6, 1, 1)
-_VENDOR_CLASS = 0xFF
-_VENDOR_CLASS_MAKERS = {
-    0x041E: "Creative",
-    0x045E: "Microsoft",
-    0x0421: "Nokia",
-    0x0781: "SanDisk",
-    0x04E8: "Samsung",
-    0x091E: "Garmin",
-    0x0BB4: "HTC",
-    0x1004: "LG",
-    0x12D1: "Huawei",
-    0x18D1: "Google",
-    0x1949: "Amazon",
-    0x22B8: "Motorola",
-    0x2717: "Xiaomi",
-    0x0FCE: "Sony Ericsson",
-    0x054C: "Sony",
-}
-"""Vendor ids whose players and phones use a vendor-class MTP interface without its string."""
 _CANCEL, _DEVICE_STATUS = 0x64, 0x67
 _OUT_REQUEST, _IN_REQUEST = 0x21, 0xA1
+_GET_DESCRIPTOR, _STRING_DESCRIPTOR = 0x06, 0x03
+_IN_STANDARD, _IN_VENDOR = 0x80, 0xC0
+_SPEAKING_ERRORS = {errno.EACCES, errno.EBUSY, errno.ENOMEM, errno.EOVERFLOW}
+"""Those that mean to a program on the mount what they mean here. ENOENT, say, would be a lie about a file."""
 
 
 def find_phones(backend: Any = None, sysfs: Path = SYSFS) -> list[UsbPhone]:
     """Return all MTP interfaces on the bus, in order of bus and address. Raises `SetupError` without libusb."""
-    try:
-        devices = list(usb.core.find(find_all=True, backend=backend))
-    except usb.core.NoBackendError as error:
-        raise SetupError("libusb isn't installed: `apt install libusb-1.0-0` brings it.") from error
-    phones = (_inspect(device, sysfs) for device in devices)
+    entries = sysfs_devices(sysfs)
+    devices = _devices(backend, lambda _device: True)
+    phones = [_inspect(device, entries.get((device.bus, device.address))) for device in devices]
     return sorted((phone for phone in phones if phone), key=lambda phone: (phone.bus, phone.address))
 
 
-def open_phone(phone: UsbPhone, backend: Any = None) -> UsbTransport:
+def open_phone(
+    phone: UsbPhone,
+    backend: Any = None,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> UsbTransport:
     """Claim a phone. Raises `SetupError` that says who holds it, or which permission is missing."""
-    devices = usb.core.find(
-        find_all=True,
-        backend=backend,
-        custom_match=lambda device: (device.bus, device.address) == (phone.bus, phone.address),
-    )
-    for device in devices:
-        transport = UsbTransport(device, phone)
+    for device in _devices(
+        backend, lambda device: (device.bus, device.address) == (phone.bus, phone.address)
+    ):
+        transport = UsbTransport(device, phone, clock=clock, sleep=sleep)
         transport.claim()
         return transport
     raise left_the_bus(phone)
+
+
+def _devices(backend: Any, wanted: Callable[[Any], bool]) -> list[Any]:
+    try:
+        return list(usb.core.find(find_all=True, backend=backend, custom_match=wanted))
+    except usb.core.NoBackendError as error:
+        raise UnavailableError(
+            errno.ELIBACC, "libusb isn't installed: `apt install libusb-1.0-0` brings it."
+        ) from error
+    except usb.core.USBError as error:
+        raise UnavailableError(errno.EIO, f"libusb can't list the USB devices: {error}.") from error
 
 
 class UsbTransport:
@@ -129,23 +126,22 @@ class UsbTransport:
 
     def claim(self) -> None:
         """Claim the interface, patiently. Raises `SetupError` with what to do."""
-        phone, deadline = self._phone, self._clock() + CLAIM_PATIENCE
-        while True:
-            try:
-                self._claim_once()
-                return
-            except usb.core.USBError as error:
-                if error.errno == errno.EBUSY and self._clock() < deadline:
-                    self._sleep(CLAIM_PAUSE)
-                    continue
-                usb.util.dispose_resources(self._device)
-                raise claim_failure(phone, error) from error
+        try:
+            self._claim()
+        except usb.core.USBError as error:
+            usb.util.dispose_resources(self._device)
+            raise claim_failure(self._phone, error) from error
 
     def write(self, data: Buffer, timeout: float) -> int:
+        if isinstance(data, memoryview):
+            # pyusb would copy a view item by item: 34 ms per MiB instead of 0.1, with the interpreter locked.
+            data = array("B", data.tobytes())
         with self._translated():
             return int(self._device.write(self._phone.bulk_out, data, _milliseconds(timeout)))
 
     def read(self, buffer: array[int], timeout: float) -> int:
+        if len(buffer) % self.max_packet:  # the last packet might not fit: EOVERFLOW, and data lost
+            raise ValueError(f"buffer of {len(buffer)} bytes is no multiple of {self.max_packet}")
         with self._translated():
             return int(self._device.read(self._phone.bulk_in, buffer, _milliseconds(timeout)))
 
@@ -155,6 +151,7 @@ class UsbTransport:
                 raise TransportGoneError("closed")
             try:
                 with self._translated():
+                    # An event has at most 24 bytes; a whole one must fit even in packets of 8.
                     data = self._device.read(self._phone.interrupt_in, 64, _milliseconds(timeout))
             except TransportTimeoutError:
                 return b""
@@ -187,13 +184,10 @@ class UsbTransport:
         return int.from_bytes(bytes(data[2:4]), "little")
 
     def reopen(self) -> None:
-        with self._event_lock:
+        with self._event_lock, self._translated():
             usb.util.dispose_resources(self._device)
             self._sleep(QUIET)
-            try:
-                self._claim_once()
-            except usb.core.USBError as error:
-                raise self._translate(error) from error
+            self._claim()
 
     def close(self) -> None:
         with self._event_lock:
@@ -201,14 +195,28 @@ class UsbTransport:
                 self._closed = True
                 usb.util.dispose_resources(self._device)
 
+    def _claim(self) -> None:
+        deadline = self._clock() + CLAIM_PATIENCE
+        while True:
+            try:
+                self._claim_once()
+            except usb.core.USBError as error:
+                if error.errno != errno.EBUSY or self._clock() >= deadline:
+                    raise
+                self._sleep(CLAIM_PAUSE)
+            else:
+                return
+
     def _claim_once(self) -> None:
-        device, interface = self._device, self._phone.interface
+        device, phone = self._device, self._phone
         try:
-            if device.is_kernel_driver_active(interface):
-                device.detach_kernel_driver(interface)  # usb-storage on players with two modes
+            if device.is_kernel_driver_active(phone.interface):
+                device.detach_kernel_driver(phone.interface)  # usb-storage on players with two modes
         except NotImplementedError:
             pass  # a backend without kernel drivers
-        usb.util.claim_interface(device, interface)
+        usb.util.claim_interface(device, phone.interface)
+        if phone.alternate:  # never without need: some phones take SET_INTERFACE for a reset
+            device.set_interface_altsetting(phone.interface, phone.alternate)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -218,8 +226,9 @@ class UsbTransport:
             yield
         except usb.core.USBError as error:
             raise self._translate(error) from error
-        except NotImplementedError as error:
-            raise TransportError(str(error)) from error
+        except (NotImplementedError, ValueError) as error:
+            # Not supported by the backend; or the endpoint is not there, as after a change of USB mode.
+            raise TransportError(f"{self.name}: {error}") from error
 
     def _translate(self, error: usb.core.USBError) -> TransportError:
         text = f"{self.name}: {error.strerror or error}"
@@ -230,37 +239,52 @@ class UsbTransport:
         gone = error.errno in {errno.ENODEV, errno.ESHUTDOWN}
         if gone or (error.errno in {errno.EIO, errno.ENOENT} and not Path(self._phone.node).exists()):
             return TransportGoneError(text)
-        return TransportError(text)
+        failure = TransportError(text)
+        if error.errno in _SPEAKING_ERRORS:
+            failure.errno = error.errno
+        return failure
 
 
-def _inspect(device: Any, sysfs: Path) -> UsbPhone | None:
+def _inspect(device: Any, entry: SysfsDevice | None) -> UsbPhone | None:
     """Describe a device if it has an MTP interface; None for all others, and for what can't be read."""
+    entry = entry or SysfsDevice(None)
     try:
-        configuration = device.get_active_configuration()
-        interfaces = list(configuration)
+        configuration = _active_configuration(device, entry)
+        for interface in configuration:
+            endpoints = _endpoints(interface)
+            if endpoints is not None and _is_mtp(device, configuration, interface, entry):
+                return _describe(device, interface, endpoints, entry)
     except (usb.core.USBError, NotImplementedError):
-        return None  # unconfigured, or gone while we looked
-    directory = _sysfs_directory(device, sysfs)
-    for interface in interfaces:
-        endpoints = _endpoints(interface)
-        if endpoints is None or not _is_mtp(device, configuration, interface, directory):
-            continue
-        bulk_in, bulk_out, interrupt_in = endpoints
-        return UsbPhone(
-            bus=device.bus,
-            address=device.address,
-            vendor_id=device.idVendor,
-            product_id=device.idProduct,
-            manufacturer=_text(device, directory, "manufacturer", device.iManufacturer),
-            product=_text(device, directory, "product", device.iProduct),
-            serial=_text(device, directory, "serial", device.iSerialNumber),
-            interface=interface.bInterfaceNumber,
-            bulk_in=bulk_in.bEndpointAddress,
-            bulk_out=bulk_out.bEndpointAddress,
-            interrupt_in=interrupt_in.bEndpointAddress,
-            max_packet=bulk_out.wMaxPacketSize,
-        )
+        pass  # unconfigured, or gone while we looked
+    finally:
+        usb.util.dispose_resources(device)  # where it had to be opened
     return None
+
+
+def _active_configuration(device: Any, entry: SysfsDevice) -> Any:
+    """Return the active configuration; pyusb's own way opens the node, which we may lack permission for."""
+    value = entry.text("bConfigurationValue")
+    known = (configuration for configuration in device if str(configuration.bConfigurationValue) == value)
+    return next(known, None) or device.get_active_configuration()
+
+
+def _describe(device: Any, interface: Any, endpoints: tuple[Any, Any, Any], entry: SysfsDevice) -> UsbPhone:
+    bulk_in, bulk_out, interrupt_in = endpoints
+    return UsbPhone(
+        bus=device.bus,
+        address=device.address,
+        vendor_id=device.idVendor,
+        product_id=device.idProduct,
+        manufacturer=entry.text("manufacturer") or _string(device, device.iManufacturer),
+        product=entry.text("product") or _string(device, device.iProduct),
+        serial=entry.text("serial") or _string(device, device.iSerialNumber),
+        interface=interface.bInterfaceNumber,
+        bulk_in=bulk_in.bEndpointAddress,
+        bulk_out=bulk_out.bEndpointAddress,
+        interrupt_in=interrupt_in.bEndpointAddress,
+        max_packet=bulk_out.wMaxPacketSize,
+        alternate=interface.bAlternateSetting,
+    )
 
 
 def _endpoints(interface: Any) -> tuple[Any, Any, Any] | None:
@@ -280,53 +304,50 @@ def _endpoints(interface: Any) -> tuple[Any, Any, Any] | None:
     return bulk_in, bulk_out, interrupt_in
 
 
-def _is_mtp(device: Any, configuration: Any, interface: Any, directory: Path | None) -> bool:
+def _is_mtp(device: Any, configuration: Any, interface: Any, entry: SysfsDevice) -> bool:
     kind = (interface.bInterfaceClass, interface.bInterfaceSubClass, interface.bInterfaceProtocol)
-    if kind == _STILL_IMAGE:
+    if kind == recognition.STILL_IMAGE:
         return True
-    name = f"{_parent_name(directory)}:{configuration.bConfigurationValue}.{interface.bInterfaceNumber}"
-    described = _text(device, directory and directory / name, "interface", interface.iInterface)
+    place = (configuration.bConfigurationValue, interface.bInterfaceNumber)
+    described = entry.interface_text(*place, "interface")
     if "MTP" in described:
         return True
-    return (
-        interface.bInterfaceClass == _VENDOR_CLASS
-        and device.idVendor in _VENDOR_CLASS_MAKERS
-        and not described
+    if interface.bInterfaceClass != recognition.VENDOR_CLASS or not recognition.may_be_vendor_class_mtp(
+        device.idVendor, device.idProduct, entry.driver(*place)
+    ):
+        return False
+    described = described or _string(device, interface.iInterface)
+    if described:
+        return "MTP" in described  # named for something else: it isn't ours to probe
+    return device.idVendor in recognition.VENDOR_CLASS_MAKERS or _os_descriptor_names_mtp(
+        device, interface.bInterfaceNumber
     )
 
 
-def _parent_name(directory: Path | None) -> str:
-    return directory.name if directory else ""
-
-
-def _sysfs_directory(device: Any, sysfs: Path) -> Path | None:
-    """Return the device's directory in sysfs; None where there is no sysfs."""
-    if not sysfs.is_dir():
-        return None
-    for directory in sysfs.iterdir():
-        if _file_text(directory / "busnum") == str(device.bus) and _file_text(directory / "devnum") == str(
-            device.address
-        ):
-            return directory
-    return None
-
-
-def _text(device: Any, directory: Path | None, attribute: str, index: int) -> str:
-    """Return a string of the device: from sysfs, which needs no permission, else by asking it."""
-    if not index:
-        return ""
-    if directory is not None:
-        return _file_text(directory / attribute)
+def _os_descriptor_names_mtp(device: Any, interface: int) -> bool:
+    """Ask for Microsoft's descriptors, as Windows does of everything that is plugged in."""
+    index = _STRING_DESCRIPTOR << 8 | recognition.OS_STRING
     try:
-        return str(usb.util.get_string(device, index) or "").strip("\0 ")
+        string = device.ctrl_transfer(
+            _IN_STANDARD, _GET_DESCRIPTOR, index, 0, recognition.OS_STRING_LENGTH, CONTROL_TIMEOUT
+        )
+        code = recognition.os_vendor_code(bytes(string))
+        if code is None:
+            return False
+        size = recognition.OS_ANSWER_LENGTH
+        answer = device.ctrl_transfer(
+            _IN_VENDOR, code, 0, recognition.OS_COMPATIBLE_ID, size, CONTROL_TIMEOUT
+        )
+    except (usb.core.USBError, NotImplementedError):
+        return False
+    return recognition.os_descriptor_names_mtp(bytes(answer), interface)
+
+
+def _string(device: Any, index: int) -> str:
+    """Ask the device for one of its strings; "" if it has none, or none for us."""
+    try:
+        return (usb.util.get_string(device, index) or "").strip("\0 ") if index else ""
     except (usb.core.USBError, ValueError, NotImplementedError):
-        return ""
-
-
-def _file_text(path: Path) -> str:
-    try:
-        return path.read_text(errors="replace").strip("\0 \n")
-    except OSError:
         return ""
 
 
