@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,8 +15,6 @@ from mtpfs.session import open_session
 from mtpfs.vfs import Filesystem, Node
 from mtpfs.vfs.events import follow
 from mtpfs.virtual.transport import VirtualTransport, open_virtual
-
-logging.getLogger("mtpfs.virtual").setLevel(logging.ERROR)
 
 KINDS = (
     "",

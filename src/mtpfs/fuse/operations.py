@@ -146,6 +146,8 @@ class Operations(pyfuse3.Operations):
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
         for ino, count in inode_list:
             self._fs.tree.forget(ino, count)
+            if ino not in self._fs.tree.nodes:
+                self._open_stamp.pop(ino, None)
 
     @_answers
     async def getattr(self, inode: int, ctx: pyfuse3.RequestContext) -> pyfuse3.EntryAttributes:
