@@ -16,6 +16,7 @@ from mtpfs.errors import (
     MtpfsError,
     RemoteProtocolError,
     ResponseError,
+    SetupError,
     TransportError,
     TransportGoneError,
     TransportTimeoutError,
@@ -222,6 +223,13 @@ async def test_first_opening_is_ignored(tmp_path: Path) -> None:
     """A phone that ignores the first OpenSession is asked again."""
     async with session_on(tmp_path, Fault(Kind.SILENCE, Operation.OpenSession)) as (session, _):
         assert await handles(session) == ()
+
+
+async def test_device_that_never_answers(tmp_path: Path) -> None:
+    """A device that doesn't open a session is explained, within its budget."""
+    with pytest.raises(SetupError, match="File transfer"):
+        async with session_on(tmp_path, Fault(Kind.SILENCE, times=FOREVER)):
+            pytest.fail("it was opened")
 
 
 async def test_data_source_that_comes_up_short(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 from usbip.classes.device.mtp import build_object_info
 
 from mtpfs.errors import (
@@ -445,10 +446,14 @@ def test_closing_twice(wire: Wire) -> None:
 
 
 async def test_session_hears_of_events(bus: Bus, tmp_path: Path) -> None:
-    """A whole session runs on it, bulk and interrupt pipes at once, and closes in time."""
+    """A whole session runs on it, bulk and interrupt pipes at once, and gives everything back."""
     port = bus.plug(mtp_device(tmp_path))
     transport = open_phone(find_phones(bus, NO_SYSFS)[0], bus)
     async with open_session(transport) as session:
-        assert session.info.manufacturer == "Others"
+        assert session.info.model == "Oracle"
         port.device.interfaces[0].intr_ep.write(EVENT)
+        with trio.fail_after(5):
+            event = await session.events.receive()
+        assert event is not None
+        assert (event.code, event.parameters) == (0x4002, (7,))
     assert bus.handles == []

@@ -29,6 +29,7 @@ from mtpfs.errors import (
     ProtocolError,
     RemoteProtocolError,
     ResponseError,
+    SetupError,
     TransportError,
     TransportGoneError,
     name_of,
@@ -311,7 +312,7 @@ class Session:
 async def open_session(transport: Transport, budgets: Budgets | None = None) -> AsyncIterator[Session]:
     """Open an MTP session on `transport`, which is closed with it.
 
-    Raises what opening raises; inside the block, losing the device raises
+    Raises `SetupError` when the device doesn't answer; inside the block, losing the device raises
     nothing: calls answer ENODEV.
     """
     engine = Engine(transport, budgets)
@@ -320,10 +321,15 @@ async def open_session(transport: Transport, budgets: Budgets | None = None) -> 
         await trio.to_thread.run_sync(recovery.open_session, engine)
         result = await trio.to_thread.run_sync(lambda: engine.transact(Operation.GetDeviceInfo))
         session.info = DeviceInfo.decode(result.data)
-    except BaseException:
+    except BaseException as error:
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(transport.close)
-        raise
+        if not isinstance(error, MtpfsError):
+            raise
+        raise SetupError(
+            f"{transport.name} doesn't answer as an MTP device ({error}). Unlock the phone and choose "
+            '"File transfer" in its USB notification; if that is so already, plug it in again.'
+        ) from error
     async with trio.open_nursery() as nursery:
         nursery.start_soon(session._run_jobs)  # noqa: SLF001 - the two are one unit
         nursery.start_soon(session._read_events)  # noqa: SLF001
