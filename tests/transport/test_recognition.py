@@ -23,7 +23,7 @@ from mtpfs.transport.recognition import (
 )
 from mtpfs.transport.source import parse_source
 from mtpfs.transport.usb import find_phones, open_phone
-from transport.usbip_backend import NO_SYSFS, Bus, Port, mtp_device, usb_bus, usb_error, vendor_class
+from transport.usbip_backend import NO_SYSFS, Bus, Handle, Port, mtp_device, usb_bus, usb_error, vendor_class
 
 UNKNOWN_MAKER = 0x1209
 HUAWEI, GOOGLE, COLORIMETER = 0x12D1, 0x18D1, 0x0765
@@ -100,6 +100,22 @@ def test_texts_from_the_device(bus: Bus, tmp_path: Path) -> None:
     (phone,) = find_phones(bus, NO_SYSFS)
     assert (phone.manufacturer, phone.product, phone.serial) == ("Others", "Oracle", "S7")
     assert bus.handles == []
+
+
+def test_one_node_open_at_a_time(bus: Bus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device that had to be asked is let go before the next one is looked at."""
+    for serial in "ABC":
+        bus.plug(mtp_device(tmp_path, serial=serial))
+    others: list[int] = []
+    open_device = bus.open_device
+
+    def counting(port: Port) -> Handle:
+        others.append(len(bus.handles))
+        return open_device(port)
+
+    monkeypatch.setattr(bus, "open_device", counting)
+    assert len(find_phones(bus, NO_SYSFS)) == 3
+    assert others == [0, 0, 0]
 
 
 def test_several(bus: Bus, tmp_path: Path) -> None:

@@ -245,9 +245,10 @@ class Bus(usb.backend.IBackend):
         return handle
 
     def close_device(self, handle: Handle) -> None:
-        handle.port.calls.append("close")
-        self.handles.remove(handle)
-        handle.close()
+        if handle in self.handles:  # a test that failed leaves pyusb's half to be closed after ours
+            handle.port.calls.append("close")
+            self.handles.remove(handle)
+            handle.close()
 
     def get_configuration(self, _handle: Handle) -> int:
         return 1
