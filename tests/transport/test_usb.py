@@ -2,37 +2,23 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import trio
 
 from mtpfs.device import Device
-from mtpfs.errors import SetupError, TransportGoneError
+from mtpfs.errors import SetupError
 from mtpfs.session import open_session
-from mtpfs.transport import usb as transport_usb
+from mtpfs.transport import Transport
 from mtpfs.transport.holders import describe_holders, find_holders
 from mtpfs.transport.phones import UsbPhone, choose
 from mtpfs.transport.source import parse_source
-from mtpfs.transport.usb import find_phones, open_phone
 from mtpfs.vfs import Filesystem
-from transport.usbip_phone import PRODUCT_ID, VENDOR_ID, UsbipBackend, usbip_bus
-
-
-@pytest.fixture
-def bus(tmp_path: Path) -> Iterator[UsbipBackend]:
-    with usbip_bus(tmp_path) as backend:
-        yield backend
-
-
-@pytest.fixture
-def no_sysfs(tmp_path: Path) -> Path:
-    return tmp_path / "no sysfs"
+from transport.usbip_backend import usbip_transport
 
 
 class Silence:
@@ -48,25 +34,6 @@ class Silence:
         pass
 
 
-def test_phone_is_found(bus: UsbipBackend, no_sysfs: Path) -> None:
-    """Descriptors tell where the pipes are and what the phone is called."""
-    (phone,) = find_phones(bus, no_sysfs)
-    assert (phone.vendor_id, phone.product_id) == (VENDOR_ID, PRODUCT_ID)
-    assert (phone.manufacturer, phone.product, phone.serial) == ("Others", "Oracle", "S1")
-    assert phone.max_packet == 512
-    assert phone.source == "serial:S1"
-
-
-def test_sysfs_is_asked_first(bus: UsbipBackend, tmp_path: Path) -> None:
-    """Names come from sysfs, which needs no permission to open the device."""
-    directory = tmp_path / "sysfs" / "1-1"
-    directory.mkdir(parents=True)
-    for name, text in {"busnum": "1", "devnum": "2", "product": "From sysfs", "serial": "S2"}.items():
-        (directory / name).write_text(text + "\n")
-    (phone,) = find_phones(bus, tmp_path / "sysfs")
-    assert (phone.product, phone.serial) == ("From sysfs", "S2")
-
-
 @pytest.fixture
 def filled(tmp_path: Path) -> Path:
     """What the phone has when it is plugged in: this responder doesn't notice what comes later."""
@@ -77,11 +44,14 @@ def filled(tmp_path: Path) -> Path:
     return tmp_path
 
 
-async def test_filesystem_on_the_others_responder(filled: Path, bus: UsbipBackend, no_sysfs: Path) -> None:
+async def test_filesystem_on_the_others_responder(filled: Path) -> None:
     """Listing, reading, writing, editing, renaming and deleting work with a responder that isn't ours."""
-    tmp_path = filled
-    data = (filled / "large").read_bytes()
-    transport = open_phone(find_phones(bus, no_sysfs)[0], bus)
+    with usbip_transport(filled) as transport:
+        await exercise(transport, filled)
+
+
+async def exercise(transport: Transport, tmp_path: Path) -> None:
+    data = (tmp_path / "large").read_bytes()
     async with open_session(transport) as session, trio.open_nursery() as nursery:
         fs = Filesystem(Device(session), nursery, Silence())
         (storage,) = await fs.entries(fs.tree.root)
@@ -117,35 +87,6 @@ async def test_filesystem_on_the_others_responder(filled: Path, bus: UsbipBacken
         await fs.unlink(storage, b"new1")
         assert sorted(os.listdir(tmp_path)) == ["folder", "large", "new0", "new100000", "new1012"]
         nursery.cancel_scope.cancel()
-
-
-async def test_unplugged(bus: UsbipBackend, no_sysfs: Path) -> None:
-    """A device that left the bus is ENODEV."""
-    transport = open_phone(find_phones(bus, no_sysfs)[0], bus)
-    async with open_session(transport) as session:
-        bus.present = False
-        with pytest.raises(TransportGoneError) as caught:
-            await Device(session).storages()
-        assert caught.value.errno == errno.ENODEV
-
-
-def test_busy_phone(bus: UsbipBackend, no_sysfs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """EBUSY is tried for a while, then explained."""
-    monkeypatch.setattr(transport_usb, "CLAIM_PATIENCE", 0.05)
-    monkeypatch.setattr(transport_usb, "CLAIM_PAUSE", 0.01)
-    bus.claim_error = errno.EBUSY
-    with pytest.raises(SetupError, match="in use by another program") as caught:
-        open_phone(find_phones(bus, no_sysfs)[0], bus)
-    assert caught.value.errno == errno.EBUSY
-    assert bus.claims > 1
-
-
-def test_no_permission(bus: UsbipBackend, no_sysfs: Path) -> None:
-    """EACCES names the node and what gives permission."""
-    bus.claim_error = errno.EACCES
-    with pytest.raises(SetupError, match=r"/dev/bus/usb/001/002.*udev") as caught:
-        open_phone(find_phones(bus, no_sysfs)[0], bus)
-    assert caught.value.errno == errno.EACCES
 
 
 def test_holders_are_named(tmp_path: Path) -> None:
