@@ -24,7 +24,7 @@ def umtp_phones(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[UmtpP
         phones.append(UmtpPhone(number, directory))
     yield phones
     for phone in phones:
-        phone.stop()
+        phone.unplug()
 
 
 @pytest.fixture(scope="module")

@@ -40,18 +40,46 @@ def devices() -> list[dict[str, str]]:
     return found
 
 
+class Mount:
+    """A mount in the foreground, so that its process is known and can be killed."""
+
+    def __init__(self, source: str, mountpoint: Path) -> None:
+        self.mountpoint = mountpoint
+        self.process = subprocess.Popen(
+            [*MTPFS, source, mountpoint, "-f"], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        wait_until(lambda: mountpoint.is_mount() or self.process.poll() is not None, "the mount")
+        assert self.process.poll() is None, self.process.communicate()[1]
+
+    def unmount(self) -> None:
+        """Unmount in order."""
+        run("fusermount3", "-u", self.mountpoint)
+        _, log = self.process.communicate(timeout=PATIENCE)
+        assert self.process.returncode == 0, log
+        assert "Traceback" not in log, log
+
+    def kill(self) -> None:
+        """End the program where it stands, without a word to the device."""
+        self.process.kill()
+        self.process.communicate(timeout=PATIENCE)
+        run("fusermount3", "-u", self.mountpoint)
+
+
 class UmtpPhone:
     """uMTP-Responder serving a directory, on one of dummy_hcd's controllers."""
 
     def __init__(self, number: int, directory: Path) -> None:
         self.serial = f"0000{number}"
+        self.source = f"serial:{self.serial}"
         self.directory = directory
         name = f"phone{number}"
+        self._controller = sorted(path.name for path in Path("/sys/class/udc").iterdir())[number]
         self._gadget = GADGETS / name
         self._endpoints = Path(f"/dev/ffs-{name}")
         self._make_gadget(name)
-        configuration = Path(f"/run/{name}.conf")
-        configuration.write_text(
+        self._log = Path(f"/run/{name}.log")
+        self._configuration = Path(f"/run/{name}.conf")
+        self._configuration.write_text(
             f'loop_on_disconnect 1\nstorage "{directory}" "Internal" "rw"\n'
             f'manufacturer "Viveris Technologies"\nproduct "Phone {number}"\nserial "{self.serial}"\n'
             'firmware_version "Rev A"\ninterface "MTP"\n'
@@ -60,12 +88,7 @@ class UmtpPhone:
             f'usb_dev_path "{self._endpoints}/ep0"\nusb_epin_path "{self._endpoints}/ep1"\n'
             f'usb_epout_path "{self._endpoints}/ep2"\nusb_epint_path "{self._endpoints}/ep3"\n'
         )
-        with Path(f"/run/{name}.log").open("wb") as log:
-            self._program = subprocess.Popen(["umtprd", "-conf", configuration], stdout=log, stderr=log)
-        wait_until((self._endpoints / "ep1").exists, "uMTP-Responder's start")
-        controller = sorted(path.name for path in Path("/sys/class/udc").iterdir())[number]
-        (self._gadget / "UDC").write_text(controller)
-        wait_until(lambda: any(d["serial"] == self.serial for d in devices()), "the phone's arrival")
+        self.plug_in()
 
     def _make_gadget(self, name: str) -> None:
         strings = self._gadget / "strings/0x409"
@@ -83,8 +106,45 @@ class UmtpPhone:
         self._endpoints.mkdir()
         run("mount", "-t", "functionfs", name, self._endpoints)
 
-    def stop(self) -> None:
-        """Unplug the phone."""
+    def plug_in(self) -> None:
+        """Start the responder, connect it, and wait until the host has set it up."""
+        with self._log.open("ab") as log:
+            # Its control queue is System V IPC with a fixed key: two of them would steal each other's commands.
+            self._program = subprocess.Popen(
+                ["unshare", "--ipc", "umtprd", "-conf", self._configuration], stdout=log, stderr=log
+            )
+        wait_until((self._endpoints / "ep1").exists, "uMTP-Responder's start")
+        (self._gadget / "UDC").write_text(self._controller)
+        wait_until(lambda: self._port() is not None, "the phone's arrival")
+
+    def unplug(self) -> None:
+        """Disconnect the phone and end the responder."""
         (self._gadget / "UDC").write_text("\n")
         self._program.kill()
         self._program.wait(PATIENCE)
+        wait_until(lambda: self._port() is None, "the phone's departure")
+
+    def lock(self) -> None:
+        """Hide the storage, as a locked phone does."""
+        self._control("unmount:Internal")
+
+    def unlock(self) -> None:
+        """Show the storage again."""
+        self._control("mount:Internal")
+
+    @property
+    def node(self) -> Path:
+        """The device's file under /dev/bus/usb."""
+        port = self._port()
+        assert port is not None
+        bus, address = ((port / name).read_text() for name in ("busnum", "devnum"))
+        return Path(f"/dev/bus/usb/{int(bus):03}/{int(address):03}")
+
+    def _port(self) -> Path | None:
+        for serial in Path("/sys/bus/usb/devices").glob("*/serial"):
+            if serial.read_text().strip() == self.serial and any(serial.parent.glob("*:1.0")):
+                return serial.parent
+        return None
+
+    def _control(self, command: str) -> None:
+        run("nsenter", f"--target={self._program.pid}", "--ipc", "umtprd", f"-cmd:{command}")

@@ -10,7 +10,7 @@ import pytest
 
 from vm.phones import MTPFS, devices, run, wait_until
 
-PHONE = Path(os.environ.get("QEMU_PHONE", "/nonexistent"))
+PHONE = Path("/mnt/phone")
 
 
 @pytest.fixture(scope="module")

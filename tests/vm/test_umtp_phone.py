@@ -22,7 +22,7 @@ def phone(umtp_phones: list[UmtpPhone]) -> UmtpPhone:
 @pytest.fixture(scope="module")
 def root(phone: UmtpPhone, mountpoint: Path) -> Iterator[Path]:
     """The storage's directory on a mount of the first phone."""
-    run(*MTPFS, f"serial:{phone.serial}", mountpoint)
+    run(*MTPFS, phone.source, mountpoint)
     (storage,) = mountpoint.iterdir()
     yield storage
     run("fusermount3", "-u", mountpoint)
@@ -38,7 +38,7 @@ def test_second_phone_by_serial(umtp_phones: list[UmtpPhone], root: Path, tmp_pa
     """Two phones can be mounted at once, each by its serial number."""
     marker = umtp_phones[1].directory / "only here.txt"
     marker.write_text("second")
-    run(*MTPFS, f"serial:{umtp_phones[1].serial}", tmp_path)
+    run(*MTPFS, umtp_phones[1].source, tmp_path)
     try:
         assert (tmp_path / "Internal/only here.txt").read_text() == "second"
         assert not (root / "only here.txt").exists()
@@ -50,12 +50,12 @@ def test_any_is_not_a_guess(umtp_phones: list[UmtpPhone], tmp_path: Path) -> Non
     """With several devices, `any` names them instead of choosing."""
     refused = run(*MTPFS, tmp_path, check=False)
     assert refused.returncode == 1
-    assert f"serial:{umtp_phones[1].serial}" in refused.stderr
+    assert umtp_phones[1].source in refused.stderr
 
 
 def test_busy_phone_is_explained(phone: UmtpPhone, root: Path, tmp_path: Path) -> None:
     """A second mount of the same phone says which process holds it."""
-    refused = run(*MTPFS, f"serial:{phone.serial}", tmp_path, check=False)
+    refused = run(*MTPFS, phone.source, tmp_path, check=False)
     assert refused.returncode == 1
     assert "in use" in refused.stderr
     assert "mtpfs (pid " in refused.stderr
@@ -65,7 +65,7 @@ def test_is_shown_by_findmnt(phone: UmtpPhone, root: Path) -> None:
     """The mount has the type fuse.mtpfs, and the source it was asked for."""
     shown = run("findmnt", "-t", "fuse.mtpfs", "-n", "-o", "TARGET,SOURCE").stdout
     assert str(root.parent) in shown
-    assert f"serial:{phone.serial}" in shown
+    assert phone.source in shown
 
 
 def test_large_file_is_read_exactly(phone: UmtpPhone, root: Path) -> None:
@@ -165,7 +165,7 @@ def test_directories(phone: UmtpPhone, root: Path) -> None:
 
 def test_names(phone: UmtpPhone, root: Path) -> None:
     """Brackets, umlauts and long names are names like others."""
-    for name in ("20180915_180351(0).jpg", "n" * 250, "Köln & Zürich.txt"):
+    for name in ("20180915_180351(0).jpg", "n" * 254, "Köln & Zürich.txt"):
         (root / name).write_text(name)
         assert (phone.directory / name).read_text() == name
         assert root / name in root.iterdir()

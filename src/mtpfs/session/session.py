@@ -269,6 +269,22 @@ class Session:
         self._engine.in_step = False
         self._post(None)
 
+    async def _open(self) -> None:
+        failure = None
+        async with trio.open_nursery() as nursery:
+            # A responder may still be handing over an event to a host that was killed, deaf until
+            # somebody takes it: uMTP-Responder doesn't answer OpenSession before.
+            nursery.start_soon(self._read_events)
+            try:
+                await trio.to_thread.run_sync(recovery.open_session, self._engine)
+                result = await trio.to_thread.run_sync(lambda: self._engine.transact(Operation.GetDeviceInfo))
+                self.info = DeviceInfo.decode(result.data)
+            except MtpfsError as error:
+                failure = error
+            nursery.cancel_scope.cancel()
+        if failure:
+            raise failure
+
     async def _read_events(self) -> None:
         limiter = trio.CapacityLimiter(1)
         while not (self.gone or self._closed):
@@ -318,9 +334,7 @@ async def open_session(transport: Transport, budgets: Budgets | None = None) -> 
     engine = Engine(transport, budgets)
     session = Session(engine)
     try:
-        await trio.to_thread.run_sync(recovery.open_session, engine)
-        result = await trio.to_thread.run_sync(lambda: engine.transact(Operation.GetDeviceInfo))
-        session.info = DeviceInfo.decode(result.data)
+        await session._open()  # noqa: SLF001 - the two are one unit
     except BaseException as error:
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(transport.close)
@@ -331,7 +345,7 @@ async def open_session(transport: Transport, budgets: Budgets | None = None) -> 
             '"File transfer" in its USB notification; if that is so already, plug it in again.'
         ) from error
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(session._run_jobs)  # noqa: SLF001 - the two are one unit
+        nursery.start_soon(session._run_jobs)  # noqa: SLF001
         nursery.start_soon(session._read_events)  # noqa: SLF001
         try:
             yield session
