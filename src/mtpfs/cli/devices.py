@@ -11,9 +11,24 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from mtpfs.cli.arguments import Parser
 from mtpfs.cli.checks import mounts
 from mtpfs.transport.holders import find_holders
 from mtpfs.transport.phones import UsbPhone
+
+
+def run(words: list[str]) -> int:
+    """Run `mtpfs list`; return its exit status. Raises `SetupError`."""
+    parser = Parser(
+        prog="mtpfs list", usage="mtpfs list [--json]", description="List the MTP devices on the bus."
+    )
+    parser.add_argument("-J", "--json", action="store_true", help="print JSON")
+    chosen = parser.parse_args(words)
+    from mtpfs.transport.usb import find_phones  # noqa: PLC0415 - pyusb is slow to load and may be missing
+
+    found = rows(find_phones())
+    print(as_json(found) if chosen.json else as_table(found))
+    return 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,35 +15,34 @@ Invariant: no traceback reaches a user for anything but a bug.
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import NoReturn
 
 from mtpfs import __version__
 from mtpfs.cli import checks, daemon, options
+from mtpfs.cli.arguments import SOURCES, Parser
+from mtpfs.cli.opening import absolute_source, open_source
 from mtpfs.errors import MtpfsError, SetupError
 from mtpfs.fuse.settings import Settings
-from mtpfs.transport import Transport
 from mtpfs.transport.source import Source, parse_source
 
 USAGE, INTERRUPTED, MOUNT_FAILED = 1, 8, 32
 
 
-class _Parser(argparse.ArgumentParser):
-    """argparse, but mistakes end with status 1: what mount(8) and the man page say."""
-
-    def error(self, message: str) -> NoReturn:
-        raise SetupError(f"{message}; see `{self.prog} --help`")
+COMMANDS = {"list": "devices", "info": "info", "doctor": "doctor"}
+"""By the first word: the module of this package that runs it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `mtpfs`; return its exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        if words[:1] == ["list"]:
-            return _list(words[1:])
+        if words and words[0] in COMMANDS:
+            command = importlib.import_module(f"mtpfs.cli.{COMMANDS[words[0]]}")
+            return int(command.run(words[1:]))
         chosen = _mtpfs_parser().parse_args(words)
         *source, mountpoint = chosen.paths
         if len(source) > 1:
@@ -76,13 +75,14 @@ def mount_helper(arguments: Sequence[str] | None = None) -> int:
 
 
 def _mtpfs_parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="mtpfs",
-        usage="mtpfs [SOURCE] MOUNTPOINT [-o OPTIONS] [-f] [-d]\n       mtpfs list [--json]",
+        usage="mtpfs [SOURCE] MOUNTPOINT [-o OPTIONS] [-f] [-d]\n       mtpfs list [--json]\n"
+        "       mtpfs info [SOURCE] [--json]\n       mtpfs doctor [SOURCE] [MOUNTPOINT]",
         description="Mount a phone or player that speaks MTP.",
         epilog=(
-            "SOURCE is any (default), serial:SERIAL, usb:VVVV:PPPP, bus:BBB,DDD or virtual:DIR.\n"
-            "Unmount with: fusermount3 -u MOUNTPOINT\n\nmount options (-o):\n" + options.help_text()
+            f"{SOURCES}\nUnmount with: fusermount3 -u MOUNTPOINT\n\nmount options (-o):\n"
+            + options.help_text()
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -98,7 +98,7 @@ def _mtpfs_parser() -> argparse.ArgumentParser:
 
 
 def _helper_parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="mount.mtpfs", usage="mount.mtpfs SOURCE TARGET [-sfnv] [-o OPTIONS]")
+    parser = Parser(prog="mount.mtpfs", usage="mount.mtpfs SOURCE TARGET [-sfnv] [-o OPTIONS]")
     parser.add_argument("source")
     parser.add_argument("target")
     parser.add_argument("-o", dest="options", action="append", default=[], metavar="OPTIONS")
@@ -112,27 +112,13 @@ def _helper_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _list(words: list[str]) -> int:
-    parser = _Parser(prog="mtpfs list", description="List the MTP devices on the bus.")
-    parser.add_argument("-J", "--json", action="store_true", help="print JSON")
-    chosen = parser.parse_args(words)
-    from mtpfs.cli import devices  # noqa: PLC0415 - pyusb is slow to load and may be missing
-    from mtpfs.transport.usb import find_phones  # noqa: PLC0415
-
-    found = devices.rows(find_phones())
-    print(devices.as_json(found) if chosen.json else devices.as_table(found))
-    return 0
-
-
 def _mount(
     source_text: str, mountpoint: str, settings: Settings, *, foreground: bool, debug: bool, failure: int
 ) -> int:
-    source = parse_source(source_text)
+    source = absolute_source(source_text)
     mountpoint = os.path.abspath(mountpoint)  # noqa: PTH100 - resolve() would follow a link to a dead mount
     checks.check_mountpoint(mountpoint)
     checks.check_fuse(settings.fuse_options)
-    if source.kind == "virtual":
-        source = replace(source, argument=os.path.join(os.getcwd(), source.argument))  # noqa: PTH109, PTH118
     settings = replace(
         settings, fsname=settings.fsname or _fsname(source), debug=settings.debug and foreground
     )
@@ -153,24 +139,13 @@ def _serve(
 
     status = 0
     try:
-        trio.run(serve, lambda: _open(source), mountpoint, settings, ready)
+        trio.run(serve, lambda: open_source(source), mountpoint, settings, ready)
     except* MtpfsError as group:
         for error in _leaves(group):
             status = _fail(error, failure)
     except* KeyboardInterrupt:
         status = INTERRUPTED
     return status
-
-
-def _open(source: Source) -> Transport:
-    if source.kind == "virtual":
-        from mtpfs.virtual.transport import open_virtual  # noqa: PLC0415
-
-        return open_virtual(source.argument)
-    from mtpfs.transport.phones import choose  # noqa: PLC0415
-    from mtpfs.transport.usb import find_phones, open_phone  # noqa: PLC0415
-
-    return open_phone(choose(find_phones(), source))
 
 
 def _fsname(source: Source) -> str:

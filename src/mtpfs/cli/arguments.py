@@ -1,0 +1,21 @@
+"""The parser all commands share: argparse, with mistakes as `SetupError`."""
+
+from __future__ import annotations
+
+import argparse
+from typing import NoReturn
+
+from mtpfs.errors import SetupError
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, but mistakes end with status 1: what mount(8) and the man page say."""
+
+    def error(self, message: str) -> NoReturn:
+        raise SetupError(f"{message}; see `{self.prog} --help`")
+
+
+SOURCES = (
+    "SOURCE is any (default), serial:SERIAL, usb:VVVV:PPPP, bus:BBB,DDD or virtual:DIR; "
+    "`mtpfs list` shows what is there."
+)

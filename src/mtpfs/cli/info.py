@@ -1,0 +1,95 @@
+"""`mtpfs info`: what one device is, holds and can do, for people and for programs.
+
+Strategy: a phone that mtpfs has mounted can't be opened a second time, so its
+mount is asked, by an extended attribute of its root; any other is opened for
+the moment.
+
+Invariant: with `--json` stdout holds one JSON object and nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from typing import Any
+
+from mtpfs.cli.arguments import SOURCES, Parser
+from mtpfs.cli.opening import absolute_source, open_source
+from mtpfs.transport.source import Source
+
+
+def run(words: list[str]) -> int:
+    """Run `mtpfs info`; return its exit status. Raises `SetupError`."""
+    parser = Parser(
+        prog="mtpfs info",
+        usage="mtpfs info [SOURCE] [--json]",
+        description="Tell what a device is, what it holds and what it can do.",
+        epilog=SOURCES,
+    )
+    parser.add_argument("source", nargs="?", default="any", help=argparse.SUPPRESS)
+    parser.add_argument("-J", "--json", action="store_true", help="print JSON")
+    chosen = parser.parse_args(words)
+    facts = _ask(absolute_source(chosen.source))
+    print(json.dumps(facts, indent=2) if chosen.json else as_text(facts))
+    return 0
+
+
+def _ask(source: Source) -> dict[str, Any]:
+    import trio  # noqa: PLC0415 - slow to load
+
+    from mtpfs.device import Device  # noqa: PLC0415
+    from mtpfs.device.description import describe  # noqa: PLC0415
+    from mtpfs.session import open_session  # noqa: PLC0415
+
+    async def ask() -> dict[str, Any]:
+        transport = await trio.to_thread.run_sync(open_source, source)
+        async with open_session(transport) as session:
+            return asdict(await describe(Device(session)))
+
+    return trio.run(ask)
+
+
+def as_text(facts: dict[str, Any]) -> str:
+    """Return a description, as `Description` has it, as lines for people."""
+    lines = [facts["name"]]
+    for label, key in (
+        ("Friendly name", "friendly_name"),
+        ("Maker", "manufacturer"),
+        ("Model", "model"),
+        ("Version", "version"),
+        ("Serial", "serial"),
+        ("Extensions", "extensions"),
+    ):
+        if facts[key]:
+            lines.append(f"  {label + ':':<15} {facts[key]}")
+    if facts["battery"] is not None:
+        lines.append(f"  {'Battery:':<15} {facts['battery']} %")
+    lines.append("Storages")
+    lines += [f"  {_storage(storage)}" for storage in facts["storages"]] or [
+        "  none: the phone is locked, or asks whether to allow access"
+    ]
+    lines.append("Capabilities")
+    lines += [f"  {'yes' if has else 'no':<4} {what}" for what, has in facts["capabilities"].items()]
+    lines.append("Quirks")
+    lines += [f"  {quirk}" for quirk in facts["quirks"]] or ["  none"]
+    return "\n".join(lines)
+
+
+def _storage(storage: dict[str, Any]) -> str:
+    name = storage["description"] or storage["volume"] or f"storage {storage['id']:08x}"
+    notes = [f"{_size(storage['free'])} free of {_size(storage['capacity'])}"]
+    if storage["removable"]:
+        notes.append("removable")
+    if not storage["writable"]:
+        notes.append("read-only")
+    return f"{name}: {', '.join(notes)}"
+
+
+def _size(count: int) -> str:
+    size = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.4g} {unit}"
+        size /= 1024
+    return f"{size:.4g} TiB"
