@@ -33,6 +33,14 @@ class SetupError(MtpfsError):
     """The mount can't come up: text for a person, one paragraph, saying what to do."""
 
 
+def leaves(group: BaseExceptionGroup[MtpfsError]) -> list[MtpfsError]:
+    """Return the errors that trio's nurseries have bundled."""
+    found: list[MtpfsError] = []
+    for error in group.exceptions:
+        found += leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return found
+
+
 # --- the wire -----------------------------------------------------------------
 
 

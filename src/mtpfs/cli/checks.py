@@ -15,22 +15,17 @@ from pathlib import Path
 
 from mtpfs.errors import SetupError
 
+DEV_FUSE = Path("/dev/fuse")
 FUSE_CONF = Path("/etc/fuse.conf")
 
 
 def check_mountpoint(mountpoint: str) -> None:
     """Raise `SetupError` unless a filesystem can be mounted here."""
+    if is_dead(mountpoint):
+        raise SetupError(f"{mountpoint}: a filesystem died here; `fusermount3 -u {mountpoint}` removes it")
     try:
         is_directory = Path(mountpoint).is_dir()
-        if is_directory:
-            os.stat(mountpoint)  # noqa: PTH116 - is_dir hides a dead mount's error
-        elif os.path.lexists(mountpoint):
-            os.stat(mountpoint)  # noqa: PTH116
     except OSError as error:
-        if error.errno == errno.ENOTCONN:
-            raise SetupError(
-                f"{mountpoint}: a filesystem died here; `fusermount3 -u {mountpoint}` removes it"
-            ) from error
         raise SetupError(f"{mountpoint}: {error.strerror}") from error
     if not os.path.lexists(mountpoint):
         raise SetupError(f"{mountpoint}: no such directory; `mkdir` it first")
@@ -41,10 +36,19 @@ def check_mountpoint(mountpoint: str) -> None:
             raise SetupError(f"{mountpoint}: {source} is mounted here already")
 
 
+def is_dead(mountpoint: str) -> bool:
+    """Tell whether a FUSE filesystem's program has ended without unmounting."""
+    try:
+        os.statvfs(mountpoint)  # unlike stat, never answered from the kernel's cache
+    except OSError as error:
+        return error.errno == errno.ENOTCONN
+    return False
+
+
 def check_fuse(fuse_options: frozenset[str]) -> None:
     """Raise `SetupError` where FUSE itself is missing or doesn't allow what is asked."""
-    if not Path("/dev/fuse").exists():
-        raise SetupError("/dev/fuse is missing: the kernel has no FUSE; `modprobe fuse` loads it")
+    if not DEV_FUSE.exists():
+        raise SetupError(f"{DEV_FUSE} is missing: the kernel has no FUSE; `modprobe fuse` loads it")
     if os.geteuid() == 0:
         return
     if shutil.which("fusermount3") is None:

@@ -15,7 +15,7 @@ from dataclasses import asdict
 from typing import Any
 
 from mtpfs.cli.arguments import SOURCES, Parser
-from mtpfs.cli.opening import absolute_source, open_source
+from mtpfs.cli.opening import absolute_source, ask
 from mtpfs.transport.source import Source
 
 
@@ -36,18 +36,9 @@ def run(words: list[str]) -> int:
 
 
 def _ask(source: Source) -> dict[str, Any]:
-    import trio  # noqa: PLC0415 - slow to load
+    from mtpfs.device.description import describe  # noqa: PLC0415 - slow to load
 
-    from mtpfs.device import Device  # noqa: PLC0415
-    from mtpfs.device.description import describe  # noqa: PLC0415
-    from mtpfs.session import open_session  # noqa: PLC0415
-
-    async def ask() -> dict[str, Any]:
-        transport = await trio.to_thread.run_sync(open_source, source)
-        async with open_session(transport) as session:
-            return asdict(await describe(Device(session)))
-
-    return trio.run(ask)
+    return asdict(ask(source, describe))
 
 
 def as_text(facts: dict[str, Any]) -> str:

@@ -25,7 +25,7 @@ from mtpfs import __version__
 from mtpfs.cli import checks, daemon, options
 from mtpfs.cli.arguments import SOURCES, Parser
 from mtpfs.cli.opening import absolute_source, open_source
-from mtpfs.errors import MtpfsError, SetupError
+from mtpfs.errors import MtpfsError, SetupError, leaves
 from mtpfs.fuse.settings import Settings
 from mtpfs.transport.source import Source, parse_source
 
@@ -141,7 +141,7 @@ def _serve(
     try:
         trio.run(serve, lambda: open_source(source), mountpoint, settings, ready)
     except* MtpfsError as group:
-        for error in _leaves(group):
+        for error in leaves(group):
             status = _fail(error, failure)
     except* KeyboardInterrupt:
         status = INTERRUPTED
@@ -151,13 +151,6 @@ def _serve(
 def _fsname(source: Source) -> str:
     """Return what findmnt shows: the source itself where it says something, else the device's name."""
     return "" if source.kind == "any" else source.text
-
-
-def _leaves(group: BaseExceptionGroup[MtpfsError]) -> list[MtpfsError]:
-    found: list[MtpfsError] = []
-    for error in group.exceptions:
-        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
-    return found
 
 
 def _fail(error: MtpfsError, status: int) -> int:

@@ -54,6 +54,21 @@ _NEVER_PROBED_PRODUCTS = {
 _HARMLESS_DRIVERS = {"", "usbfs", "usb-storage"}
 """Nobody, another MTP program, or the disk half of a player with two modes."""
 
+_PHONE_MAKERS = set(VENDOR_CLASS_MAKERS) | {0x0B05, 0x0E8D, 0x19D2, 0x2A45, 0x2A70, 0x22D9, 0x2D95, 0x2AE5}
+"""And Asus, MediaTek, ZTE, Meizu, OnePlus, Oppo, Vivo, Fairphone."""
+_DEBUGGING, _BOOTLOADER = (0xFF, 0x42, 1), (0xFF, 0x42, 3)
+_NOT_A_PHONE = {3, 7, 8, 9}  # keyboards and pads, printers, disks, hubs: the same makers have them
+_MODES = {
+    _BOOTLOADER: "its bootloader",
+    (0xE0, 1, 3): "tethering",
+    (0xEF, 4, 1): "tethering",
+    (0x02, 0x06, 0): "tethering",
+    (0x02, 0x0D, 0): "tethering",
+    (0x01, 3, 0): "MIDI",
+    _DEBUGGING: "USB debugging",
+}
+"""What a phone is there for when it isn't there for files, by interface class; the first that fits."""
+
 OS_STRING = 0xEE
 """Index of the string descriptor that says whether a device has Microsoft's descriptors."""
 OS_STRING_LENGTH = 18
@@ -116,6 +131,15 @@ class SysfsDevice:
         except OSError:
             return ""
 
+    def interface_classes(self) -> set[tuple[int, int, int]]:
+        """Return (class, subclass, protocol) of the active configuration's interfaces."""
+        found = set()
+        for interface in self.directory.glob(f"{self.directory.name}:*") if self.directory else ():
+            numbers = [_text(interface / f"bInterface{part}") for part in ("Class", "SubClass", "Protocol")]
+            if all(numbers):
+                found.add((int(numbers[0], 16), int(numbers[1], 16), int(numbers[2], 16)))
+        return found
+
     def _interface(self, configuration: int, interface: int) -> Path | None:
         if self.directory is None:
             return None
@@ -130,6 +154,20 @@ def sysfs_devices(root: Path) -> dict[tuple[int, int], SysfsDevice]:
         if bus.isdecimal() and address.isdecimal():  # interfaces have neither
             found[int(bus), int(address)] = SysfsDevice(directory)
     return found
+
+
+def phone_in_another_mode(device: SysfsDevice) -> str | None:
+    """Return what a device without MTP seems to be a phone for (`charging`, …); None: it is no phone.
+
+    Android offers MTP only in the mode "File transfer"; in the others its interfaces are those of the mode.
+    """
+    classes = device.interface_classes()
+    vendor = device.text("idVendor")
+    if any(kind[0] in _NOT_A_PHONE for kind in classes) or not vendor:
+        return None
+    if int(vendor, 16) not in _PHONE_MAKERS and not classes & {_DEBUGGING, _BOOTLOADER}:
+        return None
+    return next((mode for kind, mode in _MODES.items() if kind in classes), "charging")
 
 
 def _text(path: Path) -> str:

@@ -121,8 +121,11 @@ def _split(text: str) -> tuple[Path, str]:
     directory, options = text, ""
     while True:
         path = Path(directory).expanduser()
-        if directory and path.is_dir():
-            return path, options
+        try:
+            if directory and path.is_dir():
+                return path, options
+        except OSError as error:
+            raise SetupError(f"{directory}: {error.strerror}") from error
         directory, mark, tail = directory.rpartition("?")
         if not mark:
             missing = text.partition("?")[0]

@@ -1,0 +1,287 @@
+"""`mtpfs doctor` and `mtpfs info`, each with the condition really produced.
+
+What belongs to the whole machine (/dev, /etc, /sys, libraries) is changed in a
+private mount namespace, which ends with the program that runs in it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mount.conftest import MTPFS, run, wait_until
+
+pytestmark = pytest.mark.skipif(
+    os.geteuid() != 0 or not Path("/dev/fuse").exists(), reason="needs root and FUSE"
+)
+
+NOBODY = "setpriv --reuid=65534 --regid=65534 --clear-groups"
+NO_PHONE = "mount -t tmpfs none /sys/bus; mkdir -p /sys/bus/usb/devices"
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A directory that everybody can enter, unlike pytest's."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@pytest.fixture
+def phone(place: Path) -> str:
+    directory = place / "phone"
+    directory.mkdir()
+    return f"virtual:{directory}"
+
+
+@pytest.fixture
+def mountpoint(place: Path) -> Path:
+    directory = place / "mountpoint"
+    directory.mkdir()
+    return directory
+
+
+@pytest.fixture
+def mounted(phone: str, mountpoint: Path) -> Iterator[subprocess.Popen[bytes]]:
+    program = subprocess.Popen([*MTPFS, phone, mountpoint, "-f"], stdin=subprocess.DEVNULL)
+    wait_until(lambda: os.path.ismount(mountpoint), "the mount")
+    yield program
+    run("fusermount3", "-u", "-z", mountpoint, check=False)
+    program.wait(20)
+
+
+def doctor(*words: str | Path, conditions: str = "true", user: bool = False) -> tuple[int, str]:
+    """Run doctor under conditions made by shell commands, as nobody if `user`; return status and findings."""
+    command = shlex.join([*MTPFS, "doctor", *map(str, words)])
+    if user:
+        # An ordinary user can't enter root's directories; the program needs nothing but its own code there.
+        readable = run(*NOBODY.split(), sys.executable, "-c", "import mtpfs", check=False)
+        if readable.returncode:
+            pytest.skip("mtpfs lies in a directory that other users can't enter")
+        command = f"{NOBODY} {command}"
+    result = run("unshare", "-m", "sh", "-c", f"set -e; {conditions}; exec {command}", check=False)
+    assert "Traceback" not in result.stderr, result.stderr
+    return result.returncode, result.stdout + result.stderr
+
+
+def problems(findings: str) -> str:
+    return "\n".join(line for line in findings.splitlines() if line.startswith("problem "))
+
+
+def test_healthy(phone: str, mountpoint: Path) -> None:
+    """With nothing wrong there is no problem, and the storages are named."""
+    status, findings = doctor(phone, mountpoint)
+    assert status == 0
+    assert not problems(findings)
+    assert "Internal shared storage" in findings
+    assert f"{mountpoint} can be mounted on" in findings
+    assert findings.endswith("A mount would work.\n")
+
+
+def test_missing_mountpoint(phone: str, tmp_path: Path) -> None:
+    """A mountpoint that isn't there is a problem; the phone is looked at all the same."""
+    status, findings = doctor(phone, tmp_path / "none")
+    assert status == 1
+    assert "mkdir" in problems(findings)
+    assert "Internal shared storage" in findings
+
+
+def test_occupied_mountpoint(phone: str, mountpoint: Path) -> None:
+    """Files in the mountpoint are no problem, but mentioned."""
+    (mountpoint / "file").touch()
+    status, findings = doctor(phone, mountpoint)
+    assert status == 0
+    assert re.search(r"^note .*isn't empty", findings, re.MULTILINE)
+
+
+@pytest.mark.usefixtures("mounted")
+def test_mounted_already(phone: str, mountpoint: Path) -> None:
+    """A second mount on the same mountpoint is foreseen."""
+    status, findings = doctor(phone, mountpoint)
+    assert status == 1
+    assert "mounted here already" in problems(findings)
+    assert f"is mounted on {mountpoint}" in doctor(phone)[1]
+
+
+def test_stale_mount(phone: str, mountpoint: Path, mounted: subprocess.Popen[bytes]) -> None:
+    """What a killed mount leaves is found, wherever it is, with the command that removes it."""
+    mounted.kill()
+    mounted.wait(20)
+    status, findings = doctor(phone, mountpoint)
+    assert status == 1
+    assert f"fusermount3 -u {mountpoint}" in problems(findings)
+    status, findings = doctor(phone)
+    assert status == 0, "it is in nobody's way elsewhere"
+    assert re.search(rf"^note .*fusermount3 -u {mountpoint}", findings, re.MULTILINE)
+
+
+def test_foreign_mountpoint(phone: str, mountpoint: Path) -> None:
+    """An ordinary user can't mount where he can't write."""
+    status, findings = doctor(phone, mountpoint, user=True)
+    assert status == 1
+    assert str(mountpoint) in problems(findings)
+
+
+def test_locked_phone(phone: str) -> None:
+    """A phone without storages is locked, or asks."""
+    status, findings = doctor(f"{phone}?locked")
+    assert status == 1
+    assert "unlock it" in problems(findings)
+
+
+def test_no_fuse(phone: str) -> None:
+    """Without /dev/fuse the module is missing."""
+    status, findings = doctor(phone, conditions="mount -t tmpfs none /dev")
+    assert status == 1
+    assert "modprobe fuse" in problems(findings)
+
+
+def test_forbidden_fuse(phone: str) -> None:
+    """A device node that only root may open is named."""
+    status, findings = doctor(
+        phone,
+        conditions="mount -t tmpfs none /mnt; mknod -m 600 /mnt/fuse c 10 229; mount --bind /mnt/fuse /dev/fuse",
+        user=True,
+    )
+    assert status == 1
+    assert "chmod 666 /dev/fuse" in problems(findings)
+
+
+def test_no_fusermount(phone: str) -> None:
+    """An ordinary user needs fusermount3."""
+    unshare, shell, setpriv = (shutil.which(name) for name in ("unshare", "sh", "setpriv"))
+    assert unshare
+    assert shell
+    assert setpriv
+    status, findings = doctor(
+        phone,
+        conditions=f"mount -t tmpfs none /mnt; ln -s {setpriv} /mnt/setpriv; export PATH=/mnt",
+        user=True,
+    )
+    assert status == 1
+    assert "apt install fuse3" in problems(findings)
+
+
+def test_powerless_fusermount(phone: str) -> None:
+    """A fusermount3 without its set-user-ID bit can't mount."""
+    program = shutil.which("fusermount3")
+    assert program
+    copy = f"mount -t tmpfs none /mnt; cp {program} /mnt; chmod 755 /mnt/fusermount3"
+    status, findings = doctor(
+        phone, conditions=f"{copy}; mount --bind /mnt/fusermount3 {os.path.realpath(program)}", user=True
+    )
+    assert status == 1
+    assert "set-user-ID" in problems(findings)
+
+
+@pytest.mark.parametrize("line", ["#user_allow_other", "user_allow_other"])
+def test_fuse_conf(phone: str, line: str) -> None:
+    """Without the line in fuse.conf the user learns which one it is; with it there is nothing to say."""
+    write = f"mount -t tmpfs none /mnt; echo '{line}' > /mnt/conf; mount --bind /mnt/conf /etc/fuse.conf"
+    status, findings = doctor(phone, conditions=write, user=True)
+    assert status == 0
+    assert ("`user_allow_other`" in findings) == line.startswith("#")
+
+
+def test_no_usb() -> None:
+    """A kernel without USB is said to be one."""
+    status, findings = doctor(conditions="mount -t tmpfs none /sys/bus")
+    assert status == 1
+    assert "no USB" in problems(findings)
+
+
+def test_no_phone() -> None:
+    """With an empty bus the user learns what to do with the phone."""
+    status, findings = doctor(conditions=NO_PHONE)
+    assert status == 1
+    assert "no MTP device found" in problems(findings)
+    assert "File transfer" in problems(findings)
+
+
+@pytest.mark.parametrize(
+    ("vendor", "classes", "mode"),
+    [
+        ("18d1", ["ff 42 01"], "USB debugging only"),
+        ("18d1", ["ff 42 03"], "its bootloader only"),
+        ("04e8", ["e0 01 03", "0a 00 00", "ff 42 01"], "tethering only"),
+        ("2a70", ["ff ff 00"], "charging only"),
+        ("1234", ["ff 42 01"], "USB debugging only"),
+        ("04e8", ["08 06 50"], None),
+        ("054c", ["03 00 00", "01 01 00"], None),
+        ("1234", ["ff ff 00"], None),
+    ],
+)
+def test_phone_in_another_mode(vendor: str, classes: list[str], mode: str | None) -> None:
+    """A phone that is connected, but not for files, is told from disks, pads and strangers."""
+    device = "/sys/bus/usb/devices/1-1"
+    commands = [NO_PHONE, f"mkdir {device}", f"cd {device}"]
+    facts = {"busnum": "1", "devnum": "4", "idVendor": vendor, "idProduct": "4ee0", "product": "Pixel 7"}
+    commands += [f"echo '{value}' > {name}" for name, value in facts.items()]
+    for number, codes in enumerate(classes):
+        commands.append(f"mkdir 1-1:1.{number}")
+        for name, code in zip(("Class", "SubClass", "Protocol"), codes.split(), strict=True):
+            commands.append(f"echo {code} > 1-1:1.{number}/bInterface{name}")
+    status, findings = doctor(conditions="; ".join(commands))
+    assert status == 1
+    if mode:
+        assert f"Pixel 7 ({vendor}:4ee0) is connected for {mode}" in problems(findings)
+    else:
+        assert "Pixel 7" not in findings
+
+
+def test_no_libusb() -> None:
+    """Without libusb the package to install is named."""
+    libraries = run("sh", "-c", "ldconfig -p | sed -n 's/.*libusb-1.0.so.0.* => //p'").stdout.split()
+    hide = "; ".join(f"mount --bind /dev/null {os.path.realpath(library)}" for library in libraries)
+    status, findings = doctor(conditions=f"{NO_PHONE}; {hide}")
+    assert status == 1
+    assert "libusb-1.0-0" in problems(findings)
+
+
+def test_arguments() -> None:
+    """Mistakes in the arguments are one line, with status 1."""
+    for words in (["a", "b", "c"], ["nonsense:1"], ["--nonsense"]):
+        result = run(*MTPFS, "doctor", *words, check=False)
+        assert result.returncode == 1
+        assert re.fullmatch(r"mtpfs: [^\n]+\n", result.stderr)
+
+
+def test_info(phone: str) -> None:
+    """`info` tells names, storages, battery, capabilities and quirks; as text and as JSON the same."""
+    facts = json.loads(
+        run(*MTPFS, "info", f"{phone}?serial=X1&storages=2&no-edit&model=Test", "--json").stdout
+    )
+    assert facts["serial"] == "X1"
+    assert facts["model"] == "Test"
+    assert facts["battery"] == 87
+    assert [storage["description"] for storage in facts["storages"]] == ["Internal shared storage", "SD card"]
+    assert facts["storages"][1]["removable"]
+    assert facts["storages"][0]["capacity"] >= facts["storages"][0]["free"] > 0
+    assert facts["capabilities"]["edit in place"] is False
+    assert facts["capabilities"]["rename"] is True
+    assert facts["quirks"] == ["case_insensitive"]
+    text = run(*MTPFS, "info", f"{phone}?serial=X1&storages=2&no-edit").stdout
+    for part in ("X1", "87 %", "SD card: ", "removable", "no   edit in place", "yes  rename"):
+        assert part in text
+
+
+def test_info_of_locked_phone(phone: str) -> None:
+    """A phone that shows no storage says why."""
+    assert "locked" in run(*MTPFS, "info", f"{phone}?locked").stdout
+
+
+def test_info_without_phone(tmp_path: Path) -> None:
+    """What isn't there is one line on stderr, and nothing on stdout."""
+    result = run(*MTPFS, "info", f"virtual:{tmp_path}/none", "--json", check=False)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert re.fullmatch(r"mtpfs: [^\n]+\n", result.stderr)
