@@ -44,6 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if words[:1] == ["list"]:
             return _list(words[1:])
+        if words[:1] == ["stats"]:
+            return _stats(words[1:])
         chosen = _mtpfs_parser().parse_args(words)
         *source, mountpoint = chosen.paths
         if len(source) > 1:
@@ -78,7 +80,7 @@ def mount_helper(arguments: Sequence[str] | None = None) -> int:
 def _mtpfs_parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="mtpfs",
-        usage="mtpfs [SOURCE] MOUNTPOINT [-o OPTIONS] [-f] [-d]\n       mtpfs list [--json]",
+        usage="mtpfs [SOURCE] MOUNTPOINT [-o OPTIONS] [-f] [-d]\n       mtpfs list [--json]\n       mtpfs stats MOUNTPOINT [--json]",
         description="Mount a phone or player that speaks MTP.",
         epilog=(
             "SOURCE is any (default), serial:SERIAL, usb:VVVV:PPPP, bus:BBB,DDD or virtual:DIR.\n"
@@ -121,6 +123,18 @@ def _list(words: list[str]) -> int:
 
     found = devices.rows(find_phones())
     print(devices.as_json(found) if chosen.json else devices.as_table(found))
+    return 0
+
+
+def _stats(words: list[str]) -> int:
+    parser = _Parser(prog="mtpfs stats", description="Show what a mount has done so far.")
+    parser.add_argument("mountpoint", metavar="MOUNTPOINT")
+    parser.add_argument("-J", "--json", action="store_true", help="print JSON")
+    chosen = parser.parse_args(words)
+    from mtpfs.cli import stats  # noqa: PLC0415 - only needed here
+
+    found = stats.read(chosen.mountpoint)
+    print(stats.as_json(found) if chosen.json else stats.as_text(found))
     return 0
 
 
