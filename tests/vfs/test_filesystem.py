@@ -255,7 +255,7 @@ async def test_read_ahead_is_bounded(tmp_path: Path) -> None:
         w.fs.open(node, write=False)
         for offset in range(0, node.size, 131072):
             await w.fs.read(node, offset, 131072)
-        assert w.fs._context.pool._used <= MEMORY
+        assert w.fs._context.pool.used <= MEMORY
         await w.fs.release(node)
 
 

@@ -32,7 +32,7 @@ from mtpfs.transport.source import Source, parse_source
 USAGE, INTERRUPTED, MOUNT_FAILED = 1, 8, 32
 
 
-COMMANDS = {"list": "devices", "info": "info", "doctor": "doctor"}
+COMMANDS = {"list": "devices", "info": "info", "doctor": "doctor", "stats": "stats"}
 """By the first word: the module of this package that runs it."""
 
 
@@ -78,7 +78,8 @@ def _mtpfs_parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="mtpfs",
         usage="mtpfs [SOURCE] MOUNTPOINT [-o OPTIONS] [-f] [-d]\n       mtpfs list [--json]\n"
-        "       mtpfs info [SOURCE] [--json]\n       mtpfs doctor [SOURCE] [MOUNTPOINT]",
+        "       mtpfs info [SOURCE] [--json]\n       mtpfs doctor [SOURCE] [MOUNTPOINT]\n"
+        "       mtpfs stats MOUNTPOINT [--json]",
         description="Mount a phone or player that speaks MTP.",
         epilog=(
             f"{SOURCES}\nUnmount with: fusermount3 -u MOUNTPOINT\n\nmount options (-o):\n"

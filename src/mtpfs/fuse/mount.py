@@ -23,6 +23,7 @@ import trio
 from mtpfs.device import Device
 from mtpfs.errors import SetupError
 from mtpfs.fuse.operations import KernelNotifier, Operations
+from mtpfs.fuse.report import Report
 from mtpfs.fuse.settings import Settings
 from mtpfs.session import open_session
 from mtpfs.session.budgets import Budgets
@@ -74,8 +75,9 @@ async def _run(fs: Filesystem, mountpoint: str, settings: Settings, ready: Calla
     options.add(f"subtype={_escaped(settings.subtype)}")
     if settings.debug:
         options.add("debug")
+    operations = Operations(fs, settings)
     try:
-        pyfuse3.init(Operations(fs, settings), mountpoint, options)
+        pyfuse3.init(operations, mountpoint, options)
     except RuntimeError as error:
         raise SetupError(f"{mountpoint}: can't be mounted: {error}") from error
     try:
@@ -83,6 +85,7 @@ async def _run(fs: Filesystem, mountpoint: str, settings: Settings, ready: Calla
         ready()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_await_signal)
+            nursery.start_soon(_report_on_signal, operations.report)
             await pyfuse3.main()
             nursery.cancel_scope.cancel()
     finally:
@@ -95,6 +98,12 @@ async def _await_signal() -> None:
             log.info("%s: unmounting", signal.Signals(number).name)
             with contextlib.suppress(RuntimeError):  # the loop has ended already
                 pyfuse3.terminate()
+
+
+async def _report_on_signal(report: Report) -> None:
+    with trio.open_signal_receiver(signal.SIGUSR1) as signals:
+        async for _ in signals:
+            report.say()
 
 
 def _escaped(text: str) -> str:

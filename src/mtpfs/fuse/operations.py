@@ -16,6 +16,7 @@ import functools
 import logging
 import os
 import stat
+import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
@@ -23,7 +24,8 @@ import pyfuse3
 import trio
 
 from mtpfs.errors import MtpfsError, ResponseError
-from mtpfs.fuse.settings import Settings
+from mtpfs.fuse import report
+from mtpfs.fuse.settings import STATISTICS_NAME, Settings
 from mtpfs.protocol.wire import MAX_STRING_UNITS
 from mtpfs.vfs import Filesystem, Node
 
@@ -31,6 +33,7 @@ log = logging.getLogger(__name__)
 
 BLOCK_SIZE = 1 << 20  # bytes; st_blksize: makes cp(1) write in requests of 1 MiB instead of 128 KiB
 _RENAME_NOREPLACE = 1
+_REPORT_NAME = STATISTICS_NAME.encode()
 _NS = 1_000_000_000
 
 P = ParamSpec("P")
@@ -101,6 +104,7 @@ class Operations(pyfuse3.Operations):
 
     def __init__(self, fs: Filesystem, settings: Settings) -> None:
         super().__init__()
+        self.report = report.Report(fs)
         self._fs = fs
         self._settings = settings
         self._directories: dict[int, list[Node]] = {}
@@ -137,10 +141,20 @@ class Operations(pyfuse3.Operations):
         node.lookups += 1
         return self._attributes(node)
 
+    def _report_attributes(self) -> pyfuse3.EntryAttributes:
+        attributes = self._attributes(self._fs.tree.root)
+        attributes.st_ino = report.INO
+        attributes.st_mode = stat.S_IFREG | (0o444 & ~self._settings.fmask)
+        attributes.st_nlink = 1
+        attributes.st_ctime_ns = attributes.st_mtime_ns = time.time_ns()
+        return attributes
+
     @_answers
     async def lookup(
         self, parent_inode: int, name: bytes, ctx: pyfuse3.RequestContext
     ) -> pyfuse3.EntryAttributes:
+        if parent_inode == pyfuse3.ROOT_INODE and name == _REPORT_NAME:
+            return self._report_attributes()
         return self._entry(await self._fs.lookup(self._fs.node(parent_inode), name))
 
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
@@ -151,6 +165,8 @@ class Operations(pyfuse3.Operations):
 
     @_answers
     async def getattr(self, inode: int, ctx: pyfuse3.RequestContext) -> pyfuse3.EntryAttributes:
+        if inode == report.INO:
+            return self._report_attributes()
         node = self._fs.node(inode)
         await self._fs.refresh(node)
         return self._attributes(node)
@@ -257,8 +273,12 @@ class Operations(pyfuse3.Operations):
 
     @_answers
     async def open(self, inode: int, flags: int, ctx: pyfuse3.RequestContext) -> pyfuse3.FileInfo:
-        node = self._fs.node(inode)
         write = flags & os.O_ACCMODE != os.O_RDONLY
+        if inode == report.INO:
+            if write:
+                raise pyfuse3.FUSEError(errno.EACCES)
+            return pyfuse3.FileInfo(fh=self.report.open(), direct_io=True)
+        node = self._fs.node(inode)
         await self._fs.refresh(node)
         self._fs.open(node, write=write)
         if flags & os.O_TRUNC:
@@ -296,6 +316,8 @@ class Operations(pyfuse3.Operations):
 
     @_answers
     async def read(self, fh: int, off: int, size: int) -> bytes:
+        if fh in self.report:
+            return self.report.read(fh, off, size)
         # a memoryview is as good for libfuse, and saves a copy
         return cast("bytes", await self._fs.read(self._fs.node(fh), off, size))
 
@@ -305,6 +327,8 @@ class Operations(pyfuse3.Operations):
 
     @_answers
     async def flush(self, fh: int) -> None:
+        if fh in self.report:
+            return
         await self._fs.flush(self._fs.node(fh))
 
     @_answers
@@ -313,6 +337,9 @@ class Operations(pyfuse3.Operations):
 
     @_answers
     async def release(self, fh: int) -> None:
+        if fh in self.report:
+            self.report.release(fh)
+            return
         await self._fs.release(self._fs.node(fh))
 
     # --- what MTP doesn't have -----------------------------------------------------------------

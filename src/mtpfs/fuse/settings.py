@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 
+STATISTICS_NAME = ".mtpfs-statistics"
+"""The file in a mount's root that tells what it has done (`mtpfs.fuse.report`)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:

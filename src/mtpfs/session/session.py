@@ -40,6 +40,7 @@ from mtpfs.protocol.datasets import DeviceInfo
 from mtpfs.session import recovery
 from mtpfs.session.budgets import Budgets
 from mtpfs.session.engine import DEFAULT_LIMIT, DataSource, Engine, Result
+from mtpfs.session.statistics import Statistics, Waits
 from mtpfs.transport import Transport
 
 log = logging.getLogger(__name__)
@@ -51,19 +52,6 @@ EVENT_BACKLOG = 1024  # events kept for a slow consumer; one more means "rescan 
 BUSY_PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0, 4.0)  # seconds between tries while the device answers DeviceBusy
 BULK_SHARE = 16  # metadata jobs that may overtake a waiting bulk job before it is its turn
 RETRY_PAUSE = 5.0  # seconds between two attempts to revive a device that fails altogether
-
-
-@dataclass(frozen=True, slots=True)
-class Statistics:
-    """A snapshot of what the session has done since it was opened."""
-
-    transactions: int
-    operations: dict[str, int]
-    bytes_in: int
-    bytes_out: int
-    queued: int
-    longest_wait: float
-    recoveries: int
 
 
 @dataclass(order=True)
@@ -94,7 +82,7 @@ class Session:
         self._overtaken = 0
         self._dead_until = 0.0
         self._recoveries = 0
-        self._longest_wait = 0.0
+        self._waits = (Waits(), Waits())  # by rank: metadata, bulk
         self._closed = False
         self._limiter = trio.CapacityLimiter(1)
         self._events_in, self.events = trio.open_memory_channel[Container | None](EVENT_BACKLOG)
@@ -164,7 +152,8 @@ class Session:
             bytes_in=engine.bytes_in,
             bytes_out=engine.bytes_out,
             queued=len(self._queue),
-            longest_wait=self._longest_wait,
+            metadata_waits=self._waits[0].snapshot(),
+            bulk_waits=self._waits[1].snapshot(),
             recoveries=self._recoveries,
         )
 
@@ -178,7 +167,7 @@ class Session:
             job = self._take()
             if job.cancelled:
                 continue
-            self._longest_wait = max(self._longest_wait, trio.current_time() - job.queued_at)
+            self._waits[job.rank].add(trio.current_time() - job.queued_at)
             # Shielded: what is on the wire is finished, whoever may have lost interest.
             with trio.CancelScope(shield=True):
                 await self._run_one(job)

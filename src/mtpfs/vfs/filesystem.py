@@ -46,6 +46,19 @@ class Notifier(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class CacheStatistics:
+    """What the filesystem asked the device for, and what it knew already. A snapshot."""
+
+    listings_fetched: int
+    listings_cached: int
+    window_hits: int
+    window_misses: int
+    windows_fetched: int
+    window_bytes: int
+    nodes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Space:
     """A storage's space in bytes."""
 
@@ -71,7 +84,8 @@ class Filesystem:
         self.tree.detached = lambda parent, name: notifier.entry_gone(parent.ino, name)
         self.notifier = notifier
         self._read_only = read_only
-        self._context = Context(device, self.tree, Pool(nursery))
+        self._pool = Pool(nursery)
+        self._context = Context(device, self.tree, self._pool)
         self._space: dict[int, tuple[float, Space]] = {}
 
     def node(self, ino: int) -> Node:
@@ -80,6 +94,18 @@ class Filesystem:
         if node is None:
             raise FsError(errno.ESTALE)
         return node
+
+    def statistics(self) -> CacheStatistics:
+        tree, pool = self.tree, self._pool
+        return CacheStatistics(
+            listings_fetched=tree.listings_fetched,
+            listings_cached=tree.listings_cached,
+            window_hits=pool.hits,
+            window_misses=pool.misses,
+            windows_fetched=pool.fetched,
+            window_bytes=pool.used,
+            nodes=len(tree.nodes),
+        )
 
     # --- looking ---------------------------------------------------------------------
 

@@ -110,6 +110,9 @@ class Tree:
         """Called with (parent, name) when a name vanished that the kernel may still know."""
         self.hidden: set[int] = set()
         """Handles of objects that the device still has but no directory shows."""
+        self.listings_fetched = 0
+        self.listings_cached = 0
+        """Times that a directory was asked for, and the device wasn't."""
         self._numbers = itertools.count(ROOT_INO)
         self._ttl = ttl
         self._wanted_storage = storage
@@ -131,6 +134,7 @@ class Tree:
         if not directory.is_folder:
             raise FsError(errno.ENOTDIR)
         if not fresh and self._is_current(directory):
+            self.listings_cached += 1
             return
         asked_at = trio.current_time()
         # Handles are looked up before the lock is taken: lookups go upwards, and nothing
@@ -140,6 +144,7 @@ class Tree:
             listed = directory.listed_at
             done_meanwhile = listed is not None and listed >= asked_at
             if done_meanwhile or (not fresh and self._is_current(directory)):
+                self.listings_cached += 1
                 return
             if directory.unlinked:
                 raise FsError(errno.ENOENT)
@@ -147,6 +152,7 @@ class Tree:
                 await self._list_storages()
             else:
                 await self._list_objects(directory, *place)
+            self.listings_fetched += 1
             directory.listed_at = trio.current_time()
             directory.listing_cost = directory.listed_at - asked_at
 

@@ -63,14 +63,16 @@ class Pool:
         self.nursery = nursery
         self.hits = 0
         self.misses = 0
+        self.fetched = 0
+        self.used = 0
+        """Bytes of windows that are here."""
         self._memory = memory
-        self._used = 0
         self._windows: OrderedDict[Window, None] = OrderedDict()
 
     def add(self, window: Window) -> None:
         self._windows[window] = None
-        self._used += window.count
-        while self._used > self._memory and len(self._windows) > 1:
+        self.used += window.count
+        while self.used > self._memory and len(self._windows) > 1:
             oldest = next(iter(self._windows))
             oldest.owner.drop(oldest)
 
@@ -81,7 +83,7 @@ class Pool:
     def remove(self, window: Window) -> None:
         if window in self._windows:
             del self._windows[window]
-            self._used -= window.count
+            self.used -= window.count
 
 
 class Windows:
@@ -146,6 +148,7 @@ class Windows:
         window = Window(self, offset, min(count, limit - offset, LARGEST), run)
         self._by_offset[offset] = window
         insort(self._offsets, offset)
+        self._pool.fetched += 1
         self._pool.nursery.start_soon(self._load, window)
         return window
 

@@ -1,0 +1,63 @@
+"""The mount's statistics, as a file that nobody finds who doesn't ask for it by name.
+
+Strategy: `STATISTICS_NAME` in the mount's root can be looked up and read, but is in no
+listing, so nothing that copies or searches the mount comes across it. Every
+open takes a snapshot. An extended attribute would be the obvious place, but a
+mount that answers getxattr at all is asked for ACLs at every stat of `ls -l`, and for
+capabilities at every write(2); by answering none it is never asked again.
+
+Invariant: reading it sends nothing to the device.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from typing import Any
+
+from mtpfs.vfs import Filesystem
+
+INO = 1 << 63
+"""Far from the numbers of nodes, which count from 1."""
+
+log = logging.getLogger("mtpfs.statistics")
+log.setLevel(logging.INFO)  # it is only said when somebody asks, and then at any level
+
+
+def statistics(fs: Filesystem) -> dict[str, Any]:
+    """Return what the device, its session and the caches have done, as plain values."""
+    return {
+        "device": fs.device.name,
+        "session": dataclasses.asdict(fs.device.session.statistics()),
+        "cache": dataclasses.asdict(fs.statistics()),
+    }
+
+
+class Report:
+    """The open snapshots of the file, by file handle."""
+
+    def __init__(self, fs: Filesystem) -> None:
+        self._fs = fs
+        self._open: dict[int, bytes] = {}
+
+    def __contains__(self, handle: int) -> bool:
+        return handle in self._open
+
+    def open(self) -> int:
+        """Take a snapshot; return its handle."""
+        handle = INO
+        while handle in self._open:
+            handle += 1
+        self._open[handle] = json.dumps(statistics(self._fs), indent=2).encode() + b"\n"
+        return handle
+
+    def read(self, handle: int, offset: int, count: int) -> bytes:
+        return self._open[handle][offset : offset + count]
+
+    def release(self, handle: int) -> None:
+        del self._open[handle]
+
+    def say(self) -> None:
+        """Log it, in one line."""
+        log.info("%s", json.dumps(statistics(self._fs)))

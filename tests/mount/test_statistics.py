@@ -1,0 +1,77 @@
+"""What a mount tells of itself: the hidden file, `mtpfs stats`, SIGUSR1."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mount.conftest import MTPFS, Mount, run
+
+NAME = ".mtpfs-statistics"
+
+
+def test_stats_counts(android: Mount) -> None:
+    """`mtpfs stats --json` counts what has happened between two calls, and asks the device for nothing."""
+    (android.phone / "file").write_bytes(b"x" * 1000)
+    (android.root / "file").read_bytes()
+
+    def stats() -> dict[str, dict[str, int]]:
+        found: dict[str, dict[str, int]] = json.loads(
+            run(*MTPFS, "stats", "--json", android.mountpoint).stdout
+        )
+        return found
+
+    before = stats()
+    assert before["session"]["transactions"] == stats()["session"]["transactions"]
+    (android.root / "new").write_bytes(b"y" * 5000)
+    after = stats()
+    assert after["session"]["bytes_out"] - before["session"]["bytes_out"] > 5000
+    assert before["session"]["bytes_in"] > 1000
+    assert before["cache"]["window_misses"] == 1
+
+
+def test_stats_for_people(android: Mount) -> None:
+    """`mtpfs stats` names the operations."""
+    os.listdir(android.root)
+    shown = run(*MTPFS, "stats", android.mountpoint).stdout
+    assert "GetObjectHandles" in shown
+    assert "waits, metadata" in shown
+
+
+def test_statistics_are_not_in_the_way(android: Mount) -> None:
+    """The file is in no listing, can't be written, and is not in other directories."""
+    path = android.mountpoint / NAME
+    assert json.loads(path.read_text())["session"]["operations"]["OpenSession"] == 1
+    assert NAME not in os.listdir(android.mountpoint)
+    with pytest.raises(PermissionError):
+        path.write_text("{}")
+    assert not (android.root / NAME).exists()
+
+
+def test_stats_of_something_else(tmp_path: Path) -> None:
+    """A directory that is no mount is refused in one line."""
+    refused = run(*MTPFS, "stats", tmp_path, check=False)
+    assert refused.returncode == 1
+    assert refused.stderr == f"mtpfs: {tmp_path}: nothing is mounted here\n"
+
+
+def test_signal_logs_statistics(mount_phone: Callable[..., Mount]) -> None:
+    """SIGUSR1 has the statistics logged, at whatever level the mount logs."""
+    mounted = mount_phone("")
+    mounted.process.send_signal(signal.SIGUSR1)
+    assert mounted.process.stderr is not None
+    line = mounted.process.stderr.readline()
+    assert line.startswith("mtpfs: {")
+    assert json.loads(line.removeprefix("mtpfs: "))["cache"]["nodes"] >= 1
+
+
+def test_unanswered_attributes(android: Mount) -> None:
+    """Extended attributes are declined as a whole, so that the kernel doesn't ask for them at every write."""
+    with pytest.raises(OSError, match=os.strerror(errno.EOPNOTSUPP)):
+        os.getxattr(android.root, "user.any")
