@@ -285,3 +285,16 @@ def test_info_without_phone(tmp_path: Path) -> None:
     result = run(*MTPFS, "info", f"virtual:{tmp_path}/none", "--json", check=False)
     assert (result.returncode, result.stdout) == (1, "")
     assert re.fullmatch(r"mtpfs: [^\n]+\n", result.stderr)
+
+
+@pytest.mark.usefixtures("mounted")
+def test_info_of_mount(phone: str, mountpoint: Path) -> None:
+    """A phone that is mounted tells the same through its mount."""
+    told = json.loads(run(*MTPFS, "info", mountpoint, "--json").stdout)
+    opened = json.loads(run(*MTPFS, "info", phone, "--json").stdout)
+    for facts in (told, opened):
+        facts["storages"][0].pop("free")  # others use this disk, too
+    assert told == opened
+    assert ".mtpfs-info" not in os.listdir(mountpoint)
+    with pytest.raises(PermissionError):
+        (mountpoint / ".mtpfs-info").open("wb")

@@ -73,7 +73,7 @@ class UmtpPhone:
         self.source = f"serial:{self.serial}"
         self.directory = directory
         name = f"phone{number}"
-        self._controller = sorted(path.name for path in Path("/sys/class/udc").iterdir())[number]
+        self.controller = sorted(path.name for path in Path("/sys/class/udc").iterdir())[number]
         self._gadget = GADGETS / name
         self._endpoints = Path(f"/dev/ffs-{name}")
         self._make_gadget(name)
@@ -114,7 +114,7 @@ class UmtpPhone:
                 ["unshare", "--ipc", "umtprd", "-conf", self._configuration], stdout=log, stderr=log
             )
         wait_until((self._endpoints / "ep1").exists, "uMTP-Responder's start")
-        (self._gadget / "UDC").write_text(self._controller)
+        (self._gadget / "UDC").write_text(self.controller)
         wait_until(lambda: self._port() is not None, "the phone's arrival")
 
     def unplug(self) -> None:

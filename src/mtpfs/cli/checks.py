@@ -8,11 +8,11 @@ Invariant: nothing is changed; a check that can't be made is left to the mount.
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 from pathlib import Path
 
+from mtpfs.cli.mounts import KIND, is_dead, mounts
 from mtpfs.errors import SetupError
 
 DEV_FUSE = Path("/dev/fuse")
@@ -32,17 +32,8 @@ def check_mountpoint(mountpoint: str) -> None:
     if not is_directory:
         raise SetupError(f"{mountpoint}: not a directory")
     for target, kind, source in mounts():
-        if kind == "fuse.mtpfs" and target == os.path.realpath(mountpoint):
+        if kind == KIND and target == os.path.realpath(mountpoint):
             raise SetupError(f"{mountpoint}: {source} is mounted here already")
-
-
-def is_dead(mountpoint: str) -> bool:
-    """Tell whether a FUSE filesystem's program has ended without unmounting."""
-    try:
-        os.statvfs(mountpoint)  # unlike stat, never answered from the kernel's cache
-    except OSError as error:
-        return error.errno == errno.ENOTCONN
-    return False
 
 
 def check_fuse(fuse_options: frozenset[str]) -> None:
@@ -58,25 +49,9 @@ def check_fuse(fuse_options: frozenset[str]) -> None:
         raise SetupError(f"option {min(others)} needs the line `user_allow_other` in {FUSE_CONF}")
 
 
-def mounts() -> list[tuple[str, str, str]]:
-    """Return (mountpoint, type, source) of every mount that this process sees."""
-    found = []
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        before, _, after = line.partition(" - ")
-        kind, source = after.split(" ")[:2]
-        found.append((_unescaped(before.split(" ")[4]), kind, _unescaped(source)))
-    return found
-
-
 def _others_allowed() -> bool:
     try:
         lines = FUSE_CONF.read_text().splitlines()
     except OSError:
         return True  # unreadable: fusermount3 will say
     return any(line.strip() == "user_allow_other" for line in lines)
-
-
-def _unescaped(text: str) -> str:
-    for code in ("040", "011", "012", "134"):
-        text = text.replace(f"\\{code}", chr(int(code, 8)))
-    return text

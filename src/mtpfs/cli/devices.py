@@ -12,7 +12,9 @@ import json
 from dataclasses import dataclass
 
 from mtpfs.cli.arguments import Parser
-from mtpfs.cli.checks import mounts
+from mtpfs.cli.mounts import KIND, is_dead, mounts, report
+from mtpfs.errors import SetupError
+from mtpfs.fuse.settings import STATISTICS_NAME
 from mtpfs.transport.holders import find_holders
 from mtpfs.transport.phones import UsbPhone
 
@@ -42,15 +44,30 @@ class Row:
 
 def rows(phones: list[UsbPhone]) -> list[Row]:
     """Look up who holds the phones and where mtpfs has mounted them."""
-    mounted = {source: target for target, kind, source in mounts() if kind == "fuse.mtpfs"}
+    mounted = mounted_places()
     return [
         Row(
             phone,
             ", ".join(str(holder) for holder in find_holders(phone.node)),
-            next((mounted[key] for key in (phone.source, phone.name) if key in mounted), ""),
+            next((mounted[key] for key in (phone.place, phone.source, phone.name) if key in mounted), ""),
         )
         for phone in phones
     ]
+
+
+def mounted_places() -> dict[str, str]:
+    """Return the mountpoints of mtpfs by `bus:BBB,DDD`; of mounts that we may not ask, by their fsname."""
+    places = {}
+    for target, kind, source in mounts():
+        if kind != KIND or is_dead(target):
+            continue
+        try:
+            bus, _, place = str(report(target, STATISTICS_NAME)["transport"]).partition(" ")
+        except SetupError:
+            places[source] = target
+        else:
+            places[f"bus:{place}" if bus == "usb" else source] = target
+    return places
 
 
 def as_json(found: list[Row]) -> str:

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mtpfs.cli import checks
+from mtpfs.cli import checks, mounts
 from mtpfs.cli.arguments import SOURCES, Parser
 from mtpfs.cli.opening import absolute_source, ask
 from mtpfs.errors import SetupError
@@ -110,10 +110,10 @@ def _fuse() -> Iterator[Finding]:
 
 
 def _mountpoints(wanted: str) -> Iterator[Finding]:
-    for target, kind, source in checks.mounts():
-        if kind != "fuse.mtpfs" or (wanted and target == os.path.realpath(wanted)):
+    for target, kind, source in mounts.mounts():
+        if kind != mounts.KIND or (wanted and target == os.path.realpath(wanted)):
             continue
-        if checks.is_dead(target):
+        if mounts.is_dead(target):
             yield Finding(
                 NOTE, f"{target}: a mount died here; `fusermount3 -u {target}` removes what is left"
             )

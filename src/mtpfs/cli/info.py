@@ -15,27 +15,39 @@ from dataclasses import asdict
 from typing import Any
 
 from mtpfs.cli.arguments import SOURCES, Parser
+from mtpfs.cli.devices import rows
+from mtpfs.cli.mounts import is_mounted, report
 from mtpfs.cli.opening import absolute_source, ask
-from mtpfs.transport.source import Source
+from mtpfs.fuse.settings import INFO_NAME
 
 
 def run(words: list[str]) -> int:
     """Run `mtpfs info`; return its exit status. Raises `SetupError`."""
     parser = Parser(
         prog="mtpfs info",
-        usage="mtpfs info [SOURCE] [--json]",
+        usage="mtpfs info [SOURCE|MOUNTPOINT] [--json]",
         description="Tell what a device is, what it holds and what it can do.",
         epilog=SOURCES,
     )
     parser.add_argument("source", nargs="?", default="any", help=argparse.SUPPRESS)
     parser.add_argument("-J", "--json", action="store_true", help="print JSON")
     chosen = parser.parse_args(words)
-    facts = _ask(absolute_source(chosen.source))
+    facts = _facts(chosen.source)
     print(json.dumps(facts, indent=2) if chosen.json else as_text(facts))
     return 0
 
 
-def _ask(source: Source) -> dict[str, Any]:
+def _facts(text: str) -> dict[str, Any]:
+    if is_mounted(text):
+        return report(text, INFO_NAME)
+    source = absolute_source(text)
+    if source.kind != "virtual":
+        from mtpfs.transport.phones import choose  # noqa: PLC0415 - pyusb is slow to load and may be missing
+        from mtpfs.transport.usb import find_phones  # noqa: PLC0415
+
+        (row,) = rows([choose(find_phones(), source)])
+        if row.mounted_at:
+            return report(row.mounted_at, INFO_NAME)
     from mtpfs.device.description import describe  # noqa: PLC0415 - slow to load
 
     return asdict(ask(source, describe))

@@ -9,12 +9,10 @@ Invariant: the device isn't asked for anything.
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 from mtpfs.cli.arguments import Parser
-from mtpfs.cli.checks import mounts
-from mtpfs.errors import SetupError
+from mtpfs.cli.mounts import report
 from mtpfs.fuse.settings import STATISTICS_NAME
 
 
@@ -24,21 +22,9 @@ def run(words: list[str]) -> int:
     parser.add_argument("mountpoint", metavar="MOUNTPOINT")
     parser.add_argument("-J", "--json", action="store_true", help="print JSON")
     chosen = parser.parse_args(words)
-    found = read(chosen.mountpoint)
+    found = report(chosen.mountpoint, STATISTICS_NAME)
     print(as_json(found) if chosen.json else as_text(found))
     return 0
-
-
-def read(mountpoint: str) -> dict[str, Any]:
-    """Return the statistics of the mount at `mountpoint`. Raises `SetupError` if there is none."""
-    place = str(Path(mountpoint).resolve())
-    if not any(target == place and kind.startswith("fuse") for target, kind, _ in mounts()):
-        raise SetupError(f"{mountpoint}: nothing is mounted here")
-    try:
-        found: dict[str, Any] = json.loads((Path(place) / STATISTICS_NAME).read_text())
-    except (OSError, ValueError) as error:
-        raise SetupError(f"{mountpoint}: this mount has no statistics ({error})") from error
-    return found
 
 
 def as_json(found: dict[str, Any]) -> str:

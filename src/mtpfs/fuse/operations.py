@@ -25,7 +25,7 @@ import trio
 
 from mtpfs.errors import MtpfsError, ResponseError
 from mtpfs.fuse import report
-from mtpfs.fuse.settings import STATISTICS_NAME, Settings
+from mtpfs.fuse.settings import Settings
 from mtpfs.protocol.wire import MAX_STRING_UNITS
 from mtpfs.vfs import Filesystem, Node
 
@@ -33,7 +33,6 @@ log = logging.getLogger(__name__)
 
 BLOCK_SIZE = 1 << 20  # bytes; st_blksize: makes cp(1) write in requests of 1 MiB instead of 128 KiB
 _RENAME_NOREPLACE = 1
-_REPORT_NAME = STATISTICS_NAME.encode()
 _NS = 1_000_000_000
 
 P = ParamSpec("P")
@@ -141,9 +140,9 @@ class Operations(pyfuse3.Operations):
         node.lookups += 1
         return self._attributes(node)
 
-    def _report_attributes(self) -> pyfuse3.EntryAttributes:
+    def _report_attributes(self, ino: int) -> pyfuse3.EntryAttributes:
         attributes = self._attributes(self._fs.tree.root)
-        attributes.st_ino = report.INO
+        attributes.st_ino = ino
         attributes.st_mode = stat.S_IFREG | (0o444 & ~self._settings.fmask)
         attributes.st_nlink = 1
         attributes.st_ctime_ns = attributes.st_mtime_ns = time.time_ns()
@@ -153,8 +152,8 @@ class Operations(pyfuse3.Operations):
     async def lookup(
         self, parent_inode: int, name: bytes, ctx: pyfuse3.RequestContext
     ) -> pyfuse3.EntryAttributes:
-        if parent_inode == pyfuse3.ROOT_INODE and name == _REPORT_NAME:
-            return self._report_attributes()
+        if parent_inode == pyfuse3.ROOT_INODE and name in report.INODES:
+            return self._report_attributes(report.INODES[name])
         return self._entry(await self._fs.lookup(self._fs.node(parent_inode), name))
 
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
@@ -165,8 +164,8 @@ class Operations(pyfuse3.Operations):
 
     @_answers
     async def getattr(self, inode: int, ctx: pyfuse3.RequestContext) -> pyfuse3.EntryAttributes:
-        if inode == report.INO:
-            return self._report_attributes()
+        if inode in report.INODES.values():
+            return self._report_attributes(inode)
         node = self._fs.node(inode)
         await self._fs.refresh(node)
         return self._attributes(node)
@@ -274,10 +273,10 @@ class Operations(pyfuse3.Operations):
     @_answers
     async def open(self, inode: int, flags: int, ctx: pyfuse3.RequestContext) -> pyfuse3.FileInfo:
         write = flags & os.O_ACCMODE != os.O_RDONLY
-        if inode == report.INO:
+        if inode in report.INODES.values():
             if write:
                 raise pyfuse3.FUSEError(errno.EACCES)
-            return pyfuse3.FileInfo(fh=self.report.open(), direct_io=True)
+            return pyfuse3.FileInfo(fh=await self.report.open(inode), direct_io=True)
         node = self._fs.node(inode)
         await self._fs.refresh(node)
         self._fs.open(node, write=write)

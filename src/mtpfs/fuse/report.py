@@ -1,12 +1,12 @@
-"""The mount's statistics, as a file that nobody finds who doesn't ask for it by name.
+"""What a mount tells of itself, as files that nobody finds who doesn't ask for them by name.
 
-Strategy: `STATISTICS_NAME` in the mount's root can be looked up and read, but is in no
-listing, so nothing that copies or searches the mount comes across it. Every
+Strategy: the names can be looked up in the mount's root and read, but are in no
+listing, so nothing that copies or searches the mount comes across them. Every
 open takes a snapshot. An extended attribute would be the obvious place, but a
 mount that answers getxattr at all is asked for ACLs at every stat of `ls -l`, and for
 capabilities at every write(2); by answering none it is never asked again.
 
-Invariant: reading it sends nothing to the device.
+Invariant: reading the statistics sends nothing to the device.
 """
 
 from __future__ import annotations
@@ -16,9 +16,12 @@ import json
 import logging
 from typing import Any
 
+from mtpfs.device.description import describe
+from mtpfs.fuse.settings import INFO_NAME, STATISTICS_NAME
 from mtpfs.vfs import Filesystem
 
-INO = 1 << 63
+_FIRST = 1 << 63
+INODES = {STATISTICS_NAME.encode(): _FIRST, INFO_NAME.encode(): _FIRST + 1}
 """Far from the numbers of nodes, which count from 1."""
 
 log = logging.getLogger("mtpfs.statistics")
@@ -29,13 +32,14 @@ def statistics(fs: Filesystem) -> dict[str, Any]:
     """Return what the device, its session and the caches have done, as plain values."""
     return {
         "device": fs.device.name,
+        "transport": fs.device.session.transport_name,
         "session": dataclasses.asdict(fs.device.session.statistics()),
         "cache": dataclasses.asdict(fs.statistics()),
     }
 
 
 class Report:
-    """The open snapshots of the file, by file handle."""
+    """The open snapshots of the files, by file handle."""
 
     def __init__(self, fs: Filesystem) -> None:
         self._fs = fs
@@ -44,12 +48,16 @@ class Report:
     def __contains__(self, handle: int) -> bool:
         return handle in self._open
 
-    def open(self) -> int:
-        """Take a snapshot; return its handle."""
-        handle = INO
+    async def open(self, ino: int) -> int:
+        """Take a snapshot of the file with this inode number; return its handle."""
+        if ino == _FIRST:
+            content = statistics(self._fs)
+        else:
+            content = dataclasses.asdict(await describe(self._fs.device))
+        handle = _FIRST
         while handle in self._open:
             handle += 1
-        self._open[handle] = json.dumps(statistics(self._fs), indent=2).encode() + b"\n"
+        self._open[handle] = json.dumps(content, indent=2).encode() + b"\n"
         return handle
 
     def read(self, handle: int, offset: int, count: int) -> bytes:
@@ -59,5 +67,5 @@ class Report:
         del self._open[handle]
 
     def say(self) -> None:
-        """Log it, in one line."""
+        """Log the statistics, in one line."""
         log.info("%s", json.dumps(statistics(self._fs)))

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 STATISTICS_NAME = ".mtpfs-statistics"
 """The file in a mount's root that tells what it has done (`mtpfs.fuse.report`)."""
+INFO_NAME = ".mtpfs-info"
+"""And the one that tells what its device is."""
 
 
 @dataclass(frozen=True, slots=True)
