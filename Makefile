@@ -2,10 +2,11 @@
 
 MNT ?= $(HOME)/mnt
 SOURCE ?= any
+FUZZ_SECONDS ?= 60
 DEMO := $(CURDIR)/.demo/phone
 BIN := .venv/bin
 
-.PHONY: help demo mount umount test check format vm-test clean
+.PHONY: help demo mount umount test check format vm-test fuzz clean
 
 help:
 	@echo "make demo   [MNT=~/mnt]               try it: mount a phone made of software"
@@ -14,6 +15,7 @@ help:
 	@echo "make test                             set up and run the tests"
 	@echo "make check                            lint and types"
 	@echo "make vm-test                          test on real USB, in a virtual machine"
+	@echo "make fuzz   [FUZZ_SECONDS=60]         fuzz what a device's bytes reach"
 	@echo "make format, make clean"
 
 demo:
@@ -51,6 +53,12 @@ format:
 	@contrib/setup dev
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+fuzz:
+	@contrib/setup fuzz
+	@for target in decoders stream session; do \
+		$(BIN)/python fuzz/fuzz.py $$target -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -artifact_prefix=.fuzz- || exit 1; \
+	done
 
 vm-test:
 	@contrib/setup vm

@@ -16,9 +16,10 @@ import logging
 import logging.handlers
 import os
 import socket
-import traceback
 from collections.abc import Callable
 from pathlib import Path
+
+from mtpfs.cli.output import printable
 
 INTERNAL = 4  # exit status of a bug, after mount(8)
 LOG_SOCKET = Path("/dev/log")
@@ -31,7 +32,15 @@ _SYSTEMD_PRIORITIES = {
 }
 
 
-class _PriorityFormatter(logging.Formatter):
+class _Formatter(logging.Formatter):
+    """One line a message, whatever names are in it; tracebacks keep theirs."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        record.message = printable(record.message)
+        return super().formatMessage(record)
+
+
+class _PriorityFormatter(_Formatter):
     """`<4>mtpfs: text`, as the journal wants it on stderr."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -41,7 +50,7 @@ class _PriorityFormatter(logging.Formatter):
 def log_to_stderr(*, debug: bool) -> None:
     """Log to stderr: warnings, or everything with `debug`."""
     handler = logging.StreamHandler()
-    formatter = _PriorityFormatter if _stderr_is_journal() else logging.Formatter
+    formatter = _PriorityFormatter if _stderr_is_journal() else _Formatter
     handler.setFormatter(formatter("mtpfs: %(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.DEBUG if debug else logging.WARNING, force=True)
 
@@ -84,8 +93,8 @@ def _run_child(run: Callable[[Callable[[], None]], int], writer: int) -> None:
     try:
         os.setsid()
         status = run(lambda: _detach(writer))
-    except BaseException:  # noqa: BLE001 - a bug: after this line there is nobody to hear of it
-        logging.getLogger(__name__).critical("internal error\n%s", traceback.format_exc())
+    except BaseException:
+        logging.getLogger(__name__).critical("internal error", exc_info=True)
     finally:
         logging.shutdown()
         os._exit(status)  # the parent's atexit handlers are not ours to run
@@ -96,7 +105,7 @@ def _detach(writer: int) -> None:
     os.chdir("/")
     if LOG_SOCKET.exists():
         handler = logging.handlers.SysLogHandler(str(LOG_SOCKET), logging.handlers.SysLogHandler.LOG_DAEMON)
-        handler.setFormatter(logging.Formatter(f"mtpfs[{os.getpid()}]: %(message)s"))
+        handler.setFormatter(_Formatter(f"mtpfs[{os.getpid()}]: %(message)s"))
         logging.basicConfig(handlers=[handler], level=logging.getLogger().level, force=True)
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):

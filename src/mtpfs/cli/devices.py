@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from mtpfs.cli.arguments import Parser
 from mtpfs.cli.mounts import KIND, is_dead, mounts, report
+from mtpfs.cli.output import printable
 from mtpfs.errors import SetupError
 from mtpfs.fuse.settings import STATISTICS_NAME
 from mtpfs.transport.holders import find_holders
@@ -100,13 +101,18 @@ def as_table(found: list[Row]) -> str:
     lines = [
         head,
         *(
-            (
-                f"{row.phone.bus:03},{row.phone.address:03}",
-                f"{row.phone.vendor_id:04x}:{row.phone.product_id:04x}",
-                row.phone.name,
-                row.phone.source,
-                row.held_by or "-",
-                row.mounted_at or "-",
+            tuple(
+                map(
+                    printable,
+                    (
+                        f"{row.phone.bus:03},{row.phone.address:03}",
+                        f"{row.phone.vendor_id:04x}:{row.phone.product_id:04x}",
+                        row.phone.name,
+                        row.phone.source,
+                        row.held_by or "-",
+                        row.mounted_at or "-",
+                    ),
+                )
             )
             for row in found
         ),

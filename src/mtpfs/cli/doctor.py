@@ -24,6 +24,7 @@ from pathlib import Path
 from mtpfs.cli import checks, mounts
 from mtpfs.cli.arguments import SOURCES, Parser
 from mtpfs.cli.opening import absolute_source, ask
+from mtpfs.cli.output import printable
 from mtpfs.errors import SetupError
 from mtpfs.transport.source import Source, parse_source
 
@@ -52,7 +53,7 @@ def run(words: list[str]) -> int:
     source, mountpoint = _meant(parser.parse_args(words).words)
     level = OK
     for finding in examine(source, mountpoint):
-        print(f"{finding.level:<8} {finding.text}", flush=True)
+        print(f"{finding.level:<8} {printable(finding.text)}", flush=True)
         level = PROBLEM if finding.level == PROBLEM else level
     print("\nA mount would not work." if level == PROBLEM else "\nA mount would work.")
     return int(level == PROBLEM)

@@ -18,6 +18,7 @@ from mtpfs.cli.arguments import SOURCES, Parser
 from mtpfs.cli.devices import rows
 from mtpfs.cli.mounts import is_mounted, report
 from mtpfs.cli.opening import absolute_source, ask
+from mtpfs.cli.output import printable
 from mtpfs.fuse.settings import INFO_NAME
 
 
@@ -76,7 +77,7 @@ def as_text(facts: dict[str, Any]) -> str:
     lines += [f"  {'yes' if has else 'no':<4} {what}" for what, has in facts["capabilities"].items()]
     lines.append("Quirks")
     lines += [f"  {quirk}" for quirk in facts["quirks"]] or ["  none"]
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 def _storage(storage: dict[str, Any]) -> str:

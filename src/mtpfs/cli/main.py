@@ -25,6 +25,7 @@ from mtpfs import __version__
 from mtpfs.cli import checks, daemon, options
 from mtpfs.cli.arguments import SOURCES, Parser
 from mtpfs.cli.opening import absolute_source, open_source
+from mtpfs.cli.output import printable
 from mtpfs.errors import MtpfsError, SetupError, leaves
 from mtpfs.fuse.settings import Settings
 from mtpfs.transport.source import Source, parse_source
@@ -155,7 +156,7 @@ def _fsname(source: Source) -> str:
 
 
 def _fail(error: MtpfsError, status: int) -> int:
-    print(f"mtpfs: {error}", file=sys.stderr)
+    print(f"mtpfs: {printable(str(error))}", file=sys.stderr)
     return status
 
 

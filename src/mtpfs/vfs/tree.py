@@ -18,7 +18,7 @@ import errno
 import itertools
 import logging
 import time
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import trio
@@ -94,9 +94,24 @@ class Node:
     @property
     def path(self) -> str:
         """Where the node is, for messages."""
-        if self.parent is None:
-            return "/"
-        return f"{self.parent.path.rstrip('/')}/{self.name.decode('utf-8', 'replace')}"
+        names = [node.name.decode("utf-8", "replace") for node in self.ancestry() if node.parent]
+        return "/" + "/".join(reversed(names))
+
+    def ancestry(self) -> Iterator[Node]:
+        """Yield the node, its parent, and so on to the root."""
+        node: Node | None = self
+        while node is not None:
+            yield node
+            node = node.parent
+
+    def subtree(self) -> Iterator[Node]:
+        """Yield the node and all that is known below it."""
+        # Not recursive: a hostile device's tree may be deeper than Python's stack.
+        pending = [self]
+        while pending:
+            node = pending.pop()
+            pending += node.children.values()
+            yield node
 
 
 class Tree:
@@ -202,9 +217,13 @@ class Tree:
         after: dict[bytes, Node] = {
             name: node for name, node in before.items() if not node.handle and not node.is_storage
         }
+        above = {node.handle for node in directory.ancestry()}
         # In the order of handles, so that of two objects with one name each keeps its number.
         for entry in sorted(entries, key=lambda entry: entry.handle):
             if entry.handle in self.hidden:
+                continue
+            if entry.handle in above:
+                log.warning("%s holds itself or what it is in; that is skipped", directory.path)
                 continue
             name = _free_name(entry.name, after)
             node = before.get(name)
@@ -339,9 +358,8 @@ class Tree:
 
     def _set_storage(self, node: Node, storage: Storage | None) -> None:
         if node.storage is not storage:
-            node.storage = storage
-            for child in node.children.values():
-                self._set_storage(child, storage)
+            for member in node.subtree():
+                member.storage = storage
 
     def _leave(self, node: Node, directory: Node, name: bytes) -> None:
         self._mark_unlinked(node)
@@ -353,13 +371,12 @@ class Tree:
         node.handle = 0
 
     def _mark_unlinked(self, node: Node) -> None:
-        node.unlinked = True
-        if self.by_handle.get(node.handle) is node:
-            del self.by_handle[node.handle]  # but the node keeps it: open descriptors go on reading
-        for child in node.children.values():
-            self._mark_unlinked(child)
-        node.children = {}
-        self.reap(node)
+        for member in list(node.subtree()):
+            member.unlinked = True
+            if self.by_handle.get(member.handle) is member:
+                del self.by_handle[member.handle]  # but the node keeps it: open descriptors go on reading
+            member.children = {}
+            self.reap(member)
 
 
 def _free_name(object_name: str, taken: Container[bytes]) -> bytes:

@@ -1,0 +1,237 @@
+"""A device that lies: the virtual phone with a man in the middle, driven by a string of bytes.
+
+Strategy: every transfer towards the host takes a few bytes of the string, which
+say what becomes of it. When the string is used up the device is honest, so
+every session comes to an end, and a fuzzer's mutations map to small changes of
+what happens.
+
+Invariant: the same string makes the same lies.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from array import array
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import trio
+import trio.testing
+
+from mtpfs.device import Device
+from mtpfs.device.description import describe
+from mtpfs.errors import (
+    MtpfsError,
+    TransportError,
+    TransportStallError,
+    TransportTimeoutError,
+)
+from mtpfs.session import open_session
+from mtpfs.transport import Buffer
+from mtpfs.vfs import Filesystem, Node
+from mtpfs.vfs.events import follow
+from mtpfs.virtual.transport import VirtualTransport, open_virtual
+from vfs.world import Kernel
+
+T = TypeVar("T")
+
+HONEST = 64  # possible decisions, of which only the first few are lies
+JUNK = bytes(range(256))
+EDGES = (0, 1, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF)
+
+
+class Choices:
+    """The string of bytes, taken from the front; zeros when it is used up."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._at = 0
+
+    def take(self, below: int) -> int:
+        """Return a number below `below` (at most 65536)."""
+        piece = self._data[self._at : self._at + 2]
+        self._at += 2
+        return int.from_bytes(piece, "little") % below if piece else 0
+
+    @property
+    def used_up(self) -> bool:
+        return self._at >= len(self._data)
+
+
+class HostileTransport:
+    """`mtpfs.transport.Transport` with the bytes towards the host changed."""
+
+    def __init__(self, phone: VirtualTransport, choices: Choices) -> None:
+        self._phone = phone
+        self._choices = choices
+        self._waiting: deque[bytes] = deque()
+        self.name = phone.name
+        self.max_packet = phone.max_packet
+        self.monotonic = phone.monotonic
+        self.sleep = phone.sleep
+        self.clear_halt = phone.clear_halt
+        self.cancel = phone.cancel
+        self.device_status = phone.device_status
+        self.reopen = phone.reopen
+        self.close = phone.close
+
+    def write(self, data: Buffer, timeout: float) -> int:
+        return self._phone.write(data, timeout)
+
+    def read(self, buffer: array[int], timeout: float) -> int:
+        if not self._waiting:
+            count = self._phone.read(buffer, timeout)
+            self._waiting.extend(self._lies(bytes(memoryview(buffer)[:count])))
+        if not self._waiting:
+            self.sleep(timeout)
+            raise TransportTimeoutError("swallowed")
+        piece = self._waiting.popleft()
+        if len(piece) > len(buffer):
+            raise TransportError("overflow")
+        memoryview(buffer)[: len(piece)] = array("B", piece)
+        return len(piece)
+
+    def read_event(self, timeout: float) -> bytes:
+        event = self._phone.read_event(min(timeout, 0.01))
+        if self._choices.used_up:
+            return event
+        return (self._lies(event) or [b""])[0][:64]
+
+    def _lies(self, honest: bytes) -> list[bytes]:
+        choices = self._choices
+        lie = choices.take(HONEST)
+        at = choices.take(len(honest) + 1) if lie else 0
+        match lie:
+            case 1:
+                return [honest[:at]]
+            case 2:
+                return []
+            case 3:
+                return [honest, honest]
+            case 4:
+                return [honest[:at], honest[at:]]
+            case 5:
+                return [honest + JUNK[: choices.take(256)]]
+            case 6:
+                return [JUNK[: choices.take(256)], honest]
+            case 7:
+                raise TransportStallError("stalled")
+            case 8:
+                edge = EDGES[choices.take(len(EDGES))].to_bytes(4, "little")
+                return [honest[:at] + edge + honest[at + 4 :]]
+            case 9 | 10 | 11:
+                changed = bytearray(honest)
+                for _ in range(lie - 8):
+                    if changed:
+                        changed[choices.take(len(changed))] = choices.take(256)
+                return [bytes(changed)]
+            case _:
+                return [honest]
+
+
+@asynccontextmanager
+async def mounted(transport: HostileTransport) -> AsyncIterator[Filesystem]:
+    async with open_session(transport) as session, trio.open_nursery() as nursery:
+        fs = Filesystem(Device(session), nursery, Kernel())
+        nursery.start_soon(follow, fs)
+        try:
+            yield fs
+        finally:
+            with trio.CancelScope(shield=True):
+                await fs.finish()
+            nursery.cancel_scope.cancel()
+
+
+async def use(fs: Filesystem, depth: int = 3) -> None:
+    """Do everything that a program can do with what is there."""
+    await attempt(describe(fs.device))
+    await walk(fs, fs.tree.root, depth)
+    await attempt(fs.space(fs.tree.root))
+
+
+async def walk(fs: Filesystem, directory: Node, depth: int) -> None:
+    entries = await attempt(fs.entries(directory)) or []
+    for node in entries[:20]:
+        assert b"/" not in node.name
+        assert b"\0" not in node.name
+        assert node.name not in {b"", b".", b".."}
+        await attempt(fs.refresh(node))
+        if node.is_folder:
+            if depth:
+                await walk(fs, node, depth - 1)
+        else:
+            await attempt(read(fs, node))
+    await attempt(write(fs, directory, b"new"))
+    await attempt(fs.rename(directory, b"new", directory, b"newer"))
+    await attempt(write(fs, directory, b"newer"))
+    await attempt(fs.mkdir(directory, b"folder"))
+    await attempt(fs.rmdir(directory, b"folder"))
+    await attempt(fs.unlink(directory, b"newer"))
+
+
+async def read(fs: Filesystem, node: Node) -> None:
+    fs.open(node, write=False)
+    try:
+        for offset in (0, 5, max(0, node.size - 10)):
+            piece = await fs.read(node, offset, 4096)
+            assert len(piece) <= 4096
+    finally:
+        await fs.release(node)
+
+
+async def write(fs: Filesystem, directory: Node, name: bytes) -> None:
+    node = directory.children.get(name) or await fs.create(directory, name)
+    if node.content is None:
+        fs.open(node, write=True)
+    try:
+        await fs.write(node, 3, b"contents")
+        await fs.flush(node)
+    finally:
+        await fs.release(node)
+
+
+async def attempt(operation: Awaitable[T]) -> T | None:
+    """Await; any error of ours is an answer."""
+    try:
+        return await operation
+    except MtpfsError:
+        return None
+
+
+def run_session(data: bytes) -> float:
+    """Play one whole session against the lies in `data`; return the seconds it took on the device's clock.
+
+    The first byte chooses what the phone can do. Anything but an error of ours is raised.
+    """
+    kinds = (
+        "",
+        "no-edit",
+        "no-partial64",
+        "no-partial",
+        "no-proplist",
+        "no-move&no-rename",
+        "samsung",
+        "strict",
+    )
+    with tempfile.TemporaryDirectory() as name:
+        phone = Path(name)
+        (phone / "DCIM/Camera").mkdir(parents=True)
+        (phone / "DCIM/Camera/1.jpg").write_bytes(bytes(3000))
+        (phone / "DCIM/Camera/2.jpg").write_bytes(b"x" * 511)
+        (phone / "empty").touch()
+        words = kinds[data[0] % len(kinds)] if data else ""
+        transport = open_virtual(f"{phone}?{words}")
+        before = transport.monotonic()
+
+        async def session() -> None:
+            try:
+                async with mounted(HostileTransport(transport, Choices(data[1:]))) as fs:
+                    await use(fs)
+            except* MtpfsError:
+                pass
+
+        trio.run(session, clock=trio.testing.MockClock(autojump_threshold=0.02))
+        return transport.monotonic() - before
