@@ -20,8 +20,8 @@ _mtpfs_words() {
 
 _mtpfs_directories() {  # PREFIX WORD
     local directory
-    compopt -o filenames 2>/dev/null
     while IFS= read -r directory; do
+        compopt -o filenames 2>/dev/null
         COMPREPLY+=("$1$directory")
     done < <(compgen -d -- "$2")
 }
