@@ -5,13 +5,18 @@ SOURCE ?= any
 FUZZ_SECONDS ?= 60
 DEMO := $(CURDIR)/.demo/phone
 BIN := .venv/bin
+PREFIX ?= /usr/local
+export PREFIX DESTDIR SBINDIR ZSHDIR PYTHON
 
-.PHONY: help demo mount umount test check format vm-test fuzz clean
+.PHONY: help demo mount umount build install uninstall deb test check format vm-test fuzz clean
 
 help:
 	@echo "make demo   [MNT=~/mnt]               try it: mount a phone made of software"
 	@echo "make mount  [MNT=~/mnt] [SOURCE=any]  mount the phone that is plugged in"
 	@echo "make umount [MNT=~/mnt]               unmount either"
+	@echo "make install [PREFIX=/usr/local]      install it (before that, make build, to do that without root)"
+	@echo "make uninstall [PREFIX=/usr/local]    remove what was installed, and nothing else"
+	@echo "make deb                              build a Debian package"
 	@echo "make test                             set up and run the tests"
 	@echo "make check                            lint and types"
 	@echo "make vm-test                          test on real USB, in a virtual machine"
@@ -38,6 +43,20 @@ mount:
 
 umount:
 	@fusermount3 -u "$(MNT)"
+
+build:
+	@contrib/setup build
+	@contrib/install build
+
+install: build
+	@contrib/install install
+
+uninstall:
+	@contrib/install uninstall
+
+deb:
+	@contrib/setup deb
+	@contrib/deb/build
 
 test:
 	@contrib/setup dev

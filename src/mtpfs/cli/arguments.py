@@ -16,6 +16,6 @@ class Parser(argparse.ArgumentParser):
 
 
 SOURCES = (
-    "SOURCE is any (default), serial:SERIAL, usb:VVVV:PPPP, bus:BBB,DDD or virtual:DIR; "
+    "SOURCE is any (default), serial:SERIAL, usb:VVVV:PPPP, bus:BBB,DDD, /sys/DEVICE or virtual:DIR; "
     "`mtpfs list` shows what is there."
 )

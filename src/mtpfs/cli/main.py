@@ -26,6 +26,7 @@ from mtpfs.cli import checks, daemon, options
 from mtpfs.cli.arguments import SOURCES, Parser
 from mtpfs.cli.opening import absolute_source, open_source
 from mtpfs.cli.output import printable
+from mtpfs.cli.place import mountpoint_in
 from mtpfs.errors import MtpfsError, SetupError, leaves
 from mtpfs.fuse.settings import Settings
 from mtpfs.transport.source import Source, parse_source
@@ -45,12 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             command = importlib.import_module(f"mtpfs.cli.{COMMANDS[words[0]]}")
             return int(command.run(words[1:]))
         chosen = _mtpfs_parser().parse_args(words)
-        *source, mountpoint = chosen.paths
-        if len(source) > 1:
-            raise SetupError(f"one source and one mountpoint, not {len(chosen.paths)} arguments")
+        source, mountpoint = _paths(chosen.paths, chosen.directory)
         return _mount(
-            source[0] if source else "any",
+            source,
             mountpoint,
+            chosen.directory,
             options.parse_options(chosen.options, sloppy=chosen.sloppy),
             foreground=chosen.foreground or chosen.debug,
             debug=chosen.debug,
@@ -69,7 +69,7 @@ def mount_helper(arguments: Sequence[str] | None = None) -> int:
             parse_source(chosen.source)
             return 0
         return _mount(
-            chosen.source, chosen.target, settings, foreground=False, debug=False, failure=MOUNT_FAILED
+            chosen.source, chosen.target, None, settings, foreground=False, debug=False, failure=MOUNT_FAILED
         )
     except SetupError as error:
         return _fail(error, USAGE)
@@ -78,7 +78,8 @@ def mount_helper(arguments: Sequence[str] | None = None) -> int:
 def _mtpfs_parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="mtpfs",
-        usage="mtpfs [SOURCE] MOUNTPOINT [-o OPTIONS] [-f] [-d]\n       mtpfs list [--json]\n"
+        usage="mtpfs [SOURCE] MOUNTPOINT [-o OPTIONS] [-f] [-d]\n"
+        "       mtpfs [SOURCE] --in DIR [-o OPTIONS] [-f] [-d]\n       mtpfs list [--json]\n"
         "       mtpfs info [SOURCE] [--json]\n       mtpfs doctor [SOURCE] [MOUNTPOINT]\n"
         "       mtpfs stats MOUNTPOINT [--json]",
         description="Mount a phone or player that speaks MTP.",
@@ -88,7 +89,14 @@ def _mtpfs_parser() -> argparse.ArgumentParser:
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("paths", nargs="+", metavar="[SOURCE] MOUNTPOINT", help=argparse.SUPPRESS)
+    parser.add_argument("paths", nargs="*", help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--in",
+        dest="directory",
+        metavar="DIR",
+        help="mount on a directory below DIR that is named after the device, made for it, and removed "
+        "when it is unmounted",
+    )
     parser.add_argument(
         "-o", dest="options", action="append", default=[], metavar="OPTIONS", help="mount options"
     )
@@ -114,12 +122,31 @@ def _helper_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _paths(paths: list[str], directory: str | None) -> tuple[str, str]:
+    """Tell source and mountpoint apart; with `--in` there is no mountpoint ("")."""
+    if directory:
+        paths = [*paths, ""]
+    if not 1 <= len(paths) <= 2:
+        raise SetupError("a source, and a mountpoint or --in, are what can be named; see `mtpfs --help`")
+    *source, mountpoint = paths
+    return source[0] if source else "any", mountpoint
+
+
 def _mount(
-    source_text: str, mountpoint: str, settings: Settings, *, foreground: bool, debug: bool, failure: int
+    source_text: str,
+    mountpoint: str,
+    directory: str | None,
+    settings: Settings,
+    *,
+    foreground: bool,
+    debug: bool,
+    failure: int,
 ) -> int:
+    """Mount on `mountpoint`, or, if there is a `directory`, on one made below it."""
     source = absolute_source(source_text)
-    mountpoint = os.path.abspath(mountpoint)  # noqa: PTH100 - resolve() would follow a link to a dead mount
-    checks.check_mountpoint(mountpoint)
+    place = os.path.abspath(directory or mountpoint)  # noqa: PTH100 - resolve() would follow a link to a dead mount
+    if not directory:
+        checks.check_mountpoint(place)
     checks.check_fuse(settings.fuse_options)
     settings = replace(
         settings, fsname=settings.fsname or _fsname(source), debug=settings.debug and foreground
@@ -127,9 +154,27 @@ def _mount(
     daemon.log_to_stderr(debug=debug)
 
     def run(ready: Callable[[], None]) -> int:
-        return _serve(source, mountpoint, settings, ready, failure)
+        if not directory:
+            return _serve(source, place, settings, ready, failure)
+        try:
+            return _serve_in(source, place, settings, ready, failure)
+        except SetupError as error:
+            return _fail(error, failure)
 
     return (daemon.in_foreground if foreground else daemon.in_background)(run)
+
+
+def _serve_in(
+    source: Source, directory: str, settings: Settings, ready: Callable[[], None], failure: int
+) -> int:
+    with mountpoint_in(directory, source) as (mountpoint, device):
+        checks.check_mountpoint(mountpoint)
+
+        def announce() -> None:
+            print(mountpoint, flush=True)
+            ready()
+
+        return _serve(device, mountpoint, settings, announce, failure)
 
 
 def _serve(
@@ -151,7 +196,7 @@ def _serve(
 
 
 def _fsname(source: Source) -> str:
-    """Return what findmnt shows: the source itself where it says something, else the device's name."""
+    """Return what findmnt shows: the source itself where it says something, else "" for the device's name."""
     return "" if source.kind == "any" else source.text
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 import pyfuse3
 import trio
@@ -82,28 +82,31 @@ async def _run(fs: Filesystem, mountpoint: str, settings: Settings, ready: Calla
         raise SetupError(f"{mountpoint}: can't be mounted: {error}") from error
     try:
         log.info("%s is mounted on %s", fs.device.name, mountpoint)
-        ready()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_await_signal)
-            nursery.start_soon(_report_on_signal, operations.report)
-            await pyfuse3.main()
-            nursery.cancel_scope.cancel()
+        # Whoever is told that it is ready may send a signal at once.
+        with (
+            trio.open_signal_receiver(*SIGNALS) as ends,
+            trio.open_signal_receiver(signal.SIGUSR1) as questions,
+        ):
+            ready()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_end_on_signal, ends)
+                nursery.start_soon(_report_on_signal, questions, operations.report)
+                await pyfuse3.main()
+                nursery.cancel_scope.cancel()
     finally:
         pyfuse3.close(unmount=True)
 
 
-async def _await_signal() -> None:
-    with trio.open_signal_receiver(*SIGNALS) as signals:
-        async for number in signals:
-            log.info("%s: unmounting", signal.Signals(number).name)
-            with contextlib.suppress(RuntimeError):  # the loop has ended already
-                pyfuse3.terminate()
+async def _end_on_signal(signals: AsyncIterator[int]) -> None:
+    async for number in signals:
+        log.info("%s: unmounting", signal.Signals(number).name)
+        with contextlib.suppress(RuntimeError):  # the loop has ended already
+            pyfuse3.terminate()
 
 
-async def _report_on_signal(report: Report) -> None:
-    with trio.open_signal_receiver(signal.SIGUSR1) as signals:
-        async for _ in signals:
-            report.say()
+async def _report_on_signal(signals: AsyncIterator[int], report: Report) -> None:
+    async for _ in signals:
+        report.say()
 
 
 def _escaped(text: str) -> str:

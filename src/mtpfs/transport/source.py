@@ -2,7 +2,8 @@
 
 Strategy: one small grammar, `kind:argument`, chosen to stay clear of what
 mount(8) and systemd take for themselves (`LABEL=`, `UUID=`, anything below
-`/dev`).
+`/dev`). A device's directory in sysfs, which is what udev and systemd know it
+by, is read at once as its place on the bus.
 
 Invariant: a `Source` that was parsed is complete; whether its device exists is
 another question.
@@ -12,10 +13,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from mtpfs.errors import SetupError
 
-KINDS = "any, serial:SERIAL, usb:VVVV:PPPP, bus:BBB,DDD, virtual:DIR"
+KINDS = "any, serial:SERIAL, usb:VVVV:PPPP, bus:BBB,DDD, /sys/DEVICE, virtual:DIR"
+SYSFS = "/sys/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +37,12 @@ class Source:
 
 
 def parse_source(text: str) -> Source:
-    """Parse `any`, `serial:S`, `usb:VVVV:PPPP`, `bus:BBB,DDD` or `virtual:DIR`.
+    """Parse `any`, `serial:S`, `usb:VVVV:PPPP`, `bus:BBB,DDD`, `/sys/...` or `virtual:DIR`.
 
-    Raises `SetupError` naming what isn't one of them.
+    Raises `SetupError` naming what isn't one of them, or isn't a USB device in sysfs.
     """
+    if text.startswith(SYSFS):
+        text = _place(Path(text))
     kind, _, argument = text.partition(":")
     if text in {"any", ""}:
         return Source("any", "any")
@@ -50,3 +55,12 @@ def parse_source(text: str) -> Source:
     if kind == "virtual" and argument:
         return Source("virtual", text, argument=argument)
     raise SetupError(f"no such source: {text!r}; possible are: {KINDS}")
+
+
+def _place(directory: Path) -> str:
+    """Return the `bus:` word of a USB device's directory in sysfs."""
+    try:
+        bus, address = (int((directory / name).read_text()) for name in ("busnum", "devnum"))
+    except (OSError, ValueError) as error:
+        raise SetupError(f"{directory} isn't a USB device, or not any more") from error
+    return f"bus:{bus:03},{address:03}"

@@ -1,0 +1,98 @@
+# Completion of mtpfs(1) for bash. Needs nothing but bash; bash-completion loads it by the command's name.
+
+# Mount options; those with a value end in "=".
+_mtpfs_options='ro rw allow_other allow_root default_permissions uid= gid= umask= fmask= dmask= fsname= subtype=
+    storage= timeout= ttl= debug atime noatime exec noexec suid nosuid dev nodev nodiratime sync async dirsync
+    auto_unmount'
+
+# The words up to the cursor as the shell sees them: readline parts them at "=" and ":" too.
+_mtpfs_words() {
+    local i
+    words=()
+    for ((i = 0; i <= COMP_CWORD; i++)); do
+        if ((i > 0)) && [[ ${COMP_WORDS[i]} == [=:]* || ${COMP_WORDS[i - 1]} == *[=:] ]]; then
+            words[-1]+=${COMP_WORDS[i]}
+        else
+            words+=("${COMP_WORDS[i]}")
+        fi
+    done
+}
+
+_mtpfs_directories() {  # PREFIX WORD
+    local directory
+    while IFS= read -r directory; do
+        compopt -o filenames 2>/dev/null
+        COMPREPLY+=("$1$directory")
+    done < <(compgen -d -- "$2")
+}
+
+_mtpfs_sources() {
+    local found=''
+    if [[ $word == virtual:* ]]; then
+        _mtpfs_directories virtual: "${word#virtual:}"
+        return
+    fi
+    if [[ $word != virtual* && $word != /* ]]; then
+        found=$("${words[0]}" list --json 2>/dev/null | sed -n 's/^ *"source": "\([^"\\ ]*\)",$/\1/p')
+    fi
+    COMPREPLY+=($(compgen -W "any virtual: $found" -- "$word"))
+}
+
+_mtpfs_mount_option() {
+    local before='' option=$word choices
+    if [[ $word == *,* ]]; then
+        before=${word%,*},
+        option=${word##*,}
+    fi
+    case $option in
+        uid=*) choices=$(compgen -u -P "${before}uid=" -- "${option#uid=}") ;;
+        gid=*) choices=$(compgen -g -P "${before}gid=" -- "${option#gid=}") ;;
+        *) choices=$(compgen -W "$_mtpfs_options" -P "$before" -- "$option") ;;
+    esac
+    COMPREPLY=($choices)
+    compopt -o nospace 2>/dev/null
+}
+
+_mtpfs() {
+    local words word previous command='' positional=0 i
+    local IFS=$' \t\n'
+    COMPREPLY=()
+    _mtpfs_words
+    word=${words[-1]}
+    previous=${words[-2]}
+    case ${words[1]} in
+        list | info | doctor | stats) ((${#words[@]} == 2)) || command=${words[1]} ;;
+    esac
+
+    for ((i = 1; i < ${#words[@]} - 1; i++)); do
+        case ${words[i]} in
+            -o | --in) ((i++)) ;;
+            -*) ;;
+            *) ((positional++)) ;;
+        esac
+    done
+
+    case $command:$previous:$word in
+        :-o:*) _mtpfs_mount_option ;;
+        :--in:*) _mtpfs_directories '' "$word" ;;
+        :*:-*) COMPREPLY=($(compgen -W '-o -f -d -s -h --help -V --version --in' -- "$word")) ;;
+        doctor:*:-*) COMPREPLY=($(compgen -W '-h --help' -- "$word")) ;;
+        *:*:-*) COMPREPLY=($(compgen -W '-J --json -h --help' -- "$word")) ;;
+        list:*) ;;
+        stats:*) COMPREPLY=($(findmnt -rn -t fuse.mtpfs -o TARGET | grep -F -- "$word")) ;;
+        info:*) _mtpfs_sources ;;
+        *)
+            ((${#words[@]} > 2)) || COMPREPLY=($(compgen -W 'list info doctor stats' -- "$word"))
+            ((positional > (${#command} > 0))) || _mtpfs_sources
+            [[ $word == *:* ]] || _mtpfs_directories '' "$word"
+            ;;
+    esac
+
+    # What readline takes for the word begins after the last "=" or ":".
+    if [[ $word == *[=:]* && $COMP_WORDBREAKS == *[=:]* ]]; then
+        local parted=${word%"${word##*[=:]}"}
+        COMPREPLY=("${COMPREPLY[@]#"$parted"}")
+    fi
+}
+
+complete -F _mtpfs mtpfs

@@ -1,0 +1,72 @@
+"""Installing: what the commands are built from, and a machine of one's own to install on."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mount.conftest import run
+
+TOP = Path(__file__).parents[2]
+Machine = Callable[[str], str]
+
+_ENTER = r"""
+set -e
+mount -t tmpfs machine "$1"
+mkdir "$1/upper" "$1/work" "$1/root"
+mount -t overlay -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" machine "$1/root"
+mount -t proc proc "$1/root/proc"
+mount --rbind /dev "$1/root/dev"
+mount --rbind /sys "$1/root/sys"
+mount -t tmpfs run "$1/root/run"
+mkdir -p "$1/root$2" "$1/root$3"
+mount --bind "$2" "$1/root$2"
+mount --bind "$3" "$1/root$3"
+exec chroot "$1/root" bash -euxc "$4"
+"""
+"""Arguments: an empty directory, the repository, the test's own directory, the script."""
+
+
+@pytest.fixture(scope="session")
+def built() -> None:
+    """Have the libraries built; costs nothing if they are."""
+    run(TOP / "contrib/install", "build")
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    """Return what runs a script as root on a copy of this machine, which is gone afterwards.
+
+    The copy is an overlay in a mount namespace; only the test's directory is shared with it.
+    """
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    if "overlay" not in Path("/proc/filesystems").read_text():
+        pytest.skip("this kernel has no overlay filesystem")
+
+    def enter(script: str) -> str:
+        base = tmp_path / "machine"
+        base.mkdir(exist_ok=True)
+        # The namespaces' end takes all mounts along, and all processes that the script has left.
+        words = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "bash", "-c", _ENTER, "machine"]
+        result = subprocess.run(
+            [*words, base, TOP, tmp_path, script],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+            stdin=subprocess.DEVNULL,
+            env={"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"},
+        )
+        assert result.returncode == 0, f"{result.stdout}\n{result.stderr}"
+        return result.stdout
+
+    try:
+        enter("true")
+    except AssertionError as error:
+        pytest.skip(f"no mount namespaces here: {error}")
+    return enter

@@ -1,0 +1,146 @@
+"""`make install` and `make uninstall`: everything is there, works from there, and goes away again."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from install.conftest import TOP, Machine
+from mount.conftest import run, wait_until
+
+pytestmark = pytest.mark.usefixtures("built")
+
+FILES = {
+    "bin/mtpfs",
+    "lib/systemd/user/mtpfs@.service",
+    "share/bash-completion/completions/mtpfs",
+    "share/doc/mtpfs/CHANGELOG.md",
+    "share/doc/mtpfs/LICENSE",
+    "share/doc/mtpfs/README.md",
+    "share/doc/mtpfs/design.md",
+    "share/doc/mtpfs/fstab.example",
+    "share/fish/vendor_completions.d/mtpfs.fish",
+    "share/man/man1/mtpfs.1",
+    "share/man/man8/mount.fuse.mtpfs.8",
+    "share/man/man8/mount.mtpfs.8",
+    "share/mtpfs/70-mtpfs.rules",
+    "share/mtpfs/71-mtpfs-no-gvfs.rules",
+    "share/zsh/site-functions/_mtpfs",
+}
+"""What stands below PREFIX, beside the directory lib/mtpfs."""
+
+
+def make(target: str, **variables: Path) -> subprocess.CompletedProcess[str]:
+    """Call `contrib/install` as the Makefile does."""
+    words = [f"{name}={value}" for name, value in variables.items()]
+    return run("env", *words, TOP / "contrib/install", target)
+
+
+def files(directory: Path) -> set[str]:
+    """Return the files below a directory; of lib/mtpfs only that it is there."""
+    found = {str(path.relative_to(directory)) for path in directory.rglob("*") if not path.is_dir()}
+    return {"lib/mtpfs" if name.startswith("lib/mtpfs/") else name for name in found}
+
+
+def test_prefix(tmp_path: Path) -> None:
+    """Installed below a prefix, both commands run, mount, and see no module but their own."""
+    prefix, sbin = tmp_path / "prefix", tmp_path / "sbin"
+    make("install", PREFIX=prefix, SBINDIR=sbin)
+    assert files(prefix) == FILES | {"lib/mtpfs"}
+    assert sorted(os.listdir(sbin)) == ["mount.fuse.mtpfs", "mount.mtpfs"]
+
+    trap = tmp_path / "trap"
+    trap.mkdir()
+    (trap / "trio.py").write_text("raise SystemExit('somebody else\\'s trio')")
+    words = ["env", f"PYTHONPATH={trap}"]
+    assert run(*words, prefix / "bin/mtpfs", "--version").stdout.startswith("mtpfs ")
+    phone, mountpoint = tmp_path / "phone", tmp_path / "mount"
+    phone.mkdir()
+    mountpoint.mkdir()
+    (phone / "f").write_text("contents")
+    for command in ([prefix / "bin/mtpfs"], [sbin / "mount.mtpfs"], [sbin / "mount.fuse.mtpfs"]):
+        run(*words, *command, f"virtual:{phone}", mountpoint, "-o", "ro")
+        try:
+            (file,) = mountpoint.glob("*/f")
+            assert file.read_text() == "contents"
+        finally:
+            run("fusermount3", "-u", mountpoint)
+        wait_until(lambda: not os.path.ismount(mountpoint), "the unmount")
+
+    make("uninstall", PREFIX=prefix)
+    assert not prefix.exists()
+    assert not sbin.exists()
+
+
+def test_destdir(tmp_path: Path) -> None:
+    """With DESTDIR everything is below it, speaks of where it will be, and can be read by all."""
+    previous = os.umask(0o077)
+    try:
+        make("install", DESTDIR=tmp_path / "stage", PREFIX=Path("/opt/mtpfs"))
+    finally:
+        os.umask(previous)
+    prefix = tmp_path / "stage/opt/mtpfs"
+    assert files(prefix) == FILES | {"lib/mtpfs"}
+    assert (tmp_path / "stage/sbin/mount.fuse.mtpfs").readlink() == Path("mount.mtpfs")
+    for path in (tmp_path / "stage").rglob("*"):
+        mode = path.lstat().st_mode
+        assert stat.S_ISLNK(mode) or mode & 0o444 == 0o444, path
+        if path.is_file():
+            assert str(tmp_path).encode() not in path.read_bytes(), path
+    assert "/opt/mtpfs/lib/mtpfs" in (prefix / "bin/mtpfs").read_text()
+    assert "ExecStart=/opt/mtpfs/bin/mtpfs " in (prefix / "lib/systemd/user/mtpfs@.service").read_text()
+    make("uninstall", DESTDIR=tmp_path / "stage", PREFIX=Path("/opt/mtpfs"))
+    assert files(tmp_path / "stage") == set()
+
+
+def test_uninstall_takes_only_its_own(tmp_path: Path) -> None:
+    """What others have in the same directories stays; installing twice leaves no more than once."""
+    prefix, sbin = tmp_path / "prefix", tmp_path / "sbin"
+    others = {"bin/other", "share/man/man1/other.1", "lib/systemd/user/other.service"}
+    (prefix / "bin").mkdir(parents=True)
+    (prefix / "bin/other").touch()
+    make("install", PREFIX=prefix, SBINDIR=sbin)
+    (prefix / "lib/mtpfs/mtpfs/gone.py").touch()  # as from an older version
+    for name in others:
+        (prefix / name).touch()
+    make("install", PREFIX=prefix, SBINDIR=sbin)
+    assert not (prefix / "lib/mtpfs/mtpfs/gone.py").exists()
+    make("uninstall", PREFIX=prefix)
+    assert files(prefix) == others
+
+
+def test_uninstall_of_nothing(tmp_path: Path) -> None:
+    """Where nothing was installed, uninstalling says so and touches nothing."""
+    refused = run("env", f"PREFIX={tmp_path}", TOP / "contrib/install", "uninstall", check=False)
+    assert refused.returncode == 1
+    assert "isn't installed" in refused.stderr
+
+
+def test_on_a_machine(machine: Machine, tmp_path: Path) -> None:
+    """Installed by root, it serves root, users, mount(8) by both type names, and leaves nothing behind."""
+    (tmp_path / "phone").mkdir()
+    (tmp_path / "phone/f").write_text("contents")
+    output = machine(
+        f"""
+        useradd --create-home someone
+        cd {TOP}
+        find /usr /etc -not -name __pycache__ -not -name '*.pyc' | sort > /before
+        contrib/install install
+        mkdir /mnt/a; chmod 777 /mnt/a
+        chmod 755 {tmp_path} {tmp_path.parent} {tmp_path.parents[1]}
+        cd /
+        echo 'virtual:{tmp_path}/phone /mnt/a mtpfs noauto,user,nofail,ro 0 0' > /etc/fstab
+        mount /mnt/a; cat /mnt/a/*/f; umount /mnt/a
+        mount -t fuse.mtpfs virtual:{tmp_path}/phone /mnt/a -o ro; cat /mnt/a/*/f; umount /mnt/a
+        chown someone /mnt/a
+        su someone -c 'mount /mnt/a; cat /mnt/a/*/f; umount /mnt/a'
+        su someone -c 'cd; mtpfs virtual:{tmp_path}/phone --in phones; cat phones/*/*/f; fusermount3 -u phones/*'
+        {TOP}/contrib/install uninstall
+        find /usr /etc -not -name __pycache__ -not -name '*.pyc' | sort | diff /before -
+        """
+    )
+    assert output.count("contents") == 4, output
