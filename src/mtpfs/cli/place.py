@@ -18,7 +18,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from mtpfs.cli.checks import is_dead
+from mtpfs.cli.mounts import is_dead
 from mtpfs.errors import SetupError
 from mtpfs.transport.source import Source, parse_source
 
