@@ -61,6 +61,35 @@ def test_rsync(mounted: Mount, tmp_path: Path) -> None:
     run("diff", "-r", tree, tmp_path / "back")
 
 
+def test_rsync_keeps_dates(mounted: Mount, tmp_path: Path) -> None:
+    """rsync -rt sets dates that are still there on the phone, for new files and for replaced ones."""
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    for date in (1_400_000_000, 1_500_000_000):
+        for name in ("empty", "small", "large file"):
+            (tree / name).write_bytes(os.urandom({"empty": 0, "small": 10, "large file": 2_000_000}[name]))
+            os.utime(tree / name, (date, date))
+        run("rsync", "-rt", f"{tree}/", mounted.root)
+        run("diff", "-r", tree, mounted.phone)
+        for name in ("empty", "small", "large file"):
+            assert (mounted.phone / name).stat().st_mtime == date
+            assert (mounted.root / name).stat().st_mtime == date
+        again = run("rsync", "-rti", f"{tree}/", mounted.root).stdout
+        assert not [line for line in again.splitlines() if line.startswith(">")], "nothing is sent twice"
+    assert sorted(os.listdir(mounted.phone)) == ["empty", "large file", "small"]
+
+
+def test_rsync_hears_of_failures(mount_phone: Callable[..., Mount], tmp_path: Path) -> None:
+    """A file that the phone has no room for is an error of rsync's, and leaves nothing behind."""
+    (tmp_path / "source").write_bytes(bytes(3 << 20))
+    mounted = mount_phone("capacity=1048576")
+    result = run("rsync", "-t", tmp_path / "source", mounted.root, check=False)
+    assert result.returncode == 23
+    assert "No space left on device" in result.stderr
+    assert not os.listdir(mounted.root)
+    assert not os.listdir(mounted.phone)
+
+
 def test_tar(mounted: Mount, tmp_path: Path) -> None:
     """tar x unpacks into the mount, dates included."""
     tree = tmp_path / "tree"

@@ -123,9 +123,7 @@ async def move(device: Device, handle: int, storage_id: int, parent: int) -> Non
 
 async def set_modified(device: Device, handle: int, modified: float) -> bool:
     """Set an existing object's date; tell whether the device did (Android never does)."""
-    if device.dates_writable is None:
-        device.dates_writable = await _dates_writable(device)
-    if not device.dates_writable:
+    if not await can_set_dates(device):
         return False
     try:
         await device.call(
@@ -137,6 +135,14 @@ async def set_modified(device: Device, handle: int, modified: float) -> bool:
     except ResponseError as error:
         log.info("DateModified can't be set after all: %s", error)
         device.dates_writable = False
+        return False
+    return True
+
+
+async def can_set_dates(device: Device) -> bool:
+    """Tell whether the device says that dates of existing objects can be set; asks it once."""
+    if device.dates_writable is None:
+        device.dates_writable = await _dates_writable(device)
     return device.dates_writable
 
 

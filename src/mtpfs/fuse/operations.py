@@ -332,7 +332,7 @@ class Operations(pyfuse3.Operations):
 
     @_answers
     async def fsync(self, fh: int, datasync: bool) -> None:
-        await self._fs.flush(self._fs.node(fh))
+        await self._fs.sync(self._fs.node(fh))
 
     @_answers
     async def release(self, fh: int) -> None:

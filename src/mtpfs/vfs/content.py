@@ -34,6 +34,7 @@ from mtpfs.device import Device, Entry, listing
 from mtpfs.device.reading import can_read_ranges, read
 from mtpfs.errors import FsError, MtpfsError, ResponseError
 from mtpfs.protocol.codes import Operation, Response
+from mtpfs.vfs.drafts import is_draft_name
 from mtpfs.vfs.edit import Edit
 from mtpfs.vfs.fetch import Fetch
 from mtpfs.vfs.publish import learn_dates, publish
@@ -71,6 +72,8 @@ class Content:
         self._edit: Edit | None = None
         self._explicit_date: float | None = None
         self._size_on_device = 0
+        self._replaced: Entry | None = None
+        """The object that the contents are to replace, if it isn't the node's own."""
         self._windows = Windows(context.pool, self._read_device)
 
     @property
@@ -158,7 +161,8 @@ class Content:
                     raise FsError(error.errno or errno.EIO, "the local spool is full") from error
             else:
                 self._changed(spool.size)
-                if spool.size < SPOOL_LIMIT or not await self._send_early():
+                keep = spool.size < SPOOL_LIMIT or is_draft_name(self._node.name)
+                if keep or not await self._send_early():
                     return
                 data = b""
         if data:
@@ -196,6 +200,12 @@ class Content:
             self._explicit_date = modified
             self._node.modified = modified
             return True
+
+    def replaces(self, target: Node) -> None:
+        """Have the next `flush` put the contents in the place of another file's."""
+        self._replaced = Entry(
+            target.handle, target.object_name, is_folder=False, size=target.size, modified=None
+        )
 
     async def flush(self) -> None:
         """Bring everything to the device; raises what goes wrong, and may be called again then."""
@@ -282,7 +292,7 @@ class Content:
         parent = node.parent
         storage, folder = await context.tree.place(parent)
         async with parent.lock:
-            old = None
+            old, self._replaced = self._replaced, None
             if node.handle:
                 old = Entry(
                     node.handle, node.object_name, is_folder=False, size=self._size_on_device, modified=None

@@ -22,7 +22,7 @@ import trio
 from mtpfs.device import Device, Entry, Storage, listing, writing
 from mtpfs.errors import FsError, MtpfsError, ResponseError
 from mtpfs.protocol.codes import Response
-from mtpfs.vfs import names, renaming
+from mtpfs.vfs import drafts, names, renaming
 from mtpfs.vfs.content import Content, Context
 from mtpfs.vfs.tree import Node, Tree
 from mtpfs.vfs.windows import Pool
@@ -85,6 +85,7 @@ class Filesystem:
         self.notifier = notifier
         self._read_only = read_only
         self._pool = Pool(nursery)
+        self._nursery = nursery
         self._context = Context(device, self.tree, self._pool)
         self._space: dict[int, tuple[float, Space]] = {}
 
@@ -195,6 +196,12 @@ class Filesystem:
         return len(data)
 
     async def flush(self, node: Node) -> None:
+        """Bring a file that is being closed to the device, unless it waits for its name."""
+        if not await drafts.waits(self.device, node):
+            await self.sync(node)
+
+    async def sync(self, node: Node) -> None:
+        """Bring what was written to the device; raises what keeps it from arriving."""
         before = node.size, node.modified
         await self._content(node).flush()
         if (node.size, node.modified) != before:
@@ -207,6 +214,16 @@ class Filesystem:
         content = self._content(node)
         content.opens -= 1
         if content.opens:
+            return
+        if await drafts.waits(self.device, node):
+            self._nursery.start_soon(drafts.send_later, self, node)
+        else:
+            await self.end(node)
+
+    async def end(self, node: Node) -> None:
+        """Let go of the contents of a file that nobody has open."""
+        content = node.content
+        if content is None or content.opens:
             return
         await content.close()
         if self._content(node).opens:
@@ -281,7 +298,8 @@ class Filesystem:
         if node.is_folder:
             raise FsError(errno.EISDIR)
         self._check_deletable(node)
-        await self.tree.handle(node)
+        if node.handle:
+            await self.tree.handle(node)
         async with parent.lock:
             await self.remove_file(node)
 
@@ -294,6 +312,7 @@ class Filesystem:
         elif node.handle:
             await writing.delete(self.device, node.handle)
         self.tree.detach(node)
+        await self.end(node)
         if node.storage is not None:
             self._space.pop(node.storage.id, None)
 

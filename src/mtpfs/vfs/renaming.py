@@ -40,7 +40,9 @@ async def rename(
     if node.is_folder and _is_inside(new_parent, node):
         raise FsError(errno.EINVAL, "a directory can't be moved into itself")
     if not node.handle and node.content is not None:
-        await node.content.flush()  # gives it an object that can be renamed
+        if await _send_renamed(fs, node, new_parent, new_name, text, replace=replace):
+            return
+        await fs.sync(node)  # gives it an object that can be renamed
     await _check_place(fs, old_parent, new_parent)
     storage, folder = await fs.tree.place(new_parent)
     await fs.tree.handle(node)
@@ -71,7 +73,45 @@ async def rename(
             elif target.handle:
                 await writing.delete(fs.device, target.handle)
             fs.tree.detach(target)
+            await fs.end(target)
         fs.tree.relocate(node, new_parent, new_name, text)
+    await fs.end(node)
+
+
+async def _send_renamed(
+    fs: Filesystem, node: Node, new_parent: Node, new_name: bytes, text: str, *, replace: bool
+) -> bool:
+    """Send a file that the device hasn't got yet under its new name; False where that can't be.
+
+    It needs nothing of the device but to be sent, so it works also where nothing can be renamed.
+    """
+    old_parent, old_name, old_text = node.parent, node.name, node.object_name
+    assert old_parent is not None
+    async with new_parent.lock:
+        if node.parent is not old_parent or node.name != old_name or node.unlinked:
+            raise FsError(errno.ENOENT)
+        target = new_parent.children.get(new_name)
+        if target is node:
+            return True
+        if target is not None:
+            await _check_target(fs, node, target, replace=replace)
+            if target.content is not None:
+                return False  # whoever has it open keeps its contents only if it is put aside
+        fs.check_case(new_parent, text, node)
+        fs.tree.relocate(node, new_parent, new_name, text)
+        if target is not None and node.content is not None:
+            node.content.replaces(target)
+    try:
+        await fs.sync(node)
+    except BaseException:
+        fs.tree.relocate(node, old_parent, old_name, old_text)
+        if target is not None:
+            fs.tree.restore(target)
+        raise
+    if target is not None:
+        fs.tree.detach(target)
+    await fs.end(node)
+    return True
 
 
 async def _check_place(fs: Filesystem, old_parent: Node, new_parent: Node) -> None:

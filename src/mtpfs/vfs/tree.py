@@ -288,6 +288,11 @@ class Tree:
         directory.children[name] = node
         self._set_storage(node, directory.storage)
 
+    def restore(self, node: Node) -> None:
+        """Put a node back whose place `relocate` gave to another one."""
+        assert node.parent is not None
+        node.parent.children[node.name] = node
+
     def forget(self, ino: int, count: int) -> None:
         """Answer the kernel's forget: it dropped `count` references."""
         node = self.nodes.get(ino)

@@ -1,0 +1,100 @@
+"""rsync's temporary files wait for their name, and are lost in no case."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from trio.testing import MockClock
+
+from mtpfs.errors import FsError
+from mtpfs.vfs.drafts import PATIENCE, is_draft_name
+from vfs.world import World, world
+
+DRAFT = b".photo.jpg.Ab12Cd"
+
+
+async def write(w: World, name: bytes = DRAFT) -> None:
+    """Write and close, without anybody waiting for the device."""
+    await w.put(name, b"contents")
+
+
+def test_names() -> None:
+    """Only what rsync calls its temporary files is one."""
+    assert is_draft_name(DRAFT)
+    assert is_draft_name(b".a.aaaaaa")
+    for name in (b"photo.jpg.Ab12Cd", b".photo", b".photo.jpg", b"..Ab12Cd", b".a.Ab12C-", b".a.Ab12Cde"):
+        assert not is_draft_name(name)
+
+
+async def test_sent_with_date_and_name(tmp_path: Path) -> None:
+    """The date set between close and rename arrives with the contents."""
+    async with world(tmp_path) as w:
+        await write(w)
+        assert not list(tmp_path.iterdir())
+        node = await w.fs.lookup(w.root, DRAFT)
+        assert await w.get(node) == b"contents"
+        await w.fs.set_modified(node, 1_400_000_000)
+        await w.fs.rename(w.root, DRAFT, w.root, b"photo.jpg")
+        assert (tmp_path / "photo.jpg").read_bytes() == b"contents"
+        assert (tmp_path / "photo.jpg").stat().st_mtime == 1_400_000_000
+        assert node.content is None
+
+
+async def test_never_renamed(tmp_path: Path, autojump_clock: MockClock) -> None:
+    """One that nobody renames is sent after a while."""
+    import trio
+
+    async with world(tmp_path) as w:
+        await write(w)
+        with trio.fail_after(PATIENCE + 60):
+            while not (tmp_path / DRAFT.decode()).exists():
+                await trio.sleep(1)
+        assert (tmp_path / DRAFT.decode()).read_bytes() == b"contents"
+
+
+async def test_unmounted(tmp_path: Path) -> None:
+    """One that waits when the mount ends is sent then."""
+    async with world(tmp_path) as w:
+        await write(w)
+    assert (tmp_path / DRAFT.decode()).read_bytes() == b"contents"
+
+
+async def test_synced(tmp_path: Path) -> None:
+    """fsync means now."""
+    async with world(tmp_path) as w:
+        node = await w.fs.create(w.root, DRAFT)
+        await w.fs.write(node, 0, b"contents")
+        await w.fs.sync(node)
+        assert (tmp_path / DRAFT.decode()).read_bytes() == b"contents"
+        await w.fs.release(node)
+
+
+async def test_unlinked(tmp_path: Path) -> None:
+    """One that is deleted was never sent, and nothing of it is kept."""
+    async with world(tmp_path) as w:
+        await write(w)
+        node = await w.fs.lookup(w.root, DRAFT)
+        before = w.operations.get("SendObject", 0)
+        await w.fs.unlink(w.root, DRAFT)
+        assert node.content is None
+        with pytest.raises(FsError):
+            await w.fs.lookup(w.root, DRAFT)
+        assert w.operations.get("SendObject", 0) == before
+
+
+async def test_replaced_by_another(tmp_path: Path) -> None:
+    """A draft can be renamed over another draft."""
+    async with world(tmp_path) as w:
+        await write(w, b".one.aaaaaa")
+        await write(w, b".two.bbbbbb")
+        await w.fs.rename(w.root, b".one.aaaaaa", w.root, b".two.bbbbbb")
+        assert await w.names() == [b".two.bbbbbb"]
+    assert [path.name for path in tmp_path.iterdir()] == [".two.bbbbbb"]
+
+
+async def test_other_names_are_sent_at_once(tmp_path: Path) -> None:
+    """Nothing else waits."""
+    async with world(tmp_path) as w:
+        await write(w, b".photo.jpg")
+        assert (tmp_path / ".photo.jpg").read_bytes() == b"contents"
