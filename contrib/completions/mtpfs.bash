@@ -38,6 +38,10 @@ _mtpfs_sources() {
     COMPREPLY+=($(compgen -W "any virtual: $found" -- "$word"))
 }
 
+_mtpfs_mounts() {
+    COMPREPLY+=($(compgen -W "$(findmnt -rn -t fuse.mtpfs -o TARGET 2>/dev/null)" -- "$word"))
+}
+
 _mtpfs_mount_option() {
     local before='' option=$word choices
     if [[ $word == *,* ]]; then
@@ -79,8 +83,11 @@ _mtpfs() {
         doctor:*:-*) COMPREPLY=($(compgen -W '-h --help' -- "$word")) ;;
         *:*:-*) COMPREPLY=($(compgen -W '-J --json -h --help' -- "$word")) ;;
         list:*) ;;
-        stats:*) COMPREPLY=($(findmnt -rn -t fuse.mtpfs -o TARGET | grep -F -- "$word")) ;;
-        info:*) _mtpfs_sources ;;
+        stats:*) _mtpfs_mounts ;;
+        info:*)
+            _mtpfs_sources
+            _mtpfs_mounts
+            ;;
         *)
             ((${#words[@]} > 2)) || COMPREPLY=($(compgen -W 'list info doctor stats' -- "$word"))
             ((positional > (${#command} > 0))) || _mtpfs_sources

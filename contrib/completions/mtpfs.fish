@@ -48,4 +48,4 @@ complete -c mtpfs -n __fish_use_subcommand -a stats -d 'Show what a mount has do
 complete -c mtpfs -n "__fish_seen_subcommand_from list info stats" -s J -l json -d 'Print JSON'
 complete -c mtpfs -n "__fish_seen_subcommand_from info doctor" -a "(__mtpfs_sources)"
 complete -c mtpfs -n "__fish_seen_subcommand_from doctor" -a "(__fish_complete_directories (commandline -ct))"
-complete -c mtpfs -n "__fish_seen_subcommand_from stats" -a "(findmnt -rn -t fuse.mtpfs -o TARGET)"
+complete -c mtpfs -n "__fish_seen_subcommand_from info stats" -a "(findmnt -rn -t fuse.mtpfs -o TARGET)"

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from install.conftest import TOP, Machine
 from mount.conftest import PATIENCE, run, wait_until
+from mtpfs.cli.mounts import mounts
 from mtpfs.cli.place import directory_name
 
 RULES = sorted((TOP / "contrib/udev").glob("*.rules"))
@@ -38,6 +39,16 @@ def phone(tmp_path: Path) -> Path:
     (tmp_path / "phone").mkdir()
     (tmp_path / "phone/f").write_text("contents")
     return tmp_path / "phone"
+
+
+@pytest.fixture
+def runtime(tmp_path: Path) -> Iterator[Path]:
+    """Return what stands for $XDG_RUNTIME_DIR; nothing stays mounted there."""
+    (tmp_path / "runtime").mkdir()
+    yield tmp_path / "runtime"
+    for target, _, _ in mounts():
+        if Path(target).is_relative_to(tmp_path):
+            run("fusermount3", "-u", "-z", target)
 
 
 @contextmanager
@@ -83,10 +94,10 @@ def test_unit_lets_fusermount3_be_root(unit: Path) -> None:
     assert set(re.findall(r"^(\w+)=", service, re.MULTILINE)) <= allowed
 
 
-def test_unit_mounts(unit: Path, phone: Path, tmp_path: Path) -> None:
+def test_unit_mounts(unit: Path, phone: Path, runtime: Path) -> None:
     """The unit's command makes the directory, is ready when it is mounted, and removes it when it is stopped."""
-    with started(unit, phone, tmp_path) as (process, manager):
-        mountpoint = only(tmp_path / "mtp")
+    with started(unit, phone, runtime) as (process, manager):
+        mountpoint = only(runtime / "mtp")
         assert re.fullmatch(r"Virtual-phone-V[0-9A-F]{8}", mountpoint.name)
         assert os.path.ismount(mountpoint)
         assert (only(mountpoint) / "f").read_text() == "contents"
@@ -95,18 +106,18 @@ def test_unit_mounts(unit: Path, phone: Path, tmp_path: Path) -> None:
         assert process.returncode == 0, log
         assert output.splitlines() == [str(mountpoint)]
         assert manager.recv(100) == b"STOPPING=1"
-    assert list((tmp_path / "mtp").iterdir()) == []
+    assert list((runtime / "mtp").iterdir()) == []
 
 
-def test_dead_mount_is_cleared(unit: Path, phone: Path, tmp_path: Path) -> None:
+def test_dead_mount_is_cleared(unit: Path, phone: Path, runtime: Path) -> None:
     """What a killed program has left doesn't keep the next one from mounting in the same place."""
-    with started(unit, phone, tmp_path) as (process, _):
+    with started(unit, phone, runtime) as (process, _):
         process.kill()
         process.wait(PATIENCE)
-    dead = only(tmp_path / "mtp")
+    dead = only(runtime / "mtp")
     with pytest.raises(OSError, match="not connected"):
         os.statvfs(dead)
-    with started(unit, phone, tmp_path) as (process, _):
+    with started(unit, phone, runtime) as (process, _):
         assert (only(dead) / "f").read_text() == "contents"
         run("fusermount3", "-u", dead)
         process.communicate(timeout=PATIENCE)
@@ -114,10 +125,10 @@ def test_dead_mount_is_cleared(unit: Path, phone: Path, tmp_path: Path) -> None:
     assert not dead.exists()
 
 
-def test_second_mount_is_refused(unit: Path, phone: Path, tmp_path: Path) -> None:
+def test_second_mount_is_refused(unit: Path, phone: Path, runtime: Path) -> None:
     """A phone that is mounted in its directory stays so when another mtpfs wants it there too."""
-    with started(unit, phone, tmp_path) as (process, _):
-        mountpoint = only(tmp_path / "mtp")
+    with started(unit, phone, runtime) as (process, _):
+        mountpoint = only(runtime / "mtp")
         program = unit.parents[3] / "bin/mtpfs"
         refused = run(program, f"virtual:{phone}", "--in", mountpoint.parent, check=False)
         assert refused.returncode == 1
@@ -128,15 +139,15 @@ def test_second_mount_is_refused(unit: Path, phone: Path, tmp_path: Path) -> Non
         assert process.returncode == 0
 
 
-def test_files_below_are_kept(unit: Path, phone: Path, tmp_path: Path) -> None:
+def test_files_below_are_kept(unit: Path, phone: Path, runtime: Path) -> None:
     """Files that somebody has put into the directory before the mount are there after it."""
     program = unit.parents[3] / "bin/mtpfs"
-    mountpoint = Path(run(program, f"virtual:{phone}", "--in", tmp_path / "mtp").stdout.strip())
+    mountpoint = Path(run(program, f"virtual:{phone}", "--in", runtime / "mtp").stdout.strip())
     run("fusermount3", "-u", mountpoint)
     wait_until(lambda: not mountpoint.exists(), "the directory's removal")
     mountpoint.mkdir()
     (mountpoint / "mine").touch()
-    with started(unit, phone, tmp_path) as (process, _):
+    with started(unit, phone, runtime) as (process, _):
         process.send_signal(signal.SIGTERM)
         _, log = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, log

@@ -19,11 +19,12 @@ pytestmark = [
 ]
 
 
-@pytest.fixture
-def package(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build the package."""
-    run(TOP / "contrib/deb/build", tmp_path)
-    (package,) = tmp_path.glob("mtpfs_*.deb")
+    directory = tmp_path_factory.mktemp("package")
+    run(TOP / "contrib/deb/build", directory)
+    (package,) = directory.glob("mtpfs_*.deb")
     return package
 
 
@@ -45,19 +46,20 @@ def test_package(package: Path, tmp_path: Path) -> None:
             assert re.search(rf"\b{name.split('-')[0]}\b", copyright_text), name
 
 
-def test_installed(package: Path, machine: Machine) -> None:
+def test_installed(package: Path, machine: Machine, tmp_path: Path) -> None:
     """Installed by apt it mounts, by itself and by mount(8); removed, it leaves nothing."""
-    (package.parent / "phone").mkdir()
-    (package.parent / "phone/f").write_text("contents")
+    shutil.copy(package, tmp_path)
+    (tmp_path / "phone").mkdir()
+    (tmp_path / "phone/f").write_text("contents")
     output = machine(
         f"""
         find /usr /etc -not -path '/etc/fstab' | sort > /before
-        apt-get install --yes --quiet --no-install-recommends {package}
+        apt-get install --yes --quiet --no-install-recommends {tmp_path}/{package.name}
         test -d /usr/lib/mtpfs/mtpfs/__pycache__
         mtpfs --version
         mkdir /mnt/a
-        mtpfs virtual:{package.parent}/phone /mnt/a; cat /mnt/a/*/f; fusermount3 -u /mnt/a
-        echo 'virtual:{package.parent}/phone /mnt/a mtpfs noauto,user,nofail 0 0' > /etc/fstab
+        mtpfs virtual:{tmp_path}/phone /mnt/a; cat /mnt/a/*/f; fusermount3 -u /mnt/a
+        echo 'virtual:{tmp_path}/phone /mnt/a mtpfs noauto,user,nofail 0 0' > /etc/fstab
         mount /mnt/a; cat /mnt/a/*/f; umount /mnt/a
         dpkg --verify mtpfs
         dpkg --remove mtpfs

@@ -133,6 +133,13 @@ class UmtpPhone:
         self._control("mount:Internal")
 
     @property
+    def sysfs(self) -> Path:
+        """The device's directory below /sys/devices, as udev and systemd call it."""
+        port = self._port()
+        assert port is not None
+        return port.resolve()
+
+    @property
     def node(self) -> Path:
         """The device's file under /dev/bus/usb."""
         port = self._port()
