@@ -83,16 +83,13 @@ def test_spool_is_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     """Contents on their way have no name, and a mode that lets nobody else in."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     spool = Spool()
-    try:
-        spool.write_now(0, b"secret")
-        assert not os.listdir(tmp_path)
-        descriptors = Path("/proc/self/fd")
-        (opened,) = (
-            descriptors / number
-            for number in os.listdir(descriptors)
-            if (descriptors / number).is_symlink() and str(tmp_path) in str((descriptors / number).readlink())
-        )
-        status = opened.stat()
-        assert (status.st_nlink, status.st_mode & 0o777) == (0, 0o600)
-    finally:
-        spool.close()
+    spool.write_now(0, b"secret")
+    assert not os.listdir(tmp_path)
+    descriptors = Path("/proc/self/fd")
+    (opened,) = (
+        descriptors / number
+        for number in os.listdir(descriptors)
+        if (descriptors / number).is_symlink() and str(tmp_path) in str((descriptors / number).readlink())
+    )
+    status = opened.stat()
+    assert (status.st_nlink, status.st_mode & 0o777) == (0, 0o600)

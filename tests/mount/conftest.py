@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,9 +29,12 @@ CAPABILITIES = (
 )
 
 
+HAS_FUSE = Path("/dev/fuse").exists() and shutil.which("fusermount3") is not None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip real mounts where this machine has no FUSE."""
-    if Path("/dev/fuse").exists() and shutil.which("fusermount3"):
+    if HAS_FUSE:
         return
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
@@ -75,41 +80,47 @@ class Mount:
         return log
 
 
-@pytest.fixture
-def mount_phone(tmp_path: Path) -> Iterator[Callable[..., Mount]]:
-    """Mount a virtual phone with capability words and options; everything is unmounted at the end."""
-    mounts: list[Mount] = []
-
-    def mount(words: str = "", *options: str) -> Mount:
-        base = tmp_path / f"phone{len(mounts)}"
-        mountpoint = tmp_path / f"mount{len(mounts)}"
-        base.mkdir()
-        mountpoint.mkdir()
-        process = subprocess.Popen(
-            [*MTPFS, f"virtual:{base}?{words}" if words else f"virtual:{base}", mountpoint, "-f", *options],
-            stdin=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+@contextmanager
+def virtual_mount(base: Path, mountpoint: Path, words: str = "", *options: str) -> Iterator[Mount]:
+    """Mount a virtual phone with capability words and options; unmount it at the end if nobody has."""
+    process = subprocess.Popen(
+        [*MTPFS, f"virtual:{base}?{words}" if words else f"virtual:{base}", mountpoint, "-f", *options],
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
         wait_until(lambda: os.path.ismount(mountpoint) or process.poll() is not None, "the mount")
         assert process.poll() is None, process.communicate()[1]
         storage = min(mountpoint.iterdir())
-        phone = base / storage.name if "storages" in words else base
-        mounts.append(Mount(mountpoint, storage, phone, words, process))
-        return mounts[-1]
-
-    yield mount
-    for mounted in mounts:
-        if os.path.ismount(mounted.mountpoint):
-            run("fusermount3", "-u", mounted.mountpoint, check=False)
+        yield Mount(mountpoint, storage, base / storage.name if "storages" in words else base, words, process)
+    finally:
+        if os.path.ismount(mountpoint):
+            run("fusermount3", "-u", mountpoint, check=False)
         try:
-            _, log = mounted.process.communicate(timeout=PATIENCE)
+            _, log = process.communicate(timeout=PATIENCE)
         except subprocess.TimeoutExpired:
-            run("fusermount3", "-uz", mounted.mountpoint, check=False)
-            mounted.process.kill()
-            _, log = mounted.process.communicate()
+            run("fusermount3", "-uz", mountpoint, check=False)
+            process.kill()
+            process.communicate()
             raise
-        assert "Traceback" not in log, log
+    assert "Traceback" not in log, log
+
+
+@pytest.fixture
+def mount_phone(tmp_path: Path) -> Iterator[Callable[..., Mount]]:
+    """Mount a virtual phone with capability words and options; everything is unmounted at the end."""
+    with ExitStack() as mounts:
+        numbers = itertools.count()
+
+        def mount(words: str = "", *options: str) -> Mount:
+            number = next(numbers)
+            base, mountpoint = tmp_path / f"phone{number}", tmp_path / f"mount{number}"
+            base.mkdir()
+            mountpoint.mkdir()
+            return mounts.enter_context(virtual_mount(base, mountpoint, words, *options))
+
+        yield mount
 
 
 @pytest.fixture(params=CAPABILITIES, ids=lambda words: words or "android")

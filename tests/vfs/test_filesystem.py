@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from mtpfs.errors import FsError, MtpfsError, ResponseError
 from mtpfs.protocol.codes import Operation, Response
@@ -437,3 +438,81 @@ async def test_finish_saves_what_is_open(tmp_path: Path) -> None:
         node = await w.fs.create(w.root, b"pending")
         await w.fs.write(node, 0, b"contents")
     assert (tmp_path / "pending").read_bytes() == b"contents"
+
+
+async def test_read_waits_for_the_write_before_it(tmp_path: Path) -> None:
+    """A read that comes after a write returns what was written, even if the write takes its time."""
+    (tmp_path / "f").write_bytes(b"old")
+    async with world(tmp_path) as w:
+        node = await w.fs.lookup(w.root, b"f")
+        w.fs.open(node, write=True)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(w.fs.write, node, 3, b"new")
+            await trio.testing.wait_all_tasks_blocked()
+            assert bytes(await w.fs.read(node, 0, 10)) == b"oldnew"
+        await w.fs.flush(node)
+        await w.fs.release(node)
+
+
+async def test_growing_between_reads_without_partial_reads(tmp_path: Path) -> None:
+    """What was fetched whole for a read isn't mistaken for the file after it has grown."""
+    async with world(tmp_path, "no-partial") as w:
+        await w.put(b"f", b"123")
+        node = await w.fs.lookup(w.root, b"f")
+        w.fs.open(node, write=True)
+        await w.fs.write(node, 3, b"456")
+        with trio.fail_after(10):
+            assert bytes(await w.fs.read(node, 0, 10)) == b"123456"
+            await w.fs.write(node, 6, b"789")
+            assert bytes(await w.fs.read(node, 0, 10)) == b"123456789"
+        await w.fs.flush(node)
+        await w.fs.release(node)
+
+
+@pytest.mark.parametrize("words", ["", "no-rename", "no-rename&no-edit", "no-rename&no-partial"])
+async def test_unlinked_file_can_be_used_on(tmp_path: Path, words: str) -> None:
+    """An open file that was deleted is read, written, and then gone, on devices that can't rename too."""
+    (tmp_path / "f").write_bytes(b"contents")
+    async with world(tmp_path, words) as w:
+        node = await w.fs.lookup(w.root, b"f")
+        w.fs.open(node, write=True)
+        await w.fs.write(node, 0, b"C")
+        await w.fs.unlink(w.root, b"f")
+        await w.fs.write(node, 8, b"!")
+        assert bytes(await w.fs.read(node, 0, 10)) == b"Contents!"
+        await w.put(b"f", b"another")
+        await w.fs.flush(node)
+        await w.fs.release(node)
+        assert os.listdir(tmp_path) == ["f"]
+        assert (tmp_path / "f").read_bytes() == b"another"
+
+
+async def test_unlink_of_a_file_that_isnt_sent_yet(tmp_path: Path) -> None:
+    """A new file can be deleted before it ever was on the device."""
+    async with world(tmp_path) as w:
+        node = await w.fs.create(w.root, b"f")
+        await w.fs.unlink(w.root, b"f")
+        await w.fs.write(node, 0, b"x")
+        assert bytes(await w.fs.read(node, 0, 10)) == b"x"
+        await w.fs.flush(node)
+        await w.fs.release(node)
+        assert os.listdir(tmp_path) == []
+
+
+async def test_rmdir_after_closing_a_deleted_file(tmp_path: Path) -> None:
+    """A directory can be removed as soon as the last deleted file in it was closed, not before."""
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d/f").write_bytes(b"contents")
+    async with world(tmp_path) as w:
+        directory = await w.fs.lookup(w.root, b"d")
+        node = await w.fs.lookup(directory, b"f")
+        w.fs.open(node, write=False)
+        await w.fs.unlink(directory, b"f")
+        with pytest.raises(FsError) as caught:
+            await w.fs.rmdir(w.root, b"d")
+        assert error_of(caught) == "ENOTEMPTY"
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(w.fs.release, node)  # the kernel doesn't wait for it
+            await trio.testing.wait_all_tasks_blocked()
+            await w.fs.rmdir(w.root, b"d")
+        assert os.listdir(tmp_path) == []

@@ -23,9 +23,12 @@ confirmed by the device, until the last descriptor is closed.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import trio
@@ -74,6 +77,8 @@ class Content:
         self._size_on_device = 0
         self._replaced: Entry | None = None
         """The object that the contents are to replace, if it isn't the node's own."""
+        self._changes = 0
+        """How many calls of write and truncate are at work or waiting."""
         self._windows = Windows(context.pool, self._read_device)
 
     @property
@@ -83,14 +88,19 @@ class Content:
 
     def changed_outside(self) -> None:
         """Forget what was read: the object has changed on the device."""
-        self._windows.clear()
-        if not self.dirty:
-            self._drop_spool()
+        if self.dirty:
+            self._windows.clear()
+        else:
+            self._forget_read()
 
     # --- reading ---------------------------------------------------------------------
 
     async def read(self, offset: int, count: int) -> bytes | memoryview:
         """Return `count` bytes from `offset`, fewer only at the end of the file."""
+        if self._changes:
+            # The kernel may keep what it gets for long: it must not be older than a write that came before.
+            async with self._lock:
+                pass
         size = self._node.size
         count = min(count, size - offset)
         if count <= 0:
@@ -146,11 +156,11 @@ class Content:
 
     async def write(self, offset: int, data: bytes) -> None:
         """Write all of `data`. Raises what keeps it from being stored."""
-        async with self._lock:
+        async with self._changing():
             if not self.dirty and await self._begin_edit():
                 assert self._edit is not None
                 await self._edit.write(offset, data)
-                self._windows.clear()
+                self._forget_read()
                 self._changed(max(self._node.size, offset + len(data)))
                 return
             spool = await self._writable_spool()
@@ -169,11 +179,11 @@ class Content:
             await self.write(offset, data)
 
     async def truncate(self, size: int) -> None:
-        async with self._lock:
+        async with self._changing():
             if not self.dirty and size and await self._begin_edit():
                 assert self._edit is not None
                 await self._edit.truncate(size)
-                self._windows.clear()
+                self._forget_read()
                 self._changed(size)
                 return
             if not size and not self.dirty:
@@ -217,10 +227,22 @@ class Content:
             if self.dirty:
                 await self._send()
 
+    async def keep(self) -> None:
+        """Bring all contents here: the object is about to be deleted while somebody has it open."""
+        async with self._lock:
+            if self._edit is not None:
+                await self._finish_edit()
+            await self._writable_spool()
+
     async def close(self) -> None:
         """End: the last descriptor is closed. `flush` has reported already what couldn't be saved."""
         async with self._lock:
-            if self._edit is not None:
+            if self._edit is not None and self._node.unlinked:
+                with contextlib.suppress(
+                    ResponseError
+                ):  # where it couldn't be put aside, it is deleted already
+                    await self._edit.abandon()
+            elif self._edit is not None:
                 try:
                     await self._finish_edit()
                 except MtpfsError:
@@ -233,6 +255,15 @@ class Content:
                 self._context.tree.detach(self._node)
             self._windows.clear()
             self._drop_spool()
+
+    @asynccontextmanager
+    async def _changing(self) -> AsyncIterator[None]:
+        self._changes += 1
+        try:
+            async with self._lock:
+                yield
+        finally:
+            self._changes -= 1
 
     # --- inside the lock -------------------------------------------------------------
 
@@ -267,7 +298,11 @@ class Content:
         if not self.dirty:
             self._start_fetch()
             if self._fetch is not None:
-                await self._fetch.wait(self._fetch.size)
+                try:
+                    await self._fetch.wait(self._fetch.size)
+                except MtpfsError:
+                    self._drop_spool()  # the next change tries again
+                    raise
                 self._fetch = None
             self._become_dirty()
         assert self._spool is not None
@@ -334,7 +369,11 @@ class Content:
             self._fetch = Fetch(context.device, self._spool, node.size, lambda: context.tree.handle(node))
             context.pool.nursery.start_soon(self._fetch.run)
 
+    def _forget_read(self) -> None:
+        """Forget what came from the device: it has other contents now."""
+        self._windows.clear()
+        self._drop_spool()
+
     def _drop_spool(self) -> None:
-        if self._spool is not None:
-            self._spool.close()
+        # Whoever still reads it, or fills it, keeps it open until done.
         self._spool = self._fetch = None

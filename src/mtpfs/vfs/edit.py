@@ -69,3 +69,8 @@ class Edit:
         if self._open:
             await writing.end_edit(self._device, self.handle)
             self._open = False
+
+    async def abandon(self) -> None:
+        """End the edit without what is buffered: nobody will see the contents again."""
+        self._buffer.clear()
+        await self.finish()

@@ -40,10 +40,12 @@ class Fetch:
         self._written = 0
 
     async def wait(self, end: int) -> None:
-        """Wait until the bytes before `end` are there. Raises what stopped them."""
+        """Wait until the bytes before `end` are there. Raises what stopped them; EIO for what isn't coming."""
         while self.arrived < end:
             if self.error is not None:
                 raise self.error
+            if end > self.size:
+                raise FsError(errno.EIO, f"{end} bytes are wanted, {self.size} were announced")
             await self._progress.wait()
 
     async def run(self) -> None:

@@ -24,7 +24,7 @@ from mtpfs.errors import FsError, MtpfsError, ResponseError
 from mtpfs.protocol.codes import Response
 from mtpfs.vfs import drafts, names, renaming
 from mtpfs.vfs.content import Content, Context
-from mtpfs.vfs.tree import Node, Tree
+from mtpfs.vfs.tree import Node, Tree, locked
 from mtpfs.vfs.windows import Pool
 
 log = logging.getLogger(__name__)
@@ -225,13 +225,17 @@ class Filesystem:
         content = node.content
         if content is None or content.opens:
             return
-        await content.close()
-        if self._content(node).opens:
+        if node.unlinked and node.parent is not None and node.handle in self.tree.hidden:
+            # close(2) doesn't wait for this, but the rmdir of the directory that may follow has to.
+            async with node.parent.lock:
+                await content.close()
+                await writing.delete(self.device, node.handle)
+                self.tree.hidden.discard(node.handle)
+        else:
+            await content.close()
+        if node.content is None or node.content.opens:
             return  # opened again while the last changes were on their way
         node.content = None
-        if node.unlinked and node.handle in self.tree.hidden:
-            await writing.delete(self.device, node.handle)
-            self.tree.hidden.discard(node.handle)
         self.tree.reap(node)
 
     async def truncate(self, node: Node, size: int) -> None:
@@ -281,7 +285,7 @@ class Filesystem:
             raise FsError(errno.ENOTDIR)
         self._check_deletable(node)
         storage, handle = await self.tree.place(node)
-        async with parent.lock:
+        async with locked(parent, node):
             await self.check_empty(node, storage, handle)
             await writing.delete(self.device, handle)
             self.tree.detach(node)
@@ -300,10 +304,12 @@ class Filesystem:
         self._check_deletable(node)
         if node.handle:
             await self.tree.handle(node)
+            if node.content is not None and not self.device.can_rename:
+                await node.content.keep()
         async with parent.lock:
-            await self.remove_file(node)
+            await self._remove_file(node)
 
-    async def remove_file(self, node: Node) -> None:
+    async def _remove_file(self, node: Node) -> None:
         """Delete a file whose directory's lock is held; an open one keeps its contents until released."""
         if node.handle and node.content is not None and self.device.can_rename:
             hidden = names.temporary_name()
@@ -312,7 +318,8 @@ class Filesystem:
         elif node.handle:
             await writing.delete(self.device, node.handle)
         self.tree.detach(node)
-        await self.end(node)
+        if not node.handle:
+            await self.end(node)
         if node.storage is not None:
             self._space.pop(node.storage.id, None)
 

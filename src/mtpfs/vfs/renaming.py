@@ -14,14 +14,13 @@ from __future__ import annotations
 
 import errno
 import logging
-from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from mtpfs.device import writing
 from mtpfs.errors import FsError, MtpfsError
 from mtpfs.protocol.codes import Operation
 from mtpfs.vfs import names
-from mtpfs.vfs.tree import Node
+from mtpfs.vfs.tree import Node, locked
 
 if TYPE_CHECKING:
     from mtpfs.vfs.filesystem import Filesystem
@@ -46,9 +45,7 @@ async def rename(
     await _check_place(fs, old_parent, new_parent)
     storage, folder = await fs.tree.place(new_parent)
     await fs.tree.handle(node)
-    async with AsyncExitStack() as locks:
-        for directory in sorted({old_parent, new_parent}, key=lambda directory: directory.ino):
-            await locks.enter_async_context(directory.lock)
+    async with locked(old_parent, new_parent, new_parent.children.get(new_name)):
         if old_parent.children.get(old_name) is not node:
             raise FsError(errno.ENOENT)
         target = new_parent.children.get(new_name)
@@ -73,7 +70,8 @@ async def rename(
             elif target.handle:
                 await writing.delete(fs.device, target.handle)
             fs.tree.detach(target)
-            await fs.end(target)
+            if not target.handle:
+                await fs.end(target)
         fs.tree.relocate(node, new_parent, new_name, text)
     await fs.end(node)
 

@@ -4,6 +4,10 @@ Strategy: an anonymous file (O_TMPFILE, mode 0600) in a directory on disk, so
 that a crash leaves nothing behind and nobody else can read it. Size and
 contents are the file's own; nothing is cached here.
 
+It is closed with the last reference to it, because a reader or a fetch may be at
+work on a spool that has been replaced meanwhile: were it closed under them, its
+descriptor's number might already be another spool's.
+
 Invariant: `size` is the file's size, always.
 """
 
@@ -12,6 +16,7 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
+import weakref
 from pathlib import Path
 
 import trio
@@ -31,7 +36,7 @@ def spool_directory() -> str:
 
 
 class Spool:
-    """An open temporary file. `close` it; errors are `OSError` (ENOSPC above all)."""
+    """An open temporary file. Errors are `OSError` (ENOSPC above all)."""
 
     def __init__(self) -> None:
         directory = spool_directory()
@@ -42,6 +47,7 @@ class Spool:
                 raise
             self._fd, path = tempfile.mkstemp(prefix="mtpfs-", dir=directory)
             Path(path).unlink()
+        weakref.finalize(self, os.close, self._fd)
 
     @property
     def size(self) -> int:
@@ -82,8 +88,3 @@ class Spool:
             return filled
 
         return DataSource(self.size, fill)
-
-    def close(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1

@@ -18,7 +18,8 @@ import errno
 import itertools
 import logging
 import time
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Container, Iterable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 import trio
@@ -382,6 +383,15 @@ class Tree:
                 del self.by_handle[member.handle]  # but the node keeps it: open descriptors go on reading
             member.children = {}
             self.reap(member)
+
+
+@asynccontextmanager
+async def locked(*directories: Node | None) -> AsyncIterator[None]:
+    """Hold the locks of several directories; always taken in the order of numbers, so nobody waits in a circle."""
+    async with AsyncExitStack() as locks:
+        for node in sorted({node for node in directories if node is not None}, key=lambda node: node.ino):
+            await locks.enter_async_context(node.lock)
+        yield
 
 
 def _free_name(object_name: str, taken: Container[bytes]) -> bytes:
