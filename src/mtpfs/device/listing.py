@@ -22,6 +22,7 @@ from mtpfs.protocol.codes import ALL, DataType, Operation, Property, Response
 from mtpfs.protocol.datasets import SIZE_UNKNOWN, ObjectInfo, decode_property_list
 from mtpfs.protocol.dates import decode_date
 from mtpfs.protocol.wire import Value, decode_integers
+from mtpfs.session import Result
 
 log = logging.getLogger(__name__)
 
@@ -41,12 +42,11 @@ async def children(device: Device, storage_id: int, parent: int) -> list[Entry]:
     found: dict[int, Entry] = {}
     if len(handles) > FEW and device.supports(Operation.GetObjectPropList):
         found = await _from_lists(device, parent, handles)
+    missing = [handle for handle in handles if handle not in found]
     failure: ResponseError | ProtocolError | None = None
-    for handle in handles:
-        if handle in found:
-            continue
+    for handle, result in zip(missing, await _object_infos(device, missing), strict=True):
         try:
-            found[handle] = await entry(device, handle)
+            found[handle] = await entry_of(device, handle, _decoded(device, result))
         except (ResponseError, ProtocolError) as error:
             vanished = isinstance(error, ResponseError) and error.code == Response.InvalidObjectHandle
             if not vanished:
@@ -72,7 +72,23 @@ async def entry(device: Device, handle: int) -> Entry:
 
 async def object_info(device: Device, handle: int) -> ObjectInfo:
     """Return an object's ObjectInfo. Raises `ResponseError` InvalidObjectHandle when it is gone."""
-    result = await device.call(Operation.GetObjectInfo, handle)
+    return _decoded(device, await device.call(Operation.GetObjectInfo, handle))
+
+
+async def _object_infos(device: Device, handles: list[int]) -> list[Result | ResponseError]:
+    results = await device.session.transact_each(Operation.GetObjectInfo, handles)
+    for index, result in enumerate(results):
+        if isinstance(result, ResponseError) and result.code == Response.DeviceBusy:
+            try:
+                results[index] = await device.call(Operation.GetObjectInfo, handles[index])
+            except ResponseError as error:
+                results[index] = error
+    return results
+
+
+def _decoded(device: Device, result: Result | ResponseError) -> ObjectInfo:
+    if isinstance(result, ResponseError):
+        raise result
     if not result.data:
         # uMTP-Responder answers OK with nothing for an object that was deleted meanwhile
         raise ResponseError(Operation.GetObjectInfo, Response.InvalidObjectHandle)

@@ -46,6 +46,7 @@ from mtpfs.protocol.containers import (
     needs_zero_length_packet,
 )
 from mtpfs.session.budgets import Budgets
+from mtpfs.session.buffers import Buffers
 from mtpfs.transport import Buffer, Transport
 
 log = logging.getLogger(__name__)
@@ -94,6 +95,7 @@ class Engine:
         self.bytes_out = 0
         self._next_id = 0
         self._scratch = array("B", (0,)) * self._round_up(SMALL_READ)
+        self._large = Buffers(self._round_up(LARGE_TRANSFER) + transport.max_packet)
 
     def transact(
         self,
@@ -148,7 +150,12 @@ class Engine:
         # this transfer instead of costing another one.
         wanted = self._round_up(size) + self.transport.max_packet
         small = wanted <= len(self._scratch)
-        buffer = self._scratch if small else array("B", (0,)) * wanted
+        if small:
+            buffer = self._scratch
+        elif wanted == self._large.size:
+            buffer = self._large.take()
+        else:
+            buffer = array("B", (0,)) * wanted
         started = self.transport.monotonic()
         count = self.transport.read(buffer, timeout)
         # A timeout with some bytes looks like a short transfer, but is none.

@@ -1,12 +1,13 @@
 """The async session: trio code's only way to the device.
 
 Strategy: callers hand in *jobs*, plain functions over the engine that run
-start to end in one hop to one worker thread. A runner task takes them from a
-queue with two classes, metadata before bulk, so that an `ls` waits for at most
-one window of a copy. A caller that is cancelled stops waiting; a job that
+start to end on one worker thread. It takes them from a queue with two classes,
+metadata before bulk, so that an `ls` waits for at most one window of a copy, and
+goes on from job to job by itself, for a hop between threads costs as much as a
+small transaction and the wire would idle meanwhile. A caller that is cancelled stops waiting; a job that
 has begun is always finished, because a transaction that is abandoned on the
-wire wedges phones. After a failure the runner climbs the recovery ladder
-before it takes the next job. Events are read all the time by a second thread.
+wire wedges phones. After a failure the runner task climbs the recovery ladder
+before the next job is taken. Events are read all the time by a second thread.
 
 Invariant: exactly one job is on the wire at a time, and every job that was
 handed in is answered, with a value or an error, in finite time.
@@ -17,7 +18,9 @@ from __future__ import annotations
 import heapq
 import itertools
 import logging
-from collections.abc import AsyncIterator, Callable
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -50,6 +53,8 @@ T = TypeVar("T")
 EVENT_WAIT = 0.5  # seconds per interrupt read; also how long closing may have to wait for it
 EVENT_BACKLOG = 1024  # events kept for a slow consumer; one more means "rescan everything"
 BUSY_PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0, 4.0)  # seconds between tries while the device answers DeviceBusy
+LINGER = 0.002  # seconds that the worker thread waits for another job before it goes back to sleep
+BATCH = 0.05  # seconds for which small transactions of one caller may follow each other: half a window
 BULK_SHARE = 16  # metadata jobs that may overtake a waiting bulk job before it is its turn
 RETRY_PAUSE = 5.0  # seconds between two attempts to revive a device that fails altogether
 
@@ -61,9 +66,9 @@ class _Job(Generic[T]):
     function: Callable[[Engine], T] = field(compare=False)
     done: trio.Event = field(compare=False, default_factory=trio.Event)
     value: T | None = field(compare=False, default=None)
-    error: BaseException | None = field(compare=False, default=None)
+    error: Exception | None = field(compare=False, default=None)
     cancelled: bool = field(compare=False, default=False)
-    queued_at: float = field(compare=False, default_factory=trio.current_time)
+    queued_at: float = field(compare=False, default_factory=time.monotonic)
 
 
 class Session:
@@ -77,7 +82,10 @@ class Session:
         """The device left the bus."""
         self._engine = engine
         self._queue: list[_Job[Any]] = []
+        self._queued = threading.Condition()
+        """Guards the queue, which both threads use; notified when a job comes."""
         self._work = trio.Event()
+        self._token = trio.lowlevel.current_trio_token()
         self._numbers = itertools.count()
         self._overtaken = 0
         self._dead_until = 0.0
@@ -123,6 +131,25 @@ class Session:
             await trio.sleep(pause)
         return await self.run(job, bulk=bulk)
 
+    async def transact_each(self, operation: int, parameters: Sequence[int]) -> list[Result | ResponseError]:
+        """Run one transaction for each parameter, back to back; return their results or errors in order.
+
+        Others get their turn every `BATCH` seconds. Raises `TransportError`, `ProtocolError`.
+        """
+        found: list[Result | ResponseError] = []
+
+        def job(engine: Engine) -> None:
+            started = engine.transport.monotonic()
+            while len(found) < len(parameters) and engine.transport.monotonic() - started < BATCH:
+                try:
+                    found.append(engine.transact(operation, parameters[len(found)]))
+                except ResponseError as error:
+                    found.append(error)
+
+        while len(found) < len(parameters):
+            await self.run(job)
+        return found
+
     async def run(self, function: Callable[[Engine], T], *, bulk: bool = False) -> T:
         """Run `function` on the worker thread, with the wire to itself; return what it returns.
 
@@ -133,7 +160,9 @@ class Session:
         if self._closed:
             raise TransportGoneError("the session is closed")
         job: _Job[T] = _Job(int(bulk), next(self._numbers), function)
-        heapq.heappush(self._queue, job)
+        with self._queued:
+            heapq.heappush(self._queue, job)
+            self._queued.notify()
         self._work.set()
         try:
             await job.done.wait()
@@ -164,16 +193,50 @@ class Session:
             while not self._queue:
                 self._work = trio.Event()
                 await self._work.wait()
-            job = self._take()
-            if job.cancelled:
-                continue
-            self._waits[job.rank].add(trio.current_time() - job.queued_at)
             # Shielded: what is on the wire is finished, whoever may have lost interest.
             with trio.CancelScope(shield=True):
-                await self._run_one(job)
+                if self._engine.in_step or await self._is_revived():
+                    failure = await self._in_thread(self._work_off)
+                    if failure is not None:
+                        await self._recover(failure)
             await trio.lowlevel.checkpoint_if_cancelled()
 
-    def _take(self) -> _Job[Any]:
+    async def _is_revived(self) -> bool:
+        """Try to get the engine back in step; the next job gets the error if that fails."""
+        try:
+            await self._revive()
+        except MtpfsError as error:
+            job = self._take(0)
+            if job is not None:
+                job.error = error
+                job.done.set()
+            return False
+        return True
+
+    def _work_off(self) -> Exception | None:
+        """Run jobs, on the worker thread, until none comes or one fails out of step: return its error."""
+        while (job := self._take(LINGER)) is not None:
+            try:
+                job.value = job.function(self._engine)
+            except Exception as error:  # noqa: BLE001 - every error belongs to the one who waits for the job
+                job.error = error
+            self._token.run_sync_soon(job.done.set)
+            if job.error is not None and not self._engine.in_step:
+                return job.error
+        return None
+
+    def _take(self, patience: float) -> _Job[Any] | None:
+        """Take the next job from the queue, from whatever thread; None if none comes in `patience` seconds."""
+        with self._queued:
+            while True:
+                if not self._queued.wait_for(lambda: self._queue, patience):
+                    return None
+                job = self._next()
+                if not job.cancelled:
+                    self._waits[job.rank].add(time.monotonic() - job.queued_at)
+                    return job
+
+    def _next(self) -> _Job[Any]:
         bulk_waiting = [job for job in self._queue if job.rank] if self._overtaken >= BULK_SHARE else []
         if bulk_waiting:
             self._overtaken = 0
@@ -184,22 +247,6 @@ class Session:
         job = heapq.heappop(self._queue)
         self._overtaken = 0 if job.rank else self._overtaken + 1
         return job
-
-    async def _run_one(self, job: _Job[Any]) -> None:
-        try:
-            if not self._engine.in_step:
-                await self._revive()
-        except MtpfsError as error:
-            job.error = error
-            job.done.set()
-            return
-        try:
-            job.value = await self._in_thread(lambda: job.function(self._engine))
-        except Exception as error:  # noqa: BLE001 - every error belongs to the one who waits for the job
-            job.error = error
-        job.done.set()
-        if job.error is not None and not self._engine.in_step:
-            await self._recover(job.error)
 
     async def _in_thread(self, function: Callable[[], T]) -> T:
         return await trio.to_thread.run_sync(function, limiter=self._limiter)
@@ -298,10 +345,9 @@ class Session:
     async def _close(self) -> None:
         self._closed = True
         self._engine.closing = True
-        for job in self._queue:
+        while (job := self._take(0)) is not None:
             job.error = TransportGoneError("the session was closed")
             job.done.set()
-        self._queue.clear()
         self._engine.closing = True
         async with self._limiter:  # what is on the wire ends within a slice now
             self._engine.closing = False

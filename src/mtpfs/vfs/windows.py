@@ -9,6 +9,9 @@ never continue a window and therefore fetch what they ask for and no more.
 The state of a sequential run lives in its last window, so any number of readers
 can run through one file.
 
+What a sequential reader has left behind is dropped, because the kernel has it in
+its own cache, and because the same few buffers can then be filled again and again.
+
 All files share one budget of memory; the least recently used window goes first.
 
 Invariant: a byte returned was fetched after the last `clear` of its file, and no
@@ -30,6 +33,9 @@ log = logging.getLogger(__name__)
 
 LARGEST = 4 << 20  # bytes per window: 0.9 of the raw link's rate, about 0.1 s at high speed
 MEMORY = 24 << 20  # bytes of windows kept, all files together
+BEHIND = LARGEST + (
+    1 << 20
+)  # bytes behind the start of a sequential reader's window that aren't needed any more
 SEQUENTIAL = 2  # windows in a row after which the next one is fetched ahead
 
 Fetch = Callable[[int, int], Awaitable[memoryview]]
@@ -153,6 +159,8 @@ class Windows:
         return window
 
     def _read_ahead(self, window: Window, size: int) -> None:
+        if window.run >= SEQUENTIAL and (passed := self._covering(window.offset - BEHIND)) is not None:
+            self.drop(passed)
         if window.run >= SEQUENTIAL and window.end < size and self._covering(window.end) is None:
             self._start(window.end, min(2 * window.count, LARGEST), size)
 
