@@ -236,7 +236,7 @@ async def test_data_source_that_comes_up_short(tmp_path: Path) -> None:
     """A source with less than it announced is an error; the next upload works."""
     async with session_on(tmp_path) as (session, _):
         with pytest.raises(MtpfsError):
-            await send(session, "short", DataSource(100_000, lambda _count: b"x"))
+            await send(session, "short", DataSource(100_000, lambda _room: 1))
         await send(session, "whole", b"whole")
         assert (tmp_path / "whole").read_bytes() == b"whole"
 
@@ -267,18 +267,19 @@ async def test_cancelled_caller_leaves_the_wire_in_step(tmp_path: Path) -> None:
     """What has begun is finished though nobody waits; what hasn't never begins."""
     (tmp_path / "f").write_bytes(bytes(100_000))
     ran: list[str] = []
-    gate = threading.Event()
+    begun, gate = threading.Event(), threading.Event()
     async with session_on(tmp_path) as (session, _):
         (handle,) = await handles(session)
 
         def job(engine: Engine) -> None:
+            begun.set()
             gate.wait(10)
             engine.transact(Operation.GetObject, handle)
             ran.append("first")
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(session.run, job)
-            await trio.testing.wait_all_tasks_blocked()
+            await trio.to_thread.run_sync(begun.wait, 10)
             nursery.start_soon(session.run, lambda _engine: ran.append("second"))
             await trio.testing.wait_all_tasks_blocked()
             nursery.cancel_scope.cancel()

@@ -51,9 +51,10 @@ from mtpfs.transport import Buffer, Transport
 
 log = logging.getLogger(__name__)
 
-SMALL_READ = 64 << 10  # bytes: up to here a reused buffer and a copy beat a fresh one
-LARGE_TRANSFER = 4 << 20  # bytes: one URB set; usbfs allows 16 MiB for all transfers together
-OUT_CHUNK = 1 << 20  # bytes per bulk-out transfer, a multiple of every packet size
+SMALL = 64 << 10  # bytes: up to here a copy costs less than a buffer of its own
+LARGE_TRANSFER = (
+    4 << 20
+)  # bytes, a multiple of every packet size; usbfs allows 16 MiB for all transfers together
 SLICE = 2.0  # seconds: how long one blocking call may last, so that shutdown is noticed
 MAX_STRAY_CONTAINERS = 16  # leftovers of earlier transactions that are skipped before giving up
 DEFAULT_LIMIT = 64 << 20  # bytes of payload that an answer may have unless the caller says otherwise
@@ -62,10 +63,13 @@ _TRANSACTION_MODULUS = 0xFFFFFFFE  # ids run from 1 to 0xFFFFFFFE
 
 @dataclass(frozen=True, slots=True)
 class DataSource:
-    """Data to send that isn't in memory: exactly `size` bytes, taken by `read(n)` in order."""
+    """Data to send that isn't in memory: `size` bytes, which `fill` puts into one view after the other.
+
+    `fill` returns how many it has put there: fewer than there is room for when there are no more.
+    """
 
     size: int
-    read: Callable[[int], Buffer]
+    fill: Callable[[memoryview], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +98,8 @@ class Engine:
         self.bytes_in = 0
         self.bytes_out = 0
         self._next_id = 0
-        self._scratch = array("B", (0,)) * self._round_up(SMALL_READ)
-        self._large = Buffers(self._round_up(LARGE_TRANSFER) + transport.max_packet)
+        self._scratch = array("B", (0,)) * self._round_up(SMALL)
+        self._large = Buffers(LARGE_TRANSFER + transport.max_packet)
 
     def transact(
         self,
@@ -128,7 +132,7 @@ class Engine:
         budget = budget or self.budgets.of(operation)
         self._write(command.encode(), budget)
         if data is not None:
-            source = DataSource(len(data), _reader(data)) if isinstance(data, bytes) else data
+            source = DataSource(len(data), _filler(data)) if isinstance(data, bytes) else data
             self._send_data(operation, source, budget)
         receipt = _Receipt(self, operation, limit, size, sink)
         response = receipt.receive(expected, budget)
@@ -181,7 +185,8 @@ class Engine:
         sent, deadline = 0, self.transport.monotonic() + budget
         while True:
             try:
-                count = self.transport.write(view[sent:], min(SLICE, budget))
+                # An array as a whole goes out as it is; a view of it would be copied.
+                count = self.transport.write(view[sent:] if sent else data, min(SLICE, budget))
             except TransportTimeoutError:
                 count = 0
             else:
@@ -203,20 +208,20 @@ class Engine:
         self.in_data_phase = True
         header = encode_header(ContainerType.DATA, operation, self.transaction_id, source.size)
         total = source.size if self.split_headers else len(header) + source.size
-        left = source.size
-        chunk = array("B", header)
+        left, start = source.size, len(header)
+        chunk = self._large.take() if left > SMALL else array("B", (0,)) * (start + left)
+        chunk[:start] = array("B", header)
         if self.split_headers:
-            self._write(chunk, budget)
-            chunk = array("B")
-        while left or chunk:
-            take = min(left, OUT_CHUNK - len(chunk))
-            piece = source.read(take) if take else b""
-            if memoryview(piece).nbytes != take:
-                raise LocalProtocolError(f"{take} bytes of data announced, {memoryview(piece).nbytes} there")
-            chunk.frombytes(piece)
-            left -= take
-            self._write(chunk, budget)
-            chunk = array("B")
+            self._write(header, budget)
+            start = 0
+        while left or start:
+            take = min(left, len(chunk) - start)
+            filled = source.fill(memoryview(chunk)[start : start + take]) if take else 0
+            if filled != take:
+                raise LocalProtocolError(f"{take} bytes of data announced, {filled} there")
+            left, start = left - take, start + take
+            self._write(chunk if start == len(chunk) else chunk[:start], budget)
+            start = 0
         if needs_zero_length_packet(total, self.transport.max_packet):
             self._write(b"", budget)
         self.in_data_phase = False
@@ -327,12 +332,13 @@ class _Receipt:
                 return
 
 
-def _reader(data: bytes) -> Callable[[int], Buffer]:
-    view, position = memoryview(data), 0
+def _filler(data: bytes) -> Callable[[memoryview], int]:
+    left = memoryview(data)
 
-    def read(count: int) -> memoryview:
-        nonlocal position
-        position += count
-        return view[position - count : position]
+    def fill(room: memoryview) -> int:
+        nonlocal left
+        piece, left = left[: len(room)], left[len(room) :]
+        room[: len(piece)] = piece
+        return len(piece)
 
-    return read
+    return fill

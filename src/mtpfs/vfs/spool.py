@@ -73,13 +73,15 @@ class Spool:
         """Return the whole contents, to be read from another thread while nothing is written."""
         position = 0
 
-        def read(count: int) -> bytes:
+        def fill(room: memoryview) -> int:
             nonlocal position
-            data = os.pread(self._fd, count, position)
-            position += len(data)
-            return data
+            filled = 0
+            while filled < len(room) and (count := os.preadv(self._fd, [room[filled:]], position)):
+                filled += count
+                position += count
+            return filled
 
-        return DataSource(self.size, read)
+        return DataSource(self.size, fill)
 
     def close(self) -> None:
         if self._fd >= 0:
