@@ -15,10 +15,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 
-from mtpfs.protocol.codes import Response
+from mtpfs.errors import SetupError
+from mtpfs.protocol.codes import Operation, Response
 from mtpfs.protocol.containers import HEADER_SIZE
 from mtpfs.virtual.transfers import FileRange, Piece, Transfer
 
@@ -92,6 +93,36 @@ class Fault:
     times: int = 1
     amount: int = 0
     code: int = Response.GeneralError
+
+
+def parse_fault(text: str) -> Fault:
+    """Parse `KIND [OPERATION] [skip=N] [times=N] [amount=N] [code=RESPONSE]`.
+
+    As in `stall-mid-data GetPartialObject64 amount=100000`; `times=0` is for ever.
+    Raises `SetupError` naming what isn't known.
+    """
+    kind, *words = text.split()
+    try:
+        fault = Fault(Kind[kind.upper().replace("-", "_")])
+        for word in words:
+            name, equals, value = word.partition("=")
+            if not equals:
+                fault = replace(fault, operation=Operation[name])
+            elif name == "code":
+                fault = replace(fault, code=Response[value])
+            elif name == "times":
+                fault = replace(fault, times=int(value, 0) or FOREVER)
+            elif name == "skip":
+                fault = replace(fault, skip=int(value, 0))
+            elif name == "amount":
+                fault = replace(fault, amount=int(value, 0))
+            else:
+                raise SetupError(f"fault {text!r}: {name} isn't known")
+    except KeyError as error:
+        raise SetupError(f"fault {text!r}: {error.args[0]} isn't known") from error
+    except ValueError as error:
+        raise SetupError(f"fault {text!r}: {error}") from error
+    return fault
 
 
 class FaultScript:
