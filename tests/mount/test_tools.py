@@ -311,3 +311,14 @@ def test_help_and_version() -> None:
         in subprocess.run([*MTPFS, "--help"], check=True, capture_output=True, text=True, timeout=30).stdout
     )
     assert run(*MTPFS, "--version").stdout.startswith("mtpfs ")
+
+
+def test_file_that_could_not_be_saved(mount_phone: Callable[..., Mount]) -> None:
+    """After a file failed to arrive, the same name can be written at once, and arrives."""
+    mounted = mount_phone("capacity=1048576")
+    for _ in range(5):
+        with pytest.raises(OSError, match="No space left"):
+            (mounted.root / "f").write_bytes(bytes(3 << 20))
+        (mounted.root / "f").write_bytes(b"small")
+        assert (mounted.phone / "f").read_bytes() == b"small"
+        (mounted.root / "f").unlink()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import trio
 from trio.testing import MockClock
 
 from mtpfs.errors import FsError
@@ -43,14 +44,12 @@ async def test_sent_with_date_and_name(tmp_path: Path) -> None:
 
 async def test_never_renamed(tmp_path: Path, autojump_clock: MockClock) -> None:
     """One that nobody renames is sent after a while."""
-    import trio
-
     async with world(tmp_path) as w:
         await write(w)
         with trio.fail_after(PATIENCE + 60):
-            while not (tmp_path / DRAFT.decode()).exists():
+            while w.operations.get("SendObject", 0) == 0 or w.fs.device.session.statistics().queued:
                 await trio.sleep(1)
-        assert (tmp_path / DRAFT.decode()).read_bytes() == b"contents"
+    assert (tmp_path / DRAFT.decode()).read_bytes() == b"contents"
 
 
 async def test_unmounted(tmp_path: Path) -> None:

@@ -43,10 +43,13 @@ def devices() -> list[dict[str, str]]:
 class Mount:
     """A mount in the foreground, so that its process is known and can be killed."""
 
-    def __init__(self, source: str, mountpoint: Path) -> None:
+    def __init__(self, source: str, mountpoint: Path, *options: str) -> None:
         self.mountpoint = mountpoint
         self.process = subprocess.Popen(
-            [*MTPFS, source, mountpoint, "-f"], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+            [*MTPFS, source, mountpoint, "-f", *options],
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         wait_until(lambda: mountpoint.is_mount() or self.process.poll() is not None, "the mount")
         assert self.process.poll() is None, self.process.communicate()[1]
@@ -155,3 +158,35 @@ class UmtpPhone:
 
     def _control(self, command: str) -> None:
         run("nsenter", f"--target={self._program.pid}", "--ipc", "umtprd", f"-cmd:{command}")
+
+
+class VirtualUsbPhone:
+    """Our own virtual phone behind a gadget, on a controller that is free."""
+
+    def __init__(self, directory: Path, name: str) -> None:
+        self.directory = directory
+        self.source = f"serial:{name}"
+        self._program = subprocess.Popen(
+            [sys.executable, "-m", "mtpfs.virtual.functionfs", f"{directory}?serial={name}", "--name", name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._expect("plug")
+        wait_until(lambda: any(device["serial"] == name for device in devices()), "the phone's arrival")
+
+    def do(self, word: str) -> None:
+        """Have the phone do something: a fault to come, `lock`, `unlock`, `unplug`, `plug`."""
+        assert self._program.stdin
+        self._program.stdin.write(f"{word}\n")
+        self._program.stdin.flush()
+        self._expect(word)
+
+    def end(self) -> None:
+        """Take the phone away for good."""
+        self._program.terminate()
+        self._program.communicate(timeout=PATIENCE)
+
+    def _expect(self, word: str) -> None:
+        assert self._program.stdout
+        assert self._program.stdout.readline() == f"done: {word}\n"

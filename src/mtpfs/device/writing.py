@@ -16,6 +16,8 @@ import contextlib
 import errno
 import logging
 
+import trio
+
 from mtpfs.device.device import Device, listing_parent
 from mtpfs.errors import FsError, MtpfsError, ResponseError
 from mtpfs.protocol.codes import ALL, DataType, Format, Operation, Property, Response
@@ -29,7 +31,7 @@ from mtpfs.protocol.datasets import (
 )
 from mtpfs.protocol.dates import encode_date
 from mtpfs.protocol.wire import encode_value
-from mtpfs.session import DataSource, Engine
+from mtpfs.session import BUSY_PAUSES, DataSource, Engine
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +82,13 @@ async def upload(
             raise
         return handle
 
+    for pause in BUSY_PAUSES:
+        try:
+            return await device.session.run(job, bulk=True)
+        except ResponseError as error:
+            if error.code != Response.DeviceBusy or error.operation == Operation.SendObject:
+                raise  # nothing of `source` has been taken in the case that goes on
+        await trio.sleep(pause)
     return await device.session.run(job, bulk=True)
 
 

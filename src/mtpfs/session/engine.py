@@ -56,6 +56,7 @@ LARGE_TRANSFER = (
     4 << 20
 )  # bytes, a multiple of every packet size; usbfs allows 16 MiB for all transfers together
 SLICE = 2.0  # seconds: how long one blocking call may last, so that shutdown is noticed
+LISTENING = 0.1  # seconds for a device that is stuck to say why
 MAX_STRAY_CONTAINERS = 16  # leftovers of earlier transactions that are skipped before giving up
 DEFAULT_LIMIT = 64 << 20  # bytes of payload that an answer may have unless the caller says otherwise
 _TRANSACTION_MODULUS = 0xFFFFFFFE  # ids run from 1 to 0xFFFFFFFE
@@ -203,6 +204,20 @@ class Engine:
                 deadline = now + budget
             if now >= deadline or self.closing:
                 raise TransportTimeoutError(f"no byte accepted for {budget:.0f} s")
+            if not count:
+                self._listen()
+
+    def _listen(self) -> None:
+        """Take what the device says while it takes nothing.
+
+        uMTP-Responder refuses an upload before it takes the data, and takes
+        none until its refusal has been read. It is kept for when its turn comes.
+        """
+        try:
+            transfer, short = self.read_transfer(0, LISTENING)
+        except TransportTimeoutError:
+            return
+        self.stream.feed(transfer, short=short)
 
     def _send_data(self, operation: int, source: DataSource, budget: float) -> None:
         self.in_data_phase = True

@@ -237,22 +237,25 @@ class Content:
     async def close(self) -> None:
         """End: the last descriptor is closed. `flush` has reported already what couldn't be saved."""
         async with self._lock:
+            if self.opens:
+                return  # opened again while this was waiting
             if self._edit is not None and self._node.unlinked:
-                with contextlib.suppress(
-                    ResponseError
-                ):  # where it couldn't be put aside, it is deleted already
+                # Where it couldn't be put aside, it is deleted already.
+                with contextlib.suppress(ResponseError):
                     await self._edit.abandon()
             elif self._edit is not None:
                 try:
                     await self._finish_edit()
                 except MtpfsError:
                     log.exception("%s: changes are lost", self._node.path)
+            if self.opens > 0:
+                return
             if self.dirty and not self._node.unlinked:
                 log.error("%s: %d bytes could not be saved", self._node.path, self._node.size)
                 self._node.attributes_stale = True
             self.dirty = False
             if not self._node.handle:
-                self._context.tree.detach(self._node)
+                self._context.tree.vanish(self._node)
             self._windows.clear()
             self._drop_spool()
 

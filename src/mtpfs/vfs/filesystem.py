@@ -161,9 +161,11 @@ class Filesystem:
     # --- opening, reading, writing -------------------------------------------------------
 
     def open(self, node: Node, *, write: bool) -> None:
-        """Count one more descriptor on a file."""
+        """Count one more descriptor on a file. Raises ESTALE for one that is gone: the kernel looks again then."""
         if node.is_folder:
             raise FsError(errno.EISDIR)
+        if node.unlinked and node.content is None:
+            raise FsError(errno.ESTALE)
         if write:
             self._check_writable(node)
         if node.content is None:

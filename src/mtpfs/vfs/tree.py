@@ -281,6 +281,12 @@ class Tree:
             del node.parent.children[node.name]
         self._mark_unlinked(node)
 
+    def vanish(self, node: Node) -> None:
+        """Take out a node that the kernel still believes in: its contents never arrived on the device."""
+        self.detach(node)
+        if node.parent is not None:
+            self.detached(node.parent, node.name)
+
     def relocate(self, node: Node, directory: Node, name: bytes, object_name: str) -> None:
         """Follow a rename or move on the device."""
         if node.parent is not None and node.parent.children.get(node.name) is node:
