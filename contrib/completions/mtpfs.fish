@@ -19,7 +19,8 @@ function __mtpfs_options
         fmask=\t'permission bits taken from files' dmask=\t'permission bits taken from directories' \
         fsname=\t'source shown by findmnt' subtype=\t'type shown by findmnt' \
         storage=\t'mount only this storage' \
-        timeout=\t'how long a simple request may take' ttl=\t'how long attributes are believed' \
+        timeout=\t'how long a simple request may take' readahead=\t'how much is fetched at once' \
+        ttl=\t'how long attributes are believed' \
         debug\t'log what the kernel asks' \
         atime\t'update access times' noatime\t"don't update access times" \
         nodiratime\t"don't update directories' access times" \

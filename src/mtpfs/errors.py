@@ -33,6 +33,21 @@ class SetupError(MtpfsError):
     """The mount can't come up: text for a person, one paragraph, saying what to do."""
 
 
+class UsageError(SetupError):
+    """The words of the call are wrong: an option, a source, an argument."""
+
+
+class MachineError(SetupError):
+    """What a mount of any device needs isn't on this machine."""
+
+
+class InterruptedSetupError(SetupError):
+    """A signal came before the mount was usable; there is none now."""
+
+    def __init__(self) -> None:
+        super().__init__("interrupted")
+
+
 def leaves(group: BaseExceptionGroup[MtpfsError]) -> list[MtpfsError]:
     """Return the errors that trio's nurseries have bundled."""
     found: list[MtpfsError] = []

@@ -1,18 +1,18 @@
-"""The parser all commands share: argparse, with mistakes as `SetupError`."""
+"""The parser all commands share: argparse, with mistakes as `UsageError`."""
 
 from __future__ import annotations
 
 import argparse
 from typing import NoReturn
 
-from mtpfs.errors import SetupError
+from mtpfs.errors import UsageError
 
 
 class Parser(argparse.ArgumentParser):
     """argparse, but mistakes end with status 1: what mount(8) and the man page say."""
 
     def error(self, message: str) -> NoReturn:
-        raise SetupError(f"{message}; see `{self.prog} --help`")
+        raise UsageError(f"{message}; see `{self.prog} --help`")
 
 
 SOURCES = (

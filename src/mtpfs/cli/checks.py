@@ -13,7 +13,7 @@ import shutil
 from pathlib import Path
 
 from mtpfs.cli.mounts import KIND, is_dead, mounts
-from mtpfs.errors import SetupError
+from mtpfs.errors import MachineError, SetupError
 
 DEV_FUSE = Path("/dev/fuse")
 FUSE_CONF = Path("/etc/fuse.conf")
@@ -37,13 +37,13 @@ def check_mountpoint(mountpoint: str) -> None:
 
 
 def check_fuse(fuse_options: frozenset[str]) -> None:
-    """Raise `SetupError` where FUSE itself is missing or doesn't allow what is asked."""
+    """Raise `MachineError` where FUSE itself is missing, `SetupError` where it doesn't allow what is asked."""
     if not DEV_FUSE.exists():
-        raise SetupError(f"{DEV_FUSE} is missing: the kernel has no FUSE; `modprobe fuse` loads it")
+        raise MachineError(f"{DEV_FUSE} is missing: the kernel has no FUSE; `modprobe fuse` loads it")
     if os.geteuid() == 0:
         return
     if shutil.which("fusermount3") is None:
-        raise SetupError("fusermount3 isn't installed: `apt install fuse3` brings it")
+        raise MachineError("fusermount3 isn't installed: `apt install fuse3` brings it")
     others = {"allow_other", "allow_root"} & fuse_options
     if others and not _others_allowed():
         raise SetupError(f"option {min(others)} needs the line `user_allow_other` in {FUSE_CONF}")

@@ -6,8 +6,12 @@ end of the pipe means that the child has failed, has said why on the caller's
 stderr, and the parent exits with its status. No timeout is needed, because
 every step of the child has one.
 
+Signals that ask for an end are blocked until somebody can heed them: the mount,
+once trio runs; the parent, which hands them on, because a terminal's Ctrl-C
+doesn't reach a child with a session of its own.
+
 Invariant: whoever waits for the command gets its status and keeps no
-descriptor of a running mount open.
+descriptor of a running mount open; if he was interrupted, nothing is mounted.
 """
 
 from __future__ import annotations
@@ -15,11 +19,21 @@ from __future__ import annotations
 import logging
 import logging.handlers
 import os
+import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
 from mtpfs.cli.output import printable
+from mtpfs.errors import InterruptedSetupError, MachineError, SetupError
+from mtpfs.fuse.settings import END_SIGNALS
+
+log = logging.getLogger(__name__)
+
+Call = Callable[[], None]
+Run = Callable[[Call, Call], int]
+"""(ready, stopping) → exit status: mounts, calls the one when that is done and the other when it ends."""
 
 INTERNAL = 4  # exit status of a bug, after mount(8)
 LOG_SOCKET = Path("/dev/log")
@@ -55,26 +69,52 @@ def log_to_stderr(*, debug: bool) -> None:
     logging.basicConfig(handlers=[handler], level=logging.DEBUG if debug else logging.WARNING, force=True)
 
 
-def in_foreground(run: Callable[[Callable[[], None]], int]) -> int:
-    """Run `run(ready)` here; tell systemd when it is ready and when it stops."""
-    status = run(lambda: notify_systemd("READY=1"))
-    notify_systemd("STOPPING=1")
-    return status
+def in_foreground(run: Run) -> int:
+    """Run it here; tell systemd when it is ready and when it stops."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, END_SIGNALS)
+    return run(lambda: notify_systemd("READY=1"), lambda: notify_systemd("STOPPING=1"))
 
 
-def in_background(run: Callable[[Callable[[], None]], int]) -> int:
-    """Run `run(ready)` in a child; return 0 once it is ready, its status if it never is."""
-    reader, writer = os.pipe()
-    child = os.fork()
+def in_background(run: Run) -> int:
+    """Run it in a child; return 0 once it is ready, its status if it never is.
+
+    Raises `MachineError` if there can be no child, `InterruptedSetupError` if
+    a signal came first, `SetupError` if the child was killed.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, END_SIGNALS)
+    try:
+        reader, writer = os.pipe()
+        child = os.fork()
+    except OSError as error:
+        raise MachineError(f"no process can be started for the mount: {error.strerror}") from error
     if child == 0:
         os.close(reader)
         _run_child(run, writer)
     os.close(writer)
+    interrupted = False
+
+    def hand_on(_number: int, _frame: FrameType | None) -> None:
+        nonlocal interrupted
+        interrupted = True
+        os.kill(child, signal.SIGTERM)
+
+    for number in END_SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, hand_on)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, END_SIGNALS)
     with os.fdopen(reader, "rb") as pipe:
-        if pipe.read(1):
-            return 0
+        usable = bool(pipe.read(1))
+    if usable and not interrupted:
+        return 0
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+    signal.pthread_sigmask(signal.SIG_BLOCK, END_SIGNALS)  # `child` means somebody else from now on
     _, status = os.waitpid(child, 0)
-    return os.waitstatus_to_exitcode(status) or 1
+    if os.WIFSIGNALED(status):
+        name = signal.Signals(os.WTERMSIG(status)).name
+        raise SetupError(f"the program was killed by {name} before the mount was usable")
+    if interrupted and status == 0:  # it was usable for a moment
+        raise InterruptedSetupError
+    return os.waitstatus_to_exitcode(status) or INTERNAL
 
 
 def notify_systemd(message: str) -> None:
@@ -84,15 +124,20 @@ def notify_systemd(message: str) -> None:
         return
     if address.startswith("@"):
         address = "\0" + address[1:]
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as manager:
-        manager.sendto(message.encode(), address)
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as manager:
+            manager.sendto(message.encode(), address)
+    except OSError as error:  # no reason to unmount
+        log.warning("the service manager can't be told %s: %s", message, error)
 
 
-def _run_child(run: Callable[[Callable[[], None]], int], writer: int) -> None:
+def _run_child(run: Run, writer: int) -> None:
     status = INTERNAL
     try:
         os.setsid()
-        status = run(lambda: _detach(writer))
+        for number in END_SIGNALS:
+            signal.signal(number, signal.SIG_DFL)  # what the caller's terminal does is nothing to us
+        status = run(lambda: _detach(writer), lambda: None)
     except BaseException:
         logging.getLogger(__name__).critical("internal error", exc_info=True)
     finally:

@@ -6,8 +6,9 @@ mount runs in a child (or in the foreground), and its failure is one paragraph
 on stderr.
 
 Exit statuses of `mtpfs`: 0 mounted (or, in the foreground, unmounted in order),
-1 anything else. Of `mount.mtpfs`, after mount(8): 1 wrong invocation, 2 system
-error, 4 internal error, 8 interrupted, 32 the mount failed.
+130 interrupted before that, 1 anything else. Of `mount.mtpfs`, after mount(8):
+1 wrong invocation, 2 the machine lacks something, 4 internal error, 8 interrupted,
+32 the mount failed.
 
 Invariant: no traceback reaches a user for anything but a bug.
 """
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -27,12 +29,11 @@ from mtpfs.cli.arguments import SOURCES, Parser
 from mtpfs.cli.opening import absolute_source, open_source
 from mtpfs.cli.output import printable
 from mtpfs.cli.place import mountpoint_in
-from mtpfs.errors import MtpfsError, SetupError, leaves
+from mtpfs.errors import InterruptedSetupError, MachineError, MtpfsError, SetupError, UsageError, leaves
 from mtpfs.fuse.settings import Settings
 from mtpfs.transport.source import Source, parse_source
 
-USAGE, INTERRUPTED, MOUNT_FAILED = 1, 8, 32
-
+log = logging.getLogger(__name__)
 
 COMMANDS = {"list": "devices", "info": "info", "doctor": "doctor", "stats": "stats"}
 """By the first word: the module of this package that runs it."""
@@ -54,10 +55,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.parse_options(chosen.options, sloppy=chosen.sloppy),
             foreground=chosen.foreground or chosen.debug,
             debug=chosen.debug,
-            failure=1,
+            status=_status,
         )
     except SetupError as error:
-        return _fail(error, 1)
+        return _fail(error, _status(error))
+    except KeyboardInterrupt:
+        return _status(InterruptedSetupError())
 
 
 def mount_helper(arguments: Sequence[str] | None = None) -> int:
@@ -69,10 +72,27 @@ def mount_helper(arguments: Sequence[str] | None = None) -> int:
             parse_source(chosen.source)
             return 0
         return _mount(
-            chosen.source, chosen.target, None, settings, foreground=False, debug=False, failure=MOUNT_FAILED
+            chosen.source, chosen.target, None, settings, foreground=False, debug=False, status=_mount_status
         )
     except SetupError as error:
-        return _fail(error, USAGE)
+        return _fail(error, _mount_status(error))
+    except KeyboardInterrupt:
+        return _mount_status(InterruptedSetupError())
+    except Exception:
+        log.critical("internal error", exc_info=True)
+        return daemon.INTERNAL
+
+
+def _status(error: MtpfsError) -> int:
+    return 130 if isinstance(error, InterruptedSetupError) else 1
+
+
+def _mount_status(error: MtpfsError) -> int:
+    if isinstance(error, UsageError):
+        return 1
+    if isinstance(error, MachineError):
+        return 2
+    return 8 if isinstance(error, InterruptedSetupError) else 32
 
 
 def _mtpfs_parser() -> argparse.ArgumentParser:
@@ -127,7 +147,7 @@ def _paths(paths: list[str], directory: str | None) -> tuple[str, str]:
     if directory:
         paths = [*paths, ""]
     if not 1 <= len(paths) <= 2:
-        raise SetupError("a source, and a mountpoint or --in, are what can be named; see `mtpfs --help`")
+        raise UsageError("a source, and a mountpoint or --in, are what can be named; see `mtpfs --help`")
     *source, mountpoint = paths
     return source[0] if source else "any", mountpoint
 
@@ -140,7 +160,7 @@ def _mount(
     *,
     foreground: bool,
     debug: bool,
-    failure: int,
+    status: Callable[[MtpfsError], int],
 ) -> int:
     """Mount on `mountpoint`, or, if there is a `directory`, on one made below it."""
     source = absolute_source(source_text)
@@ -153,20 +173,25 @@ def _mount(
     )
     daemon.log_to_stderr(debug=debug)
 
-    def run(ready: Callable[[], None]) -> int:
-        if not directory:
-            return _serve(source, place, settings, ready, failure)
+    def run(ready: Callable[[], None], stopping: Callable[[], None]) -> int:
+        failures: list[MtpfsError] = []
         try:
-            return _serve_in(source, place, settings, ready, failure)
-        except SetupError as error:
-            return _fail(error, failure)
+            if directory:
+                _serve_in(source, place, settings, ready, stopping)
+            else:
+                _serve(source, place, settings, ready, stopping)
+        except* MtpfsError as group:
+            failures = leaves(group)
+        for error in failures:
+            log.error("%s", error)
+        return max(map(status, failures), default=0)
 
     return (daemon.in_foreground if foreground else daemon.in_background)(run)
 
 
 def _serve_in(
-    source: Source, directory: str, settings: Settings, ready: Callable[[], None], failure: int
-) -> int:
+    source: Source, directory: str, settings: Settings, ready: daemon.Call, stopping: daemon.Call
+) -> None:
     with mountpoint_in(directory, source) as (mountpoint, device):
         checks.check_mountpoint(mountpoint)
 
@@ -174,25 +199,17 @@ def _serve_in(
             print(mountpoint, flush=True)
             ready()
 
-        return _serve(device, mountpoint, settings, announce, failure)
+        _serve(device, mountpoint, settings, announce, stopping)
 
 
 def _serve(
-    source: Source, mountpoint: str, settings: Settings, ready: Callable[[], None], failure: int
-) -> int:
+    source: Source, mountpoint: str, settings: Settings, ready: daemon.Call, stopping: daemon.Call
+) -> None:
     import trio  # noqa: PLC0415 - slow to load, and not before the fork
 
     from mtpfs.fuse.mount import serve  # noqa: PLC0415
 
-    status = 0
-    try:
-        trio.run(serve, lambda: open_source(source), mountpoint, settings, ready)
-    except* MtpfsError as group:
-        for error in leaves(group):
-            status = _fail(error, failure)
-    except* KeyboardInterrupt:
-        status = INTERRUPTED
-    return status
+    trio.run(serve, lambda: open_source(source), mountpoint, settings, ready, stopping)
 
 
 def _fsname(source: Source) -> str:

@@ -7,7 +7,7 @@ and every mount can have is handed on; what it takes but breaks the mount
 (`max_read`) is refused with the reason.
 
 Invariant: `parse_options` returns complete settings or raises a one-line
-`SetupError` naming the word at fault.
+`UsageError` naming the word at fault.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from mtpfs.errors import SetupError
+from mtpfs.errors import UsageError
 from mtpfs.fuse.settings import Settings
+
+LARGEST_READAHEAD = 16 << 20  # bytes; usbfs gives all transfers together no more
 
 Apply = Callable[[Settings, str], Settings]
 
@@ -82,6 +84,15 @@ def _seconds(value: str) -> float:
     return seconds
 
 
+def _size(value: str) -> int:
+    if not (parts := re.fullmatch(r"(\d{1,9})([KM]?)", value)):
+        raise ValueError("a number of bytes, or one with K or M, is needed")
+    size = int(parts[1]) << {"": 0, "K": 10, "M": 20}[parts[2]]
+    if size > LARGEST_READAHEAD:
+        raise ValueError("more than 16M, a transfer that the kernel may refuse")
+    return size
+
+
 def _text(value: str) -> str:
     if not value:
         raise ValueError("it must not be empty")
@@ -125,6 +136,12 @@ OPTIONS = [
         "timeout", "SECONDS", "how long a simple request may take (default 10)", _field("timeout", _seconds)
     ),
     Option(
+        "readahead",
+        "SIZE",
+        "what is fetched at once for a sequential reader, with K or M; 0: nothing ahead (default 4M)",
+        _field("readahead", _size),
+    ),
+    Option(
         "ttl", "SECONDS", "how long attributes and listings are believed (default 5)", _field("ttl", _seconds)
     ),
     Option(
@@ -150,7 +167,8 @@ _DROPPED = {
 """Words of mount(8), fstab(5) and systemd.mount(5): theirs, not ours."""
 _REFUSED = {
     "max_read": "the kernel and libfuse would disagree, and every access fail",
-    "max_readahead": "libfuse doesn't take it; mtpfs reads ahead by itself",
+    "max_readahead": "libfuse doesn't take it; `readahead=SIZE` is ours",
+    "remount": "a mount keeps its options; unmount it and mount it again",
     "max_write": "libfuse doesn't take it",
 }
 
@@ -162,7 +180,7 @@ def split_options(text: str) -> list[str]:
 
 
 def parse_options(texts: Iterable[str], *, sloppy: bool = False) -> Settings:
-    """Return the settings that the arguments of all `-o` together make. Raises `SetupError`."""
+    """Return the settings that the arguments of all `-o` together make. Raises `UsageError`."""
     settings = Settings()
     for text in texts:
         for word in split_options(text):
@@ -175,21 +193,21 @@ def _apply(settings: Settings, word: str, *, sloppy: bool) -> Settings:
     if name in _DROPPED or name.lower().startswith("x-"):
         return settings
     if name in _REFUSED:
-        raise SetupError(f"option {name} can't be used: {_REFUSED[name]}")
+        raise UsageError(f"option {name} can't be used: {_REFUSED[name]}")
     option = _TABLE.get(name)
     if option is None:
         if sloppy:
             return settings
-        raise SetupError(f"unknown option: {name}")
+        raise UsageError(f"unknown option: {name}")
     if bool(equals) != bool(option.value):
         wanted = f"needs a value: {name}={option.value}" if option.value else "takes no value"
-        raise SetupError(f"option {name} {wanted}")
+        raise UsageError(f"option {name} {wanted}")
     try:
         return option.apply(settings, value)
     except KeyError as error:
-        raise SetupError(f"option {name}={value}: nobody has that name") from error
+        raise UsageError(f"option {name}={value}: nobody has that name") from error
     except ValueError as error:
-        raise SetupError(f"option {name}={value}: {error}") from error
+        raise UsageError(f"option {name}={value}: {error}") from error
 
 
 def help_text() -> str:

@@ -3,20 +3,23 @@
 Strategy: nested lifetimes. The session outlives the filesystem, which outlives
 the kernel's connection; so when the mount ends, for whatever reason, what is
 still unsaved is sent before the session closes. `umount` makes pyfuse3's main
-loop return by itself; a signal asks for the unmount, which a busy mount answers
-by detaching lazily, and then waits for the same end.
+loop return by itself. A signal before the mount is there calls the whole thing
+off, between two transactions; later it asks for the unmount, which a busy mount
+answers by detaching lazily, and then waits for the same end.
 
 Invariant: `ready` is called exactly once, when the kernel has the mount; whatever
-fails before raises, whatever fails later is logged and answered by errno.
+fails before raises, whatever fails later is logged and answered by errno. No
+signal ends the program in the middle.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -24,10 +27,10 @@ import pyfuse3
 import trio
 
 from mtpfs.device import Device
-from mtpfs.errors import SetupError
+from mtpfs.errors import InterruptedSetupError, SetupError
 from mtpfs.fuse.operations import KernelNotifier, Operations
 from mtpfs.fuse.report import Report
-from mtpfs.fuse.settings import Settings
+from mtpfs.fuse.settings import END_SIGNALS, Settings
 from mtpfs.session import open_session
 from mtpfs.session.budgets import Budgets
 from mtpfs.transport import Transport
@@ -37,7 +40,6 @@ from mtpfs.vfs.events import follow
 log = logging.getLogger(__name__)
 
 READ_AHEAD = 1024  # KiB that the kernel reads ahead, and asks for in one request
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 async def serve(
@@ -45,11 +47,70 @@ async def serve(
     mountpoint: str,
     settings: Settings,
     ready: Callable[[], None],
+    stopping: Callable[[], None],
 ) -> None:
     """Mount the phone behind `open_transport` and serve it until it is unmounted.
 
+    Calls `ready` when it is usable and `stopping` when it isn't any more, but things may remain to be sent.
+    The caller may have blocked `END_SIGNALS`; here they are heeded.
     Raises `SetupError` and what opening the device raises, before `ready`.
     """
+    ending = _Ending(mountpoint)
+    with _heeded_signals() as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ending.await_signals, signals)
+            with ending.setup:
+                await _serve(open_transport, mountpoint, settings, ready, stopping, ending)
+            nursery.cancel_scope.cancel()
+    if ending.setup.cancelled_caught:
+        raise InterruptedSetupError
+
+
+class _Ending:
+    """What a signal does: it calls the set-up off, or asks for the unmount."""
+
+    def __init__(self, mountpoint: str) -> None:
+        self.setup = trio.CancelScope()
+        self.mounted = False
+        self._mountpoint = mountpoint
+
+    async def await_signals(self, signals: AsyncIterator[int]) -> None:
+        async for number in signals:
+            log.info("%s: ending", signal.Signals(number).name)
+            if self.mounted:
+                await trio.to_thread.run_sync(self._write_back)
+            if self.mounted:
+                pyfuse3.terminate()
+            else:
+                self.setup.cancel()
+
+    def _write_back(self) -> None:
+        """Have the kernel hand over what programs have written into mapped files: it can't later."""
+        with contextlib.suppress(OSError):  # unmounted meanwhile, or the device is gone
+            root = os.open(self._mountpoint, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                ctypes.CDLL(None).syncfs(root)
+            finally:
+                os.close(root)
+
+
+@contextlib.contextmanager
+def _heeded_signals() -> Iterator[AsyncIterator[int]]:
+    """Receive `END_SIGNALS`, but not those that whoever started us has had ignored (nohup)."""
+    heeded = [number for number in END_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    with trio.open_signal_receiver(*heeded, signal.SIGTERM) as signals:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, END_SIGNALS)
+        yield signals
+
+
+async def _serve(
+    open_transport: Callable[[], Transport],
+    mountpoint: str,
+    settings: Settings,
+    ready: Callable[[], None],
+    stopping: Callable[[], None],
+    ending: _Ending,
+) -> None:
     transport = await trio.to_thread.run_sync(open_transport)
     budgets = Budgets().scaled(settings.timeout)
     async with open_session(transport, budgets) as session, trio.open_nursery() as nursery:
@@ -61,39 +122,45 @@ async def serve(
             ttl=settings.ttl,
             storage=settings.storage,
             read_only=settings.read_only,
+            readahead=settings.readahead,
         )
         if settings.storage:
             await fs.tree.ensure_listed(fs.tree.root)
         nursery.start_soon(follow, fs)
         try:
-            await _run(fs, mountpoint, settings, ready)
+            await _run(fs, mountpoint, settings, ready, stopping, ending)
         finally:
             with trio.CancelScope(shield=True):
                 await fs.finish()
             nursery.cancel_scope.cancel()
 
 
-async def _run(fs: Filesystem, mountpoint: str, settings: Settings, ready: Callable[[], None]) -> None:
+async def _run(
+    fs: Filesystem,
+    mountpoint: str,
+    settings: Settings,
+    ready: Callable[[], None],
+    stopping: Callable[[], None],
+    ending: _Ending,
+) -> None:
     options = set(settings.fuse_options)
     options.add(f"fsname={_escaped(settings.fsname or fs.device.name)}")
     options.add(f"subtype={_escaped(settings.subtype)}")
     if settings.debug:
         options.add("debug")
     operations = Operations(fs, settings)
+    await trio.lowlevel.checkpoint_if_cancelled()  # from here to `ready` nothing can come in between
     try:
         pyfuse3.init(operations, mountpoint, options)
     except RuntimeError as error:
         raise SetupError(f"{mountpoint}: can't be mounted: {error}") from error
+    ending.mounted = True
     try:
         log.info("%s is mounted on %s", fs.device.name, mountpoint)
         # Whoever is told that it is ready may send a signal at once.
-        with (
-            trio.open_signal_receiver(*SIGNALS) as ends,
-            trio.open_signal_receiver(signal.SIGUSR1) as questions,
-        ):
+        with trio.open_signal_receiver(signal.SIGUSR1) as questions:
             ready()
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_end_on_signal, ends)
                 nursery.start_soon(_report_on_signal, questions, operations.report)
                 if os.geteuid() == 0:
                     # In a thread, because it is this process that answers; not waited for if the mount ends first.
@@ -105,14 +172,9 @@ async def _run(fs: Filesystem, mountpoint: str, settings: Settings, ready: Calla
                 await pyfuse3.main()
                 nursery.cancel_scope.cancel()
     finally:
+        ending.mounted = False
+        stopping()
         pyfuse3.close(unmount=True)
-
-
-async def _end_on_signal(signals: AsyncIterator[int]) -> None:
-    async for number in signals:
-        log.info("%s: unmounting", signal.Signals(number).name)
-        with contextlib.suppress(RuntimeError):  # the loop has ended already
-            pyfuse3.terminate()
 
 
 def _raise_read_ahead(mountpoint: str) -> None:

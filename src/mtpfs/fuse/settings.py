@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 from dataclasses import dataclass, field
 
 STATISTICS_NAME = ".mtpfs-statistics"
 """The file in a mount's root that tells what it has done (`mtpfs.fuse.report`)."""
 INFO_NAME = ".mtpfs-info"
 """And the one that tells what its device is."""
+
+END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Those that ask a mount to end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,5 +37,7 @@ class Settings:
     """Only the storage whose description or name this is; its contents are then the root."""
     timeout: float = 10.0
     """Seconds that a metadata transaction may go without progress; other budgets follow in proportion."""
+    readahead: int = 4 << 20
+    """Bytes that are fetched at once for a sequential reader, at most; 0: never more than was asked for."""
     ttl: float = 5.0
     """Seconds that a listing stays valid on a device that sends no events."""

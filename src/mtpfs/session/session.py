@@ -311,6 +311,7 @@ class Session:
             # A responder may still be handing over an event to a host that was killed, deaf until
             # somebody takes it: uMTP-Responder doesn't answer OpenSession before.
             nursery.start_soon(self._read_events)
+            nursery.start_soon(self._hurry_when_cancelled)
             try:
                 await trio.to_thread.run_sync(recovery.open_session, self._engine)
                 result = await trio.to_thread.run_sync(lambda: self._engine.transact(Operation.GetDeviceInfo))
@@ -318,8 +319,15 @@ class Session:
             except MtpfsError as error:
                 failure = error
             nursery.cancel_scope.cancel()
+        self._engine.closing = False
         if failure:
             raise failure
+
+    async def _hurry_when_cancelled(self) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            self._engine.closing = True
 
     async def _read_events(self) -> None:
         limiter = trio.CapacityLimiter(1)

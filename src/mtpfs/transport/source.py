@@ -15,7 +15,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from mtpfs.errors import SetupError
+from mtpfs.errors import SetupError, UsageError
 
 KINDS = "any, serial:SERIAL, usb:VVVV:PPPP, bus:BBB,DDD, /sys/DEVICE, virtual:DIR"
 SYSFS = "/sys/"
@@ -39,7 +39,7 @@ class Source:
 def parse_source(text: str) -> Source:
     """Parse `any`, `serial:S`, `usb:VVVV:PPPP`, `bus:BBB,DDD`, `/sys/...` or `virtual:DIR`.
 
-    Raises `SetupError` naming what isn't one of them, or isn't a USB device in sysfs.
+    Raises `UsageError` naming what isn't one of them, `SetupError` for what isn't a USB device in sysfs.
     """
     if text.startswith(SYSFS):
         text = _place(Path(text))
@@ -54,7 +54,7 @@ def parse_source(text: str) -> Source:
         return Source("bus", text, bus=int(place[1]), address=int(place[2]))
     if kind == "virtual" and argument:
         return Source("virtual", text, argument=argument)
-    raise SetupError(f"no such source: {text!r}; possible are: {KINDS}")
+    raise UsageError(f"no such source: {text!r}; possible are: {KINDS}")
 
 
 def _place(directory: Path) -> str:

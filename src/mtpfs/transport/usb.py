@@ -32,6 +32,7 @@ import usb.core
 import usb.util
 
 from mtpfs.errors import (
+    MachineError,
     TransportError,
     TransportGoneError,
     TransportStallError,
@@ -84,9 +85,7 @@ def _devices(backend: Any, wanted: Callable[[Any], bool]) -> list[Any]:
     try:
         return list(usb.core.find(find_all=True, backend=backend, custom_match=wanted))
     except usb.core.NoBackendError as error:
-        raise UnavailableError(
-            errno.ELIBACC, "libusb isn't installed: `apt install libusb-1.0-0` brings it."
-        ) from error
+        raise MachineError("libusb isn't installed: `apt install libusb-1.0-0` brings it.") from error
     except usb.core.USBError as error:
         raise UnavailableError(errno.EIO, f"libusb can't list the USB devices: {error}.") from error
 

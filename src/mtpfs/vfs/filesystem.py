@@ -25,7 +25,7 @@ from mtpfs.protocol.codes import Response
 from mtpfs.vfs import drafts, names, renaming
 from mtpfs.vfs.content import Content, Context
 from mtpfs.vfs.tree import Node, Tree, locked
-from mtpfs.vfs.windows import Pool
+from mtpfs.vfs.windows import LARGEST, Pool
 
 log = logging.getLogger(__name__)
 
@@ -78,13 +78,14 @@ class Filesystem:
         ttl: float = 5.0,
         storage: str = "",
         read_only: bool = False,
+        readahead: int = LARGEST,
     ) -> None:
         self.device = device
         self.tree = Tree(device, ttl=ttl, storage=storage)
         self.tree.detached = lambda parent, name: notifier.entry_gone(parent.ino, name)
         self.notifier = notifier
         self._read_only = read_only
-        self._pool = Pool(nursery)
+        self._pool = Pool(nursery, readahead)
         self._nursery = nursery
         self._context = Context(device, self.tree, self._pool)
         self._space: dict[int, tuple[float, Space]] = {}

@@ -3,7 +3,7 @@
 Strategy: the kernel asks in requests of at most 128 KiB, two at a time, and MTP
 wants transfers of megabytes. A window starts with the size that is asked for;
 a request that continues a window gets one of twice its size, up to
-`LARGEST`. When a reader enters the last window of a run, the next one is
+the pool's limit. When a reader enters the last window of a run, the next one is
 fetched at once, so that link and reader work at the same time. Random reads
 never continue a window and therefore fetch what they ask for and no more.
 The state of a sequential run lives in its last window, so any number of readers
@@ -31,11 +31,9 @@ from mtpfs.errors import MtpfsError
 
 log = logging.getLogger(__name__)
 
-LARGEST = 4 << 20  # bytes per window: 0.9 of the raw link's rate, about 0.1 s at high speed
-MEMORY = 24 << 20  # bytes of windows kept, all files together
-BEHIND = LARGEST + (
-    1 << 20
-)  # bytes behind the start of a sequential reader's window that aren't needed any more
+LARGEST = 4 << 20  # bytes per window, unless told otherwise: 0.9 of the raw link's rate
+MEMORY = 6  # windows of the largest size that are kept, all files together
+REQUEST = 1 << 20  # bytes; the kernel's largest request, which a window always holds
 SEQUENTIAL = 2  # windows in a row after which the next one is fetched ahead
 
 Fetch = Callable[[int, int], Awaitable[memoryview]]
@@ -65,20 +63,22 @@ class Window:
 class Pool:
     """The budget of memory, and the nursery in which windows are fetched."""
 
-    def __init__(self, nursery: trio.Nursery, memory: int = MEMORY) -> None:
+    def __init__(self, nursery: trio.Nursery, largest: int = LARGEST) -> None:
         self.nursery = nursery
+        self.largest = largest
+        """Bytes that a window may have without being asked for; 0: nothing is read ahead."""
         self.hits = 0
         self.misses = 0
         self.fetched = 0
         self.used = 0
         """Bytes of windows that are here."""
-        self._memory = memory
+        self.memory = MEMORY * largest
         self._windows: OrderedDict[Window, None] = OrderedDict()
 
     def add(self, window: Window) -> None:
         self._windows[window] = None
         self.used += window.count
-        while self.used > self._memory and len(self._windows) > 1:
+        while self.used > self.memory and len(self._windows) > 1:
             oldest = next(iter(self._windows))
             oldest.owner.drop(oldest)
 
@@ -148,10 +148,10 @@ class Windows:
         before = self._covering(offset - 1) if offset else None
         count, run = wanted, 1
         if before is not None:
-            count, run = max(wanted, min(2 * before.count, LARGEST)), before.run + 1
+            count, run = max(wanted, min(2 * before.count, self._pool.largest)), before.run + 1
         index = bisect_right(self._offsets, offset)
         limit = self._offsets[index] if index < len(self._offsets) else size
-        window = Window(self, offset, min(count, limit - offset, LARGEST), run)
+        window = Window(self, offset, min(count, limit - offset, max(self._pool.largest, REQUEST)), run)
         self._by_offset[offset] = window
         insort(self._offsets, offset)
         self._pool.fetched += 1
@@ -159,10 +159,12 @@ class Windows:
         return window
 
     def _read_ahead(self, window: Window, size: int) -> None:
-        if window.run >= SEQUENTIAL and (passed := self._covering(window.offset - BEHIND)) is not None:
+        behind = window.offset - self._pool.largest - REQUEST
+        if window.run >= SEQUENTIAL and (passed := self._covering(behind)) is not None:
             self.drop(passed)
-        if window.run >= SEQUENTIAL and window.end < size and self._covering(window.end) is None:
-            self._start(window.end, min(2 * window.count, LARGEST), size)
+        ahead = min(2 * window.count, self._pool.largest)
+        if ahead and window.run >= SEQUENTIAL and window.end < size and self._covering(window.end) is None:
+            self._start(window.end, ahead, size)
 
     async def _load(self, window: Window) -> None:
         try:

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mtpfs.errors import SetupError
+from mtpfs.errors import SetupError, UsageError
 from mtpfs.protocol.codes import Operation as Op
 
 PREFIX = "virtual:"
@@ -146,4 +146,4 @@ def _apply(capabilities: Capabilities, word: str) -> Capabilities:
             return replace(capabilities, storages=int(value))
         case "capacity" if value.isdecimal():
             return replace(capabilities, capacity=int(value))
-    raise SetupError(f"virtual phone: unknown option {word!r}; known are {', '.join(WORDS)}")
+    raise UsageError(f"virtual phone: unknown option {word!r}; known are {', '.join(WORDS)}")

@@ -8,7 +8,8 @@ reads any more; a signal gets it out. Halting an endpoint is FunctionFS's way: b
 using its file in the wrong direction.
 
 Lines on standard input are faults to come (see `parse_fault`) or `lock`, `unlock`,
-`unplug` and `plug`; so a test holds the phone in its hand.
+`unplug` and `plug`; so a test holds the phone in its hand. `struck` waits until all
+faults have struck. Each is answered by a line on standard output when it is done.
 
 Invariant: the responder is only touched with the lock held, and never while a
 transfer blocks.
@@ -231,6 +232,9 @@ class UsbPhone:
         elif word in {"lock", "unlock"}:
             with self._lock:
                 self._responder.phone.set_locked(word == "lock")
+        elif word == "struck":
+            while self._responder.faults.pending:
+                time.sleep(POLL_INTERVAL)
         elif word:
             fault = parse_fault(word)
             with self._lock:
