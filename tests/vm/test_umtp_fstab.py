@@ -62,7 +62,8 @@ def test_user_line(umtp_phones: list[UmtpPhone]) -> None:
     phone, target = umtp_phones[0], Path("/run/phone of nobody")
     target.mkdir()
     os.chown(target, 65534, 65534)
-    Path("/etc/fstab").write_text(f"{phone.source} {str(target).replace(' ', r'\040')} {' '.join(rest)}\n")
+    written = str(target).replace(" ", "\\040")
+    Path("/etc/fstab").write_text(f"{phone.source} {written} {' '.join(rest)}\n")
     phone.node.chmod(0o600)
     refused = run(*NOBODY, "mount", target, check=False)
     assert refused.returncode == 32
