@@ -109,6 +109,8 @@ class Content:
             async with self._lock:
                 if self._edit is not None:
                     await self._edit.send()
+                if self._edit is not None and self._edit.extended:
+                    await self._finish_edit()
         if self._spool is None and not can_read_ranges(self._context.device, size):
             self._start_fetch()
         if self._spool is not None:

@@ -22,6 +22,8 @@ class Edit:
 
     def __init__(self, device: Device, handle: int, size: int) -> None:
         self.handle = handle
+        self.extended = False
+        """A truncation has made the object larger; uMTP-Responder lets that be read only when the edit has ended."""
         self._device = device
         self._size = size
         self._open = False
@@ -47,8 +49,7 @@ class Edit:
     async def truncate(self, size: int) -> None:
         await self.send()
         await self.begin()
-        await writing.truncate(self._device, self.handle, size)
-        self._size = size
+        await self._truncate(size)
 
     async def send(self) -> None:
         """Send what is buffered."""
@@ -56,12 +57,16 @@ class Edit:
             return
         await self.begin()
         if self._offset > self._size:
-            await writing.truncate(self._device, self.handle, self._offset)
-            self._size = self._offset
+            await self._truncate(self._offset)
         data = bytes(self._buffer)
         await writing.write(self._device, self.handle, self._offset, data)
         self._size = max(self._size, self._offset + len(data))
         self._buffer.clear()
+
+    async def _truncate(self, size: int) -> None:
+        await writing.truncate(self._device, self.handle, size)
+        self.extended |= size > self._size
+        self._size = size
 
     async def finish(self) -> None:
         """Send everything and end the edit."""
