@@ -8,7 +8,7 @@ BIN := .venv/bin
 PREFIX ?= /usr/local
 export PREFIX DESTDIR SBINDIR ZSHDIR PYTHON
 
-.PHONY: help demo mount umount build install uninstall deb test check format vm-test fuzz clean
+.PHONY: help demo mount umount build install uninstall deb test check format vm-test fuzz bench clean
 
 help:
 	@echo "make demo   [MNT=~/mnt]               try it: mount a phone made of software"
@@ -21,6 +21,7 @@ help:
 	@echo "make check                            lint and types"
 	@echo "make vm-test                          test on real USB, in a virtual machine"
 	@echo "make fuzz   [FUZZ_SECONDS=60]         fuzz what a device's bytes reach"
+	@echo "make bench                            measure it, beside other programs"
 	@echo "make format, make clean"
 
 demo:
@@ -82,6 +83,12 @@ fuzz:
 vm-test:
 	@contrib/setup vm
 	tests/vm/run
+
+bench:
+	@contrib/setup bench
+	VM_LIMIT=3600 tests/vm/run -- .venv/bin/python benchmarks/bench.py --usb /mnt
+	$(BIN)/python benchmarks/bench.py --local .vm
+	@echo "The results are in .vm: results-usb.md, results-local.md, results.svg"
 
 clean:
 	rm -rf .venv .demo .vm .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build

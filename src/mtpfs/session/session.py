@@ -55,6 +55,7 @@ EVENT_BACKLOG = 1024  # events kept for a slow consumer; one more means "rescan 
 BUSY_PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0, 4.0)  # seconds between tries while the device answers DeviceBusy
 LINGER = 0.002  # seconds that the worker thread waits for another job before it goes back to sleep
 BATCH = 0.05  # seconds for which small transactions of one caller may follow each other: half a window
+ANTICIPATION = 0.008  # seconds that a bulk job stands back after a metadata job, in case there is more to ask
 BULK_SHARE = 16  # metadata jobs that may overtake a waiting bulk job before it is its turn
 RETRY_PAUSE = 5.0  # seconds between two attempts to revive a device that fails altogether
 
@@ -88,6 +89,7 @@ class Session:
         self._token = trio.lowlevel.current_trio_token()
         self._numbers = itertools.count()
         self._overtaken = 0
+        self._expecting_until = 0.0
         self._dead_until = 0.0
         self._recoveries = 0
         self._waits = (Waits(), Waits())  # by rank: metadata, bulk
@@ -221,6 +223,8 @@ class Session:
             except Exception as error:  # noqa: BLE001 - every error belongs to the one who waits for the job
                 job.error = error
             self._token.run_sync_soon(job.done.set)
+            if not job.rank:
+                self._expecting_until = time.monotonic() + ANTICIPATION
             if job.error is not None and not self._engine.in_step:
                 return job.error
         return None
@@ -231,6 +235,14 @@ class Session:
             while True:
                 if not self._queued.wait_for(lambda: self._queue, patience):
                     return None
+                if self._queue[0].rank and self._overtaken < BULK_SHARE:
+                    # Whoever has just had an answer is likely to ask on: an `ls` needs several.
+                    expected = self._expecting_until - time.monotonic()
+                    self._queued.wait_for(
+                        lambda: not (self._queue and self._queue[0].rank), max(0.0, expected)
+                    )
+                if not self._queue:
+                    continue  # the session is being closed
                 job = self._next()
                 if not job.cancelled:
                     self._waits[job.rank].add(time.monotonic() - job.queued_at)

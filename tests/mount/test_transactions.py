@@ -1,0 +1,95 @@
+"""How many transactions the kernel's ways of asking cost, counted by the mount itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from mount.conftest import Mount, run
+
+
+def transactions(mounted: Mount) -> int:
+    statistics = json.loads((mounted.mountpoint / ".mtpfs-statistics").read_text())
+    return int(statistics["session"]["transactions"])
+
+
+def fill(directory: Path, count: int, size: int = 0) -> None:
+    directory.mkdir(parents=True)
+    for number in range(count):
+        (directory / f"{number}").write_bytes(bytes(size))
+
+
+@pytest.mark.parametrize("count", [10, 1000])
+def test_listing(android: Mount, count: int) -> None:
+    """A directory is listed with attributes in at most 8 transactions, whatever its size; again in none."""
+    fill(android.phone / "d", count)
+    os.listdir(android.root)
+    before = transactions(android)
+    run("ls", "-l", android.root / "d")
+    listed = transactions(android)
+    assert listed - before <= 8
+    run("ls", "-l", android.root / "d")
+    assert transactions(android) == listed
+
+
+def test_walking(android: Mount) -> None:
+    """A tree is walked in at most 6 transactions per directory, and none is listed twice."""
+    for number in range(50):
+        fill(android.phone / f"t/{number}", 10)
+    os.listdir(android.root)
+    before = transactions(android)
+    run("find", android.root / "t", "-type", "f", "-size", "+1")
+    walked = transactions(android)
+    assert walked - before <= 6 * 51
+    run("find", android.root / "t", "-type", "f", "-size", "+1")
+    assert transactions(android) == walked
+
+
+def test_small_files(android: Mount, tmp_path: Path) -> None:
+    """A small file costs at most 3 transactions on its way in, and 2 on its way out."""
+    fill(tmp_path / "s", 100, 10_000)
+    fill(android.phone / "out", 100, 10_000)
+    os.listdir(android.root / "out")
+    before = transactions(android)
+    run("cp", "-r", tmp_path / "s", android.root / "in")
+    copied_in = transactions(android)
+    assert copied_in - before <= 3 * 100 + 8
+    before = transactions(android)
+    run("cp", "-r", android.root / "out", tmp_path / "back")
+    assert transactions(android) - before <= 2 * 100 + 8
+    run("diff", "-r", tmp_path / "s", tmp_path / "back")
+
+
+def test_random_reads(android: Mount) -> None:
+    """A random read of 4 KiB is one transaction, and fetches nothing else."""
+    (android.phone / "large").write_bytes(bytes(64 << 20))
+    chance = random.Random(1)
+    file = os.open(android.root / "large", os.O_RDONLY)
+    try:
+        os.posix_fadvise(file, 0, 0, os.POSIX_FADV_RANDOM)
+        before = json.loads((android.mountpoint / ".mtpfs-statistics").read_text())["session"]
+        places = chance.sample(range(1 << 14), 50)
+        for place in places:
+            os.pread(file, 4096, place * 4096)
+        after = json.loads((android.mountpoint / ".mtpfs-statistics").read_text())["session"]
+    finally:
+        os.close(file)
+    assert after["transactions"] - before["transactions"] == len(places)
+    assert after["bytes_in"] - before["bytes_in"] < 50 * 5000
+
+
+def test_first_byte(android: Mount) -> None:
+    """The first byte of a large file doesn't wait for more than one small window."""
+    with (android.phone / "huge").open("wb") as huge:
+        huge.truncate(1 << 30)
+    os.listdir(android.root)
+    before = json.loads((android.mountpoint / ".mtpfs-statistics").read_text())["session"]
+    with (android.root / "huge").open("rb", buffering=0) as file:
+        file.read(1)
+    after = json.loads((android.mountpoint / ".mtpfs-statistics").read_text())["session"]
+    assert after["bytes_in"] - before["bytes_in"] < 2 << 20
+    assert after["transactions"] - before["transactions"] <= 3
