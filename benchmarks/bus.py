@@ -128,6 +128,7 @@ def measure(base: Path, say: Callable[[str], None]) -> tuple[raw.Link, list[Resu
         phone.unplug()  # whatever the one before has left the responder in
         phone.plug_in()
         results.append(_measure_program(program, phone, scratch, base / "mount"))
+        say("  " + str(results[-1].notes))
         say("  " + ", ".join(f"{work} {value:.3g}" for work, value in results[-1].values.items()))
     phone.unplug()
     phone.plug_in()

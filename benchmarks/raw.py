@@ -14,6 +14,7 @@ import threading
 import time
 from array import array
 from dataclasses import dataclass
+from typing import Any
 
 import usb.core
 import usb.util
@@ -40,12 +41,7 @@ class RawPhone:
     """The first MTP interface of one device; for one measurement."""
 
     def __init__(self, serial: str) -> None:
-        for device in usb.core.find(find_all=True):
-            if device.serial_number == serial:
-                break
-        else:
-            raise LookupError(f"no device {serial}")
-        self._device = device
+        self._device = device = _find(serial)
         interface = device.get_active_configuration()[0, 0]
         self._number = interface.bInterfaceNumber
         endpoints = {(e.bmAttributes & 3, e.bEndpointAddress >> 7): e for e in interface}
@@ -135,6 +131,16 @@ class RawPhone:
         if kind != _RESPONSE or code != 0x2001:
             raise OSError(f"response 0x{code:04X}")
         return int(struct.unpack_from("<I", answer, 20)[0]) if length >= 24 else 0
+
+
+def _find(serial: str) -> Any:
+    for _ in range(50):
+        for device in usb.core.find(find_all=True):
+            with contextlib.suppress(ValueError, usb.core.USBError):  # it has just left, or just come
+                if device.serial_number == serial:
+                    return device
+        time.sleep(0.1)
+    raise LookupError(f"no device {serial}")
 
 
 def measure(serial: str, name: str, size: int) -> Link:
