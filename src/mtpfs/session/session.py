@@ -89,7 +89,7 @@ class Session:
         self._token = trio.lowlevel.current_trio_token()
         self._numbers = itertools.count()
         self._overtaken = 0
-        self._expecting_until = 0.0
+        self._metadata_done = 0.0
         self._dead_until = 0.0
         self._recoveries = 0
         self._waits = (Waits(), Waits())  # by rank: metadata, bulk
@@ -224,7 +224,7 @@ class Session:
                 job.error = error
             self._token.run_sync_soon(job.done.set)
             if not job.rank:
-                self._expecting_until = time.monotonic() + ANTICIPATION
+                self._metadata_done = time.monotonic()
             if job.error is not None and not self._engine.in_step:
                 return job.error
         return None
@@ -235,9 +235,11 @@ class Session:
             while True:
                 if not self._queued.wait_for(lambda: self._queue, patience):
                     return None
-                if self._queue[0].rank and self._overtaken < BULK_SHARE:
-                    # Whoever has just had an answer is likely to ask on: an `ls` needs several.
-                    expected = self._expecting_until - time.monotonic()
+                first = self._queue[0]
+                if first.rank and first.queued_at < self._metadata_done and self._overtaken < BULK_SHARE:
+                    # It competes with somebody who has just had an answer, and is likely to ask on:
+                    # an `ls` needs several.
+                    expected = self._metadata_done + ANTICIPATION - time.monotonic()
                     self._queued.wait_for(
                         lambda: not (self._queue and self._queue[0].rank), max(0.0, expected)
                     )
