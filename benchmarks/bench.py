@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-TOP = Path(__file__).parents[1]
+TOP = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(TOP / "tests"))
 
 import bus  # noqa: E402

@@ -11,8 +11,10 @@ a byte has a rate.
 from __future__ import annotations
 
 import filecmp
+import json
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -121,7 +123,7 @@ def measure(base: Path, say: Callable[[str], None]) -> tuple[raw.Link, list[Resu
     prepare(directory)
     subprocess.run(["cp", "-r", directory / "small", directory / "large.bin", scratch], check=True)
     phone = UmtpPhone(0, directory)
-    links = [raw.measure(phone.serial, "large.bin", LARGE)]
+    links = [_measure_link(phone)]
     results = []
     for program in PROGRAMS:
         say(program.name)
@@ -132,7 +134,7 @@ def measure(base: Path, say: Callable[[str], None]) -> tuple[raw.Link, list[Resu
         say("  " + ", ".join(f"{work} {value:.3g}" for work, value in results[-1].values.items()))
     phone.unplug()
     phone.plug_in()
-    links.append(raw.measure(phone.serial, "large.bin", LARGE))
+    links.append(_measure_link(phone))
     phone.unplug()
     best = raw.Link(
         max(link.read for link in links),
@@ -140,6 +142,13 @@ def measure(base: Path, say: Callable[[str], None]) -> tuple[raw.Link, list[Resu
         min(link.transaction for link in links),
     )
     return best, results
+
+
+def _measure_link(phone: UmtpPhone) -> raw.Link:
+    # In a process of its own: without udev, libusb never learns of what is plugged in after it has started.
+    words = [sys.executable, raw.__file__, phone.serial, "large.bin", f"{LARGE}"]
+    answer = subprocess.run(words, check=True, stdout=subprocess.PIPE, timeout=PATIENCE)
+    return raw.Link(**json.loads(answer.stdout))
 
 
 def _measure_program(program: Program, phone: UmtpPhone, scratch: Path, place: Path) -> Result:

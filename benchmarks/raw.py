@@ -9,11 +9,13 @@ Invariant: rates are of payload bytes, over the whole transaction.
 from __future__ import annotations
 
 import contextlib
+import json
 import struct
+import sys
 import threading
 import time
 from array import array
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import usb.core
@@ -170,3 +172,7 @@ def measure(serial: str, name: str, size: int) -> Link:
     phone.call(_DELETE, handle, 0)
     phone.close()
     return Link(size / read, size / write, transaction)
+
+
+if __name__ == "__main__":
+    print(json.dumps(asdict(measure(sys.argv[1], sys.argv[2], int(sys.argv[3])))))
