@@ -16,7 +16,6 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,6 +81,9 @@ class Soak:
             doing = worker.doing
             if doing is not None and time.monotonic() - doing[1] > DEADLINE:
                 wrong.append(f"{worker.name}: {doing[0]} hangs since {time.monotonic() - doing[1]:.0f} s")
+                self.rig.dump()
+        if isinstance(self.trouble.failure, TimeoutError):
+            self.rig.dump()
         if self.rig.process.poll() is not None:
             wrong.append(f"the mount has ended with {self.rig.process.returncode}")
         return wrong

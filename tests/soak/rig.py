@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -85,6 +86,10 @@ class Rig:
         pages = Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]
         return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
+    def dump(self) -> None:
+        """End the process, and have it write into the log where each of its threads is."""
+        self.process.send_signal(signal.SIGABRT)
+
     def unmount(self) -> int:
         """Unmount in order; return the exit status."""
         subprocess.run(["fusermount3", "-u", self.mountpoint], check=True, timeout=END)
@@ -123,7 +128,7 @@ def rig(base: Path, words: str = "", *, usb: bool = False) -> Iterator[Rig]:
                 stdin=subprocess.DEVNULL,
                 stderr=stream,
                 text=True,
-                env={**os.environ, "TMPDIR": str(spool)},
+                env={**os.environ, "TMPDIR": str(spool), "PYTHONFAULTHANDLER": "1"},
             )
             programs.append(process)
             wait_until(lambda: os.path.ismount(mountpoint) or process.poll() is not None, "the mount")
