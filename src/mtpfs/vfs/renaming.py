@@ -66,7 +66,7 @@ async def rename(
             raise
         if target is not None:
             if target.handle and aside is not None and target.content is not None:
-                fs.tree.hidden.add(target.handle)  # an open file keeps its contents until released
+                fs.tree.hide(target, aside)  # an open file keeps its contents until released
             elif target.handle:
                 await writing.delete(fs.device, target.handle)
             fs.tree.detach(target)
@@ -105,6 +105,8 @@ async def _send_renamed(
         fs.tree.relocate(node, old_parent, old_name, old_text)
         if target is not None:
             fs.tree.restore(target)
+        if node.content is not None:
+            node.content.replaces(None)
         raise
     if target is not None:
         fs.tree.detach(target)
