@@ -392,15 +392,13 @@ async def test_cancelled_upload_arrives_whole(tmp_path: Path) -> None:
     """An upload that has begun is finished though nobody waits for it any more."""
     begun, gate = threading.Event(), threading.Event()
     data = bytes(range(256)) * 1000
-    left = memoryview(data)
 
-    def fill(room: memoryview) -> int:
-        nonlocal left
+    def fill(offset: int, room: memoryview) -> int:
         begun.set()
         gate.wait(10)
-        count = min(len(room), len(left))
-        room[:count], left = left[:count], left[count:]
-        return count
+        piece = data[offset : offset + len(room)]
+        room[: len(piece)] = piece
+        return len(piece)
 
     async with watched(tmp_path) as (session, _):
         async with trio.open_nursery() as nursery:

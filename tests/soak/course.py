@@ -16,6 +16,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,10 +60,8 @@ class Soak:
         time.sleep(1)
         self._nodes = mounted.statistics()["cache"]["nodes"]
         self._descriptors = mounted.descriptors
-        self._threads = [
-            threading.Thread(target=part.run, daemon=True)
-            for part in (self.gauges, *self.workers, self.trouble)
-        ]
+        runs: list[Callable[[], None]] = [self.gauges.run, *(w.run for w in self.workers), self.trouble.run]
+        self._threads = [threading.Thread(target=run, daemon=True) for run in runs]
 
     def start(self) -> None:
         for thread in self._threads:

@@ -239,3 +239,59 @@ async def test_dates(tmp_path: Path, words: str, who: str, known: bool) -> None:
             modified = (await w.fs.lookup(w.root, name)).modified
             assert modified == 1582945200 if known else before - 1 <= modified <= time.time()
         await check(w, tmp_path, 6)
+
+
+@pytest.mark.parametrize("words", ["", "no-proplist", "no-edit"])
+async def test_renumbered_with_an_event(tmp_path: Path, words: str) -> None:
+    """All handles change and the phone says so: open files, directories and inode numbers go on."""
+    files(tmp_path)
+    (tmp_path / "d/e").mkdir(parents=True)
+    (tmp_path / "d/e/deep").write_bytes(b"deep")
+    async with world(tmp_path, words) as w:
+        outer = await w.fs.lookup(w.root, b"d")
+        inner = await w.fs.lookup(outer, b"e")
+        deep = await w.fs.lookup(inner, b"deep")
+        open_one = await w.fs.lookup(w.root, b"f1")
+        w.fs.open(open_one, write=False)
+        numbers = [node.ino for node in (outer, inner, deep, open_one)]
+        w.transport.renumber()
+        await trio.sleep(1)
+        assert bytes(await w.fs.read(open_one, 0, 5000)) == (tmp_path / "f1").read_bytes()
+        await w.fs.release(open_one)
+        await w.put(b"new", b"new", inner)
+        assert (tmp_path / "d/e/new").read_bytes() == b"new"
+        assert await w.get(deep) == b"deep"
+        await w.fs.rename(inner, b"deep", w.root, b"high")
+        assert (tmp_path / "high").read_bytes() == b"deep"
+        await w.fs.unlink(inner, b"new")
+        found = [await w.fs.lookup(w.root, b"d"), await w.fs.lookup(outer, b"e"), deep, open_one]
+        assert [node.ino for node in found] == numbers
+        await check(w, tmp_path, 8)
+
+
+@pytest.mark.parametrize("words", ["", "no-proplist", "no-edit"])
+async def test_renumbered_without_a_word(tmp_path: Path, words: str) -> None:
+    """Nobody says that handles have changed: a call may fail, but none goes to a wrong object, and none fails twice."""
+    files(tmp_path)
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d/deep").write_bytes(b"deep")
+    async with world(tmp_path, words) as w:
+        directory = await w.fs.lookup(w.root, b"d")
+        await w.fs.lookup(directory, b"deep")
+        w.transport.faults.add(Fault(Kind.RENUMBER))
+        failures = set()
+        for attempt in range(4):
+            try:
+                await w.put(b"f1", b"changed")
+                await w.put(b"new", b"new", directory)
+                break
+            except MtpfsError as error:
+                failures.add((attempt, error.errno))
+        assert {attempt for attempt, _ in failures} <= {0, 1}
+        assert {number for _, number in failures} <= {errno.ENOENT, errno.ESTALE, errno.EIO}
+        assert (tmp_path / "f1").read_bytes() == b"changed"
+        assert (tmp_path / "d/new").read_bytes() == b"new"
+        for path in tmp_path.glob(".mtpfs-*"):
+            path.unlink()  # what a failed attempt may leave
+        w.fs.tree.expire()
+        await check(w, tmp_path, 7)
