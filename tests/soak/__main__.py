@@ -17,9 +17,8 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=1200)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--usb", action="store_true", help="on a real bus (root, dummy_hcd)")
-    parser.add_argument("--no-replugs", action="store_true", help="leave the cable alone")
     chosen = parser.parse_args()
-    result = soak(chosen.seconds, chosen.seed, replugs=not chosen.no_replugs, usb=chosen.usb)
+    result = soak(chosen.seconds, chosen.seed, usb=chosen.usb)
     tell(result, chosen.seconds, chosen.seed)
     return 1 if result.problems else 0
 

@@ -46,11 +46,11 @@ class Result:
 class Soak:
     """One mount with its workers and its trouble."""
 
-    def __init__(self, mounted: Rig, seed: int, result: Result, *, replugs: bool) -> None:
+    def __init__(self, mounted: Rig, seed: int, result: Result) -> None:
         self.rig = mounted
         self.result = result
         self.gauges = Gauges(mounted)
-        self.trouble = Trouble(mounted.hand, seed, replugs=replugs)
+        self.trouble = Trouble(mounted.hand, seed)
         self.workers = [
             Worker(mounted.root, mounted.phone, f"w{number}", seed * 100 + number, result.tally)
             for number in range(WORKERS)
@@ -125,9 +125,16 @@ class Soak:
 
     def _check_leaks(self) -> list[str]:
         wrong = []
-        for worker in self.workers:
-            for path in sorted((self.rig.root / worker.name).iterdir()):
-                shutil.rmtree(path)
+        # A phone forgets the names that it had reserved for uploads that broke off.
+        self.rig.hand.say("unplug")
+        self.rig.hand.say("plug")
+        try:
+            wait_until(self._well, "the phone's return")
+            for worker in self.workers:
+                for path in sorted((self.rig.root / worker.name).iterdir()):
+                    shutil.rmtree(path)
+        except OSError as error:
+            return [f"deleting everything: {error}"]
         left = [path for path in self.rig.phone.rglob("*") if path.name not in {w.name for w in self.workers}]
         if left:
             self.result.troubles["temporary objects left on the phone"] += len(left)
@@ -172,18 +179,16 @@ class Soak:
         result.memory.append(" ".join(megabytes))
 
 
-def soak(
-    seconds: float, seed: int, *, replugs: bool = True, usb: bool = False, directory: str | None = None
-) -> Result:
+def soak(seconds: float, seed: int, *, usb: bool = False) -> Result:
     """Run for so long; return how it went."""
     result = Result()
     with ExitStack() as stack:
-        base = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="soak-", dir=directory)))
+        base = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="soak-")))
         soaks = []
         for number, words in enumerate(KINDS):
             (base / f"phone{number}").mkdir()
             mounted = stack.enter_context(rig(base / f"phone{number}", words, usb=usb))
-            soaks.append(Soak(mounted, seed + number, result, replugs=replugs))
+            soaks.append(Soak(mounted, seed + number, result))
         for each in soaks:
             each.start()
         end = time.monotonic() + seconds

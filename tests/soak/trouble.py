@@ -58,14 +58,12 @@ PATIENCE = 3.0  # seconds for a fault to strike
 
 
 class Trouble:
-    """Makes trouble until it is ended. `replugs` and `renumbers`: whether these belong to it."""
+    """Makes trouble until it is ended."""
 
-    def __init__(self, hand: Hand, seed: int, *, replugs: bool = True, renumbers: bool = True) -> None:
+    def __init__(self, hand: Hand, seed: int) -> None:
         self._hand = hand
         self._random = random.Random(seed)
         self._ended = threading.Event()
-        self._replugs = replugs
-        self._renumbers = renumbers
         self.counts: Counter[str] = Counter()
         """By kind: locks, replugs and renumberings; the phone itself counts its faults (`tally`)."""
         self.failure: BaseException | None = None
@@ -86,9 +84,9 @@ class Trouble:
         choice = self._random.random()
         if choice < 0.08:
             self._between("lock", "unlock", 1.5)
-        elif choice < 0.18 and self._replugs:
+        elif choice < 0.18:
             self._between("unplug", "plug", 3.0)
-        elif choice < 0.21 and self._renumbers:
+        elif choice < 0.21:
             self._say("renumber")
         elif choice < 0.24:
             self._between("silence times=0", "forget", 2.0)
@@ -96,8 +94,7 @@ class Trouble:
             self._fault()
 
     def _fault(self) -> None:
-        kinds = [row for row in TABLE if self._replugs or not row[0].startswith("gone")]
-        kind, operations, amount = self._random.choice(kinds)
+        kind, operations, amount = self._random.choice(TABLE)
         words = [kind, self._random.choice(operations.split()), f"skip={self._random.randrange(4)}"]
         if amount:
             words.append(f"amount={self._random.randint(1, amount)}")
