@@ -119,9 +119,9 @@ class Soak:
         try:
             for worker in self.workers:
                 os.listdir(self.rig.root / worker.name)
+            return not self.rig.statistics()["cache"]["undelivered"]
         except OSError:
             return False
-        return True
 
     def _check_leaks(self) -> list[str]:
         wrong = []
