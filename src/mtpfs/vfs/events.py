@@ -19,6 +19,7 @@ from mtpfs.errors import MtpfsError, TransportGoneError
 from mtpfs.protocol.codes import Event
 from mtpfs.protocol.containers import Container, parameter
 from mtpfs.vfs.filesystem import Filesystem
+from mtpfs.vfs.leftovers import parse
 from mtpfs.vfs.tree import Node
 
 log = logging.getLogger(__name__)
@@ -73,6 +74,8 @@ async def _added(fs: Filesystem, handle: int) -> None:
     if directory is None or not directory.is_folder or directory.listed_at is None:
         return  # nobody has looked there yet
     described = await entry_of(fs.device, handle, info)
+    if parse(described.name) is not None:
+        return  # in the middle of a change of ours; or the next listing settles it
     async with directory.lock:
         if handle in tree.by_handle or handle in tree.hidden or directory.listed_at is None:
             return

@@ -1,10 +1,11 @@
 """Renaming and moving, in POSIX's terms on a device that knows neither replacing nor both at once.
 
 Strategy: inside a directory the property ObjectFileName is set; across
-directories MoveObject is used, with a rename before or after it, whichever
-order collides with nothing. An existing target is put aside under a temporary
-name first and deleted last, so a failure in between can be undone. Where the
-device can't, EXDEV makes mv(1) copy.
+directories MoveObject is used, and if the name changes too, it travels under a
+temporary one. An existing target is put aside under a temporary name first and
+deleted last. What the device refuses in between is undone; what a crash leaves
+is undone or completed by the next listing (`leftovers`). Where the device can't,
+EXDEV makes mv(1) copy.
 
 Invariant: after a failure both files have their old names, as far as the device
 still obeys; no contents are ever deleted before the rename has succeeded.
@@ -17,9 +18,9 @@ import logging
 from typing import TYPE_CHECKING
 
 from mtpfs.device import writing
-from mtpfs.errors import FsError, MtpfsError
+from mtpfs.errors import FsError, MtpfsError, ResponseError
 from mtpfs.protocol.codes import Operation
-from mtpfs.vfs import names
+from mtpfs.vfs import leftovers
 from mtpfs.vfs.tree import Node, locked
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ async def rename(
             return
         await fs.sync(node)  # gives it an object that can be renamed
     await _check_place(fs, old_parent, new_parent)
+    if new_name in new_parent.children and node.content is not None:
+        await node.content.flush()  # so that no file ever gives way to one that is still being written
     storage, folder = await fs.tree.place(new_parent)
     await fs.tree.handle(node)
     async with locked(old_parent, new_parent, new_parent.children.get(new_name)):
@@ -54,24 +57,24 @@ async def rename(
         fs.check_case(new_parent, text, node)
         if target is not None:
             await _check_target(fs, node, target, replace=replace)
-        aside = await _put_aside(fs, target) if target is not None and target.handle else None
         try:
-            if old_parent is new_parent:
-                await writing.rename(fs.device, node.handle, text)
-            else:
-                await _move(fs, node, new_parent, storage.id, folder, text)
+            if target is not None and target.handle:
+                await _put_aside(fs, target, node)
+            try:
+                if old_parent is new_parent:
+                    await writing.rename(fs.device, node.handle, text)
+                else:
+                    await _move(fs, node, old_parent, new_parent, storage.id, folder, text)
+            except ResponseError:
+                # Any other error leaves open how far it came: then the next listing settles it.
+                if target is not None and target.handle:
+                    await writing.rename(fs.device, target.handle, target.object_name)
+                raise
         except MtpfsError:
-            if aside is not None and target is not None:
-                await writing.rename(fs.device, target.handle, target.object_name)
+            old_parent.listed_at = new_parent.listed_at = None
             raise
         if target is not None:
-            if target.handle and aside is not None and target.content is not None:
-                fs.tree.hidden.add(target.handle)  # an open file keeps its contents until released
-            elif target.handle:
-                await writing.delete(fs.device, target.handle)
-            fs.tree.detach(target)
-            if not target.handle:
-                await fs.end(target)
+            await _remove_replaced(fs, new_parent, target)
         fs.tree.relocate(node, new_parent, new_name, text)
     await fs.end(node)
 
@@ -136,31 +139,47 @@ async def _check_target(fs: Filesystem, node: Node, target: Node, *, replace: bo
         raise FsError(errno.ENOTDIR)
 
 
-async def _put_aside(fs: Filesystem, target: Node) -> str:
-    aside = names.temporary_name()
+async def _put_aside(fs: Filesystem, target: Node, node: Node) -> None:
+    size = 0 if node.is_folder else node.size
+    aside = leftovers.temporary_name(leftovers.Kind.OLD, target.object_name, size)
     await writing.rename(fs.device, target.handle, aside)
-    return aside
+
+
+async def _remove_replaced(fs: Filesystem, parent: Node, target: Node) -> None:
+    """Delete a file that was put aside, or have it deleted when nobody has it open any more."""
+    try:
+        if target.handle and target.content is not None:
+            await fs.hide(target)
+        elif target.handle:
+            await writing.delete(fs.device, target.handle)
+    except MtpfsError as error:
+        log.warning("%s is replaced, but what it was stays on the device: %s", target.path, error)
+        parent.listed_at = None  # the next listing tries again
+    fs.tree.detach(target)
+    if not target.handle:
+        await fs.end(target)
 
 
 async def _move(
-    fs: Filesystem, node: Node, new_parent: Node, storage_id: int, folder: int, text: str
+    fs: Filesystem, node: Node, old_parent: Node, new_parent: Node, storage_id: int, folder: int, text: str
 ) -> None:
     old_text = node.object_name
     if text == old_text:
         await writing.move(fs.device, node.handle, storage_id, folder)
         return
-    taken = {names.fold(child.object_name) for child in new_parent.children.values()}
-    # On its way the object has one of its two names in one of the two folders.
-    between = names.temporary_name() if names.fold(old_text) in taken else old_text
-    if between != old_text:
-        await writing.rename(fs.device, node.handle, between)
+    on_its_way = leftovers.moving_name(old_text, text, new_parent.device_path)
+    await writing.rename(fs.device, node.handle, on_its_way)
     try:
         await writing.move(fs.device, node.handle, storage_id, folder)
-    except MtpfsError:
-        if between != old_text:
-            await writing.rename(fs.device, node.handle, old_text)
+        try:
+            await writing.rename(fs.device, node.handle, text)
+        except ResponseError:
+            source = await fs.tree.place(old_parent)
+            await writing.move(fs.device, node.handle, source[0].id, source[1])
+            raise
+    except ResponseError:
+        await writing.rename(fs.device, node.handle, old_text)
         raise
-    await writing.rename(fs.device, node.handle, text)
 
 
 def _is_inside(directory: Node, node: Node) -> bool:

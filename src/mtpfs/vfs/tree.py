@@ -29,6 +29,7 @@ from mtpfs.device.listing import children as list_children
 from mtpfs.errors import FsError, ResponseError
 from mtpfs.protocol.codes import Response
 from mtpfs.vfs import names
+from mtpfs.vfs.leftovers import Leftovers
 
 if TYPE_CHECKING:
     from mtpfs.vfs.content import Content
@@ -98,6 +99,11 @@ class Node:
         names = [node.name.decode("utf-8", "replace") for node in self.ancestry() if node.parent]
         return "/" + "/".join(reversed(names))
 
+    @property
+    def device_path(self) -> str:
+        """Where the device has it, below its storage."""
+        return "/".join(reversed([node.object_name for node in self.ancestry() if node.object_name]))
+
     def ancestry(self) -> Iterator[Node]:
         """Yield the node, its parent, and so on to the root."""
         node: Node | None = self
@@ -118,7 +124,7 @@ class Node:
 class Tree:
     """All nodes of a mount."""
 
-    def __init__(self, device: Device, *, ttl: float, storage: str = "") -> None:
+    def __init__(self, device: Device, *, ttl: float, storage: str = "", read_only: bool = False) -> None:
         self.device = device
         self.nodes: dict[int, Node] = {}
         self.by_handle: dict[int, Node] = {}
@@ -132,6 +138,7 @@ class Tree:
         self._numbers = itertools.count(ROOT_INO)
         self._ttl = ttl
         self._wanted_storage = storage
+        self._leftovers = Leftovers(device, read_only=read_only)
         self._mounted_at = time.time()
         self.root = self._new(None, b"", is_folder=True)
 
@@ -221,8 +228,6 @@ class Tree:
         above = {node.handle for node in directory.ancestry()}
         # In the order of handles, so that of two objects with one name each keeps its number.
         for entry in sorted(entries, key=lambda entry: entry.handle):
-            if entry.handle in self.hidden:
-                continue
             if entry.handle in above:
                 log.warning("%s holds itself or what it is in; that is skipped", directory.path)
                 continue
@@ -327,7 +332,8 @@ class Tree:
             elif error.code in {Response.InvalidStorageID, Response.StoreNotAvailable}:
                 self.root.listed_at = self.root.storage = None  # locked or ejected
             raise
-        self.merge(directory, entries)
+        entries = [entry for entry in entries if entry.handle not in self.hidden]
+        self.merge(directory, await self._leftovers.settle(storage, directory.device_path, entries))
         if directory is self.root:
             directory.generation = self.device.session.generation
 
