@@ -345,7 +345,10 @@ class Filesystem:
                 except MtpfsError:
                     log.exception("%s could not be saved", node.path)
                 if node.unlinked and node.handle in self.tree.hidden:
-                    await writing.delete(self.device, node.handle)
+                    try:
+                        await writing.delete(self.device, node.handle)
+                    except MtpfsError as error:
+                        log.warning("%s is deleted, but still on the device: %s", node.path, error)
                 await node.content.close()
 
     # --- rules ---------------------------------------------------------------------------

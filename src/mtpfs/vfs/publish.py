@@ -20,7 +20,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 
 from mtpfs.device import Device, Entry, Storage, listing, writing
-from mtpfs.errors import FsError, MtpfsError, ResponseError
+from mtpfs.errors import FsError, ResponseError
 from mtpfs.protocol.codes import Operation, Response
 from mtpfs.session import DataSource
 from mtpfs.vfs import names
@@ -57,12 +57,8 @@ async def publish(
         return await writing.upload(device, storage.id, parent, name, source, modified)
     temporary = temporary_name(Kind.NEW, name, source.size)
     handle = await writing.upload(device, storage.id, parent, temporary, source, modified)
-    try:
-        await _remove_old(device, old)
-    except MtpfsError:
-        with contextlib.suppress(MtpfsError):
-            await writing.delete(device, handle)  # the old contents stay; don't leave the copy behind
-        raise
+    # When this fails, the old contents may be gone nevertheless: only a listing can tell which copy is to go.
+    await _remove_old(device, old)
     try:
         await writing.rename(device, handle, name)
     except ResponseError:

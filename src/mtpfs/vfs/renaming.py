@@ -3,23 +3,26 @@
 Strategy: inside a directory the property ObjectFileName is set; across
 directories MoveObject is used, and if the name changes too, it travels under a
 temporary one. An existing target is put aside under a temporary name first and
-deleted last. What the device refuses in between is undone; what a crash leaves
-is undone or completed by the next listing (`leftovers`). Where the device can't,
-EXDEV makes mv(1) copy.
+deleted last. When something fails in between, nobody knows how far it came (a
+device may do what it refuses); so nothing is undone blindly, but the directories
+are listed anew, which restores or completes what is halfway (`leftovers`). Where
+the device can't, EXDEV makes mv(1) copy.
 
-Invariant: after a failure both files have their old names, as far as the device
-still obeys; no contents are ever deleted before the rename has succeeded.
+Invariant: after a failure both files have their old names or both their new
+ones, as far as the device still obeys; no contents are ever deleted before the
+rename has succeeded.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 from typing import TYPE_CHECKING
 
 from mtpfs.device import writing
 from mtpfs.errors import FsError, MtpfsError, ResponseError
-from mtpfs.protocol.codes import Operation
+from mtpfs.protocol.codes import Operation, Response
 from mtpfs.vfs import leftovers
 from mtpfs.vfs.tree import Node, locked
 
@@ -46,6 +49,32 @@ async def rename(
     await _check_place(fs, old_parent, new_parent)
     if new_name in new_parent.children and node.content is not None:
         await node.content.flush()  # so that no file ever gives way to one that is still being written
+    try:
+        await _rename_object(fs, node, old_parent, old_name, new_parent, new_name, text, replace=replace)
+    except FsError:
+        raise
+    except MtpfsError as error:
+        for directory in {old_parent, new_parent}:
+            directory.listed_at = None
+            with contextlib.suppress(MtpfsError):  # then the next one who looks there does it
+                await fs.tree.ensure_listed(directory)
+        if isinstance(error, ResponseError) and error.code == Response.OperationNotSupported:
+            raise FsError(errno.EXDEV, "the device can't after all") from error
+        raise
+    await fs.end(node)
+
+
+async def _rename_object(
+    fs: Filesystem,
+    node: Node,
+    old_parent: Node,
+    old_name: bytes,
+    new_parent: Node,
+    new_name: bytes,
+    text: str,
+    *,
+    replace: bool,
+) -> None:
     storage, folder = await fs.tree.place(new_parent)
     await fs.tree.handle(node)
     async with locked(old_parent, new_parent, new_parent.children.get(new_name)):
@@ -57,26 +86,17 @@ async def rename(
         fs.check_case(new_parent, text, node)
         if target is not None:
             await _check_target(fs, node, target, replace=replace)
-        try:
-            if target is not None and target.handle:
-                await _put_aside(fs, target, node)
-            try:
-                if old_parent is new_parent:
-                    await writing.rename(fs.device, node.handle, text)
-                else:
-                    await _move(fs, node, old_parent, new_parent, storage.id, folder, text)
-            except ResponseError:
-                # Any other error leaves open how far it came: then the next listing settles it.
-                if target is not None and target.handle:
-                    await writing.rename(fs.device, target.handle, target.object_name)
-                raise
-        except MtpfsError:
-            old_parent.listed_at = new_parent.listed_at = None
-            raise
+        if target is not None and target.handle:
+            size = 0 if node.is_folder else node.size
+            aside = leftovers.temporary_name(leftovers.Kind.OLD, target.object_name, size)
+            await writing.rename(fs.device, target.handle, aside)
+        if old_parent is new_parent:
+            await writing.rename(fs.device, node.handle, text)
+        else:
+            await _move(fs, node, old_parent, new_parent, storage.id, folder, text)
         if target is not None:
             await _remove_replaced(fs, new_parent, target)
         fs.tree.relocate(node, new_parent, new_name, text)
-    await fs.end(node)
 
 
 async def _send_renamed(
@@ -139,12 +159,6 @@ async def _check_target(fs: Filesystem, node: Node, target: Node, *, replace: bo
         raise FsError(errno.ENOTDIR)
 
 
-async def _put_aside(fs: Filesystem, target: Node, node: Node) -> None:
-    size = 0 if node.is_folder else node.size
-    aside = leftovers.temporary_name(leftovers.Kind.OLD, target.object_name, size)
-    await writing.rename(fs.device, target.handle, aside)
-
-
 async def _remove_replaced(fs: Filesystem, parent: Node, target: Node) -> None:
     """Delete a file that was put aside, or have it deleted when nobody has it open any more."""
     try:
@@ -169,15 +183,12 @@ async def _move(
         return
     on_its_way = leftovers.moving_name(old_text, text, new_parent.device_path)
     await writing.rename(fs.device, node.handle, on_its_way)
+    await writing.move(fs.device, node.handle, storage_id, folder)
     try:
-        await writing.move(fs.device, node.handle, storage_id, folder)
-        try:
-            await writing.rename(fs.device, node.handle, text)
-        except ResponseError:
-            source = await fs.tree.place(old_parent)
-            await writing.move(fs.device, node.handle, source[0].id, source[1])
-            raise
+        await writing.rename(fs.device, node.handle, text)
     except ResponseError:
+        # Perhaps the device doesn't take the name: no listing could complete that.
+        await writing.move(fs.device, node.handle, storage_id, old_parent.handle)
         await writing.rename(fs.device, node.handle, old_text)
         raise
 
