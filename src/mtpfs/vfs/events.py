@@ -71,6 +71,8 @@ async def _apply(fs: Filesystem, event: Container) -> None:
     elif event.code == Event.StorageInfoChanged:
         fs.tree.root.listed_at = None
     elif event.code in _LOST_TRACK:
+        if event.code == Event.DeviceReset:
+            fs.device.session.generation += 1  # no object need have the handle that it had
         fs.tree.expire()
 
 
