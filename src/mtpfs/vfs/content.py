@@ -383,15 +383,20 @@ class Content:
                 old = Entry(
                     node.handle, node.object_name, is_folder=False, size=self._size_on_device, modified=None
                 )
-            handle = await publish(
-                context.device,
-                storage,
-                folder,
-                node.object_name,
-                spool.source(),
-                old=old,
-                modified=node.modified,
-            )
+            try:
+                handle = await publish(
+                    context.device,
+                    storage,
+                    folder,
+                    node.object_name,
+                    spool.source(),
+                    old=old,
+                    modified=node.modified,
+                )
+            except MtpfsError:
+                if old is not None:
+                    parent.listed_at = None  # who knows how far it came
+                raise
             self.dirty = False
             self._fetch = None
             node.modified = await self._kept_date(handle)

@@ -22,6 +22,7 @@ from mtpfs.protocol.codes import Event
 from mtpfs.protocol.containers import Container, parameter
 from mtpfs.session import Change
 from mtpfs.vfs.filesystem import Filesystem
+from mtpfs.vfs.leftovers import parse
 from mtpfs.vfs.tree import Node
 
 log = logging.getLogger(__name__)
@@ -80,14 +81,14 @@ async def _added(fs: Filesystem, handle: int) -> None:
     if handle in tree.by_handle:
         return
     info = await object_info(fs.device, handle)
-    if info.filename in tree.hidden:
-        return
     directory = (
         tree.by_handle.get(info.parent_object) if info.parent_object else _storage(fs, info.storage_id)
     )
     if directory is None or not directory.is_folder or directory.listed_at is None:
         return  # nobody has looked there yet
     described = await entry_of(fs.device, handle, info)
+    if parse(described.name) is not None:
+        return  # in the middle of a change of ours; or the next listing settles it
     async with directory.lock:
         if handle in tree.by_handle or directory.listed_at is None:
             return

@@ -22,7 +22,7 @@ import trio
 from mtpfs.device import Device, Entry, Storage, listing, writing
 from mtpfs.errors import FsError, MtpfsError, ResponseError
 from mtpfs.protocol.codes import Response
-from mtpfs.vfs import delivery, drafts, names, renaming
+from mtpfs.vfs import delivery, drafts, leftovers, names, renaming
 from mtpfs.vfs.content import Content, Context
 from mtpfs.vfs.tree import Node, Tree, locked
 from mtpfs.vfs.windows import LARGEST, Pool
@@ -85,7 +85,7 @@ class Filesystem:
         readahead: int = LARGEST,
     ) -> None:
         self.device = device
-        self.tree = Tree(device, ttl=ttl, storage=storage)
+        self.tree = Tree(device, ttl=ttl, storage=storage, read_only=read_only)
         self.tree.detached = lambda parent, name: notifier.entry_gone(parent.ino, name)
         self.notifier = notifier
         self._read_only = read_only
@@ -341,9 +341,7 @@ class Filesystem:
     async def _remove_file(self, node: Node) -> None:
         """Delete a file whose directory's lock is held; an open one keeps its contents until released."""
         if node.handle and node.content is not None and self.device.can_rename:
-            hidden = names.temporary_name()
-            await writing.rename(self.device, node.handle, hidden)
-            self.tree.hide(node, hidden)
+            await self.hide(node)
         elif node.handle:
             await writing.delete(self.device, node.handle)
         self.tree.detach(node)
@@ -351,6 +349,12 @@ class Filesystem:
             await self.end(node)
         if node.storage is not None:
             self._space.pop(node.storage.id, None)
+
+    async def hide(self, node: Node) -> None:
+        """Take an open file's name away; its object stays until the last descriptor is closed."""
+        hidden = leftovers.temporary_name(leftovers.Kind.GONE, node.object_name)
+        await writing.rename(self.device, node.handle, hidden)
+        self.tree.hide(node, hidden)
 
     async def rename(
         self, old_parent: Node, old_name: bytes, new_parent: Node, new_name: bytes, *, replace: bool = True
@@ -414,7 +418,9 @@ class Filesystem:
             raise FsError(errno.EACCES, "the root only holds storages")
         if self._read_only or not storage.writable:
             raise FsError(errno.EROFS)
-        return names.device_name(name, removable=storage.removable)
+        text = names.device_name(name, removable=storage.removable)
+        leftovers.check_not_reserved(text)
+        return text
 
     def _check_free(self, parent: Node, name: bytes, text: str) -> None:
         if parent.unlinked:

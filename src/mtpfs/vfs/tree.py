@@ -32,6 +32,7 @@ from mtpfs.device.listing import children as list_children
 from mtpfs.errors import FsError, ResponseError
 from mtpfs.protocol.codes import Response
 from mtpfs.vfs import names
+from mtpfs.vfs.leftovers import Leftovers
 
 if TYPE_CHECKING:
     from mtpfs.vfs.content import Content
@@ -103,6 +104,11 @@ class Node:
         names = [node.name.decode("utf-8", "replace") for node in self.ancestry() if node.parent]
         return "/" + "/".join(reversed(names))
 
+    @property
+    def device_path(self) -> str:
+        """Where the device has it, below its storage."""
+        return "/".join(reversed([node.object_name for node in self.ancestry() if node.object_name]))
+
     def ancestry(self) -> Iterator[Node]:
         """Yield the node, its parent, and so on to the root."""
         node: Node | None = self
@@ -123,7 +129,7 @@ class Node:
 class Tree:
     """All nodes of a mount."""
 
-    def __init__(self, device: Device, *, ttl: float, storage: str = "") -> None:
+    def __init__(self, device: Device, *, ttl: float, storage: str = "", read_only: bool = False) -> None:
         self.device = device
         device.handle_unknown = self._distrust
         self.nodes: dict[int, Node] = {}
@@ -138,6 +144,7 @@ class Tree:
         self._numbers = itertools.count(ROOT_INO)
         self._ttl = ttl
         self._wanted_storage = storage
+        self._leftovers = Leftovers(device, read_only=read_only)
         self._mounted_at = time.time()
         self._absent: dict[bytes, Node] = {}
         """Storages that have vanished, by shown name."""
@@ -261,9 +268,6 @@ class Tree:
         above = {node.handle for node in directory.ancestry()}
         # In the order of handles, so that of two objects with one name each keeps its number.
         for entry in sorted(entries, key=lambda entry: entry.handle):
-            if (hidden := self.hidden.get(entry.name)) is not None:
-                hidden.handle, hidden.generation = entry.handle, self.device.session.generation
-                continue
             if entry.handle in above:
                 log.warning("%s holds itself or what it is in; that is skipped", directory.path)
                 continue
@@ -377,9 +381,19 @@ class Tree:
             node.listed_at = None
 
     async def _list_objects(self, directory: Node, storage: Storage, handle: int) -> None:
-        self.merge(directory, await list_children(self.device, storage.id, handle))
+        entries = self._without_hidden(await list_children(self.device, storage.id, handle))
+        self.merge(directory, await self._leftovers.settle(storage, directory.device_path, entries))
         if directory is self.root:
             directory.generation = self.device.session.generation
+
+    def _without_hidden(self, entries: list[Entry]) -> list[Entry]:
+        shown = []
+        for entry in entries:
+            if (hidden := self.hidden.get(entry.name)) is None:
+                shown.append(entry)
+            else:
+                hidden.handle, hidden.generation = entry.handle, self.device.session.generation
+        return shown
 
     async def _choose_storage(self) -> None:
         storages = await self.device.storages()
