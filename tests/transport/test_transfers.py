@@ -22,6 +22,7 @@ from mtpfs.errors import (
     TransportStallError,
     TransportTimeoutError,
 )
+from mtpfs.protocol.containers import Container
 from mtpfs.session import open_session
 from mtpfs.transport.phones import UnavailableError, UsbPhone
 from mtpfs.transport.usb import CLAIM_PATIENCE, QUIET, UsbTransport, find_phones, open_phone
@@ -453,7 +454,7 @@ async def test_session_hears_of_events(bus: Bus, tmp_path: Path) -> None:
         assert session.info.model == "Oracle"
         port.device.interfaces[0].intr_ep.write(EVENT)
         with trio.fail_after(5):
-            event = await session.events.receive()
-        assert event is not None
+            event = await session.news.receive()
+        assert isinstance(event, Container)
         assert (event.code, event.parameters) == (0x4002, (7,))
     assert bus.handles == []

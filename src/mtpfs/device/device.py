@@ -18,7 +18,7 @@ from datetime import UTC, tzinfo
 from mtpfs.device.quirks import find_quirks
 from mtpfs.errors import FsError, MtpfsError, ProtocolError, ResponseError, name_of
 from mtpfs.protocol.codes import ROOT_PARENT, AccessCapability, Format, Operation, Response, StorageType
-from mtpfs.protocol.datasets import StorageInfo
+from mtpfs.protocol.datasets import DeviceInfo, StorageInfo
 from mtpfs.protocol.wire import decode_integers
 from mtpfs.session import DataSource, Result, Session
 from mtpfs.session.engine import DEFAULT_LIMIT
@@ -63,7 +63,6 @@ class Device:
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self.info = session.info
         self.quirks = find_quirks(session.info)
         self.zone: tzinfo | None = UTC if self.quirks.utc_dates else None
         self.property_lists_fail = 0
@@ -73,10 +72,14 @@ class Device:
         """Whether an upload keeps the date it is given; None until the first one showed."""
         self.dates_writable: bool | None = None
         """Whether DateModified can be set afterwards; None until somebody asks."""
-        self._operations = frozenset(session.info.operations_supported)
         self._refused: set[int] = set()
         if self.quirks.split_headers:
             session.split_headers()
+
+    @property
+    def info(self) -> DeviceInfo:
+        """What the device said last: it may come back in another mode."""
+        return self.session.info
 
     @property
     def name(self) -> str:
@@ -91,7 +94,8 @@ class Device:
         return bool(self.info.events_supported)
 
     def supports(self, *operations: int) -> bool:
-        return all(code in self._operations and code not in self._refused for code in operations)
+        offered = self.info.operations_supported
+        return all(code in offered and code not in self._refused for code in operations)
 
     @property
     def can_edit(self) -> bool:

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING
 import trio
 
 from mtpfs.device import Device, writing
+from mtpfs.errors import MtpfsError
+from mtpfs.vfs.delivery import deliver
 from mtpfs.vfs.tree import Node
 
 if TYPE_CHECKING:
@@ -57,6 +59,8 @@ async def send_later(fs: Filesystem, node: Node) -> None:
         return
     try:
         await fs.sync(node)
+    except MtpfsError as error:
+        log.error("%s could not be saved: %s", node.path, error)
     except Exception:  # whatever it is, the mount must outlive it
         log.exception("%s could not be saved", node.path)
-    await fs.end(node)
+    await deliver(fs, node)

@@ -6,11 +6,16 @@ to write beyond the end, so a gap is closed by TruncateObject, which fills with
 zeros. The edit is begun with the first write and ended by `finish`, which is
 where the device publishes the result.
 
+A device that has left the bus in between has forgotten the edit; what is buffered
+then goes into a new one.
+
 Invariant: after `finish` returned, everything written is on the device; an
 error is raised by the call that met it, and the bytes concerned stay buffered.
 """
 
 from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
 
 from mtpfs.device import Device, writing
 
@@ -20,25 +25,39 @@ COALESCE = 1 << 20  # bytes per SendPartialObject
 class Edit:
     """An object that is being edited in place. Not for concurrent use."""
 
-    def __init__(self, device: Device, handle: int, size: int) -> None:
-        self.handle = handle
+    def __init__(self, device: Device, handle: Callable[[], Awaitable[int]], size: int) -> None:
+        self.handle = 0
         self.extended = False
         """A truncation has made the object larger; uMTP-Responder lets that be read only when the edit has ended."""
         self._device = device
+        self._find = handle
         self._size = size
-        self._open = False
+        self._generation = -1
+        """The session in which the edit is open; -1: it isn't."""
         self._buffer = bytearray()
         self._offset = 0
 
+    @property
+    def _is_open(self) -> bool:
+        return self._generation == self._device.session.generation
+
+    @property
+    def unsent(self) -> tuple[int, bytes]:
+        """The offset of what is buffered, and the bytes."""
+        return self._offset, bytes(self._buffer)
+
     async def begin(self) -> None:
         """Begin the edit unless it is; raises what the device says."""
-        if not self._open:
+        if not self._is_open:
+            self.handle = await self._find()
+            generation = self._device.session.generation
             await writing.begin_edit(self._device, self.handle)
-            self._open = True
+            self._generation = generation
 
     async def write(self, offset: int, data: bytes) -> None:
         await self.begin()
-        if self._buffer and offset != self._offset + len(self._buffer):
+        full = len(self._buffer) >= COALESCE  # it couldn't be sent
+        if full or (self._buffer and offset != self._offset + len(self._buffer)):
             await self.send()
         if not self._buffer:
             self._offset = offset
@@ -71,9 +90,9 @@ class Edit:
     async def finish(self) -> None:
         """Send everything and end the edit."""
         await self.send()
-        if self._open:
+        if self._is_open:
             await writing.end_edit(self._device, self.handle)
-            self._open = False
+            self._generation = -1
 
     async def abandon(self) -> None:
         """End the edit without what is buffered: nobody will see the contents again."""

@@ -22,7 +22,7 @@ import trio
 from mtpfs.device import Device, Entry, Storage, listing, writing
 from mtpfs.errors import FsError, MtpfsError, ResponseError
 from mtpfs.protocol.codes import Response
-from mtpfs.vfs import drafts, leftovers, names, renaming
+from mtpfs.vfs import delivery, drafts, leftovers, names, renaming
 from mtpfs.vfs.content import Content, Context
 from mtpfs.vfs.tree import Node, Tree, locked
 from mtpfs.vfs.windows import LARGEST, Pool
@@ -56,6 +56,10 @@ class CacheStatistics:
     windows_fetched: int
     window_bytes: int
     nodes: int
+    """Files and directories that have an inode number."""
+    open_files: int
+    undelivered: int
+    """Files whose contents wait for the device to come back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +103,7 @@ class Filesystem:
 
     def statistics(self) -> CacheStatistics:
         tree, pool = self.tree, self._pool
+        contents = [node.content for node in tree.nodes.values() if node.content is not None]
         return CacheStatistics(
             listings_fetched=tree.listings_fetched,
             listings_cached=tree.listings_cached,
@@ -107,6 +112,8 @@ class Filesystem:
             windows_fetched=pool.fetched,
             window_bytes=pool.used,
             nodes=len(tree.nodes),
+            open_files=sum(content.opens > 0 for content in contents),
+            undelivered=sum(content.is_stranded for content in contents),
         )
 
     # --- looking ---------------------------------------------------------------------
@@ -118,7 +125,8 @@ class Filesystem:
         return node
 
     async def refresh(self, node: Node) -> None:
-        """Ask the device for a node's attributes if it announced that they changed."""
+        """Ask the device for a node's attributes if it announced that they changed. Raises ENODEV while it is away."""
+        self._check_present(node)
         if not node.attributes_stale or node.unlinked:
             return
         node.attributes_stale = False
@@ -167,6 +175,7 @@ class Filesystem:
             raise FsError(errno.EISDIR)
         if node.unlinked and node.content is None:
             raise FsError(errno.ESTALE)
+        self._check_present(node)
         if write:
             self._check_writable(node)
         if node.content is None:
@@ -216,9 +225,17 @@ class Filesystem:
         """Count one descriptor less."""
         content = self._content(node)
         content.opens -= 1
-        if content.opens:
+        if not content.opens and content.is_unsaved:
+            # Mapped pages may be written after the last close(2), and are not followed by another flush.
+            try:
+                await self.flush(node)
+            except MtpfsError as error:
+                log.error("%s: %s", node.path, error)
+        if content.opens or node.content is not content:
             return
-        if await drafts.waits(self.device, node):
+        if content.is_stranded:
+            self._nursery.start_soon(delivery.deliver, self, node)
+        elif await drafts.waits(self.device, node):
             self._nursery.start_soon(drafts.send_later, self, node)
         else:
             await self.end(node)
@@ -226,20 +243,29 @@ class Filesystem:
     async def end(self, node: Node) -> None:
         """Let go of the contents of a file that nobody has open."""
         content = node.content
-        if content is None or content.opens:
+        if content is None or content.opens or content.is_stranded:
             return
-        if node.unlinked and node.parent is not None and node.handle in self.tree.hidden:
-            # close(2) doesn't wait for this, but the rmdir of the directory that may follow has to.
-            async with node.parent.lock:
-                await content.close()
-                await writing.delete(self.device, node.handle)
-                self.tree.hidden.discard(node.handle)
+        if node.unlinked and node.parent is not None and self.tree.hidden.get(node.object_name) is node:
+            await self._remove_hidden(node, node.parent, content)
         else:
             await content.close()
         if node.content is None or node.content.opens:
             return  # opened again while the last changes were on their way
         node.content = None
         self.tree.reap(node)
+
+    async def _remove_hidden(self, node: Node, parent: Node, content: Content) -> None:
+        try:
+            await self.tree.handle(node)
+            # close(2) doesn't wait for this, but the rmdir of the directory that may follow has to.
+            async with parent.lock:
+                await content.close()
+                await writing.delete(self.device, node.handle)
+        except MtpfsError as error:
+            log.warning("%s, which was deleted, stays as %s: %s", node.path, node.object_name, error)
+            await content.close()
+        finally:
+            del self.tree.hidden[node.object_name]
 
     async def truncate(self, node: Node, size: int) -> None:
         """Set a file's size; on a file that isn't open, the device has it when this returns."""
@@ -328,7 +354,7 @@ class Filesystem:
         """Take an open file's name away; its object stays until the last descriptor is closed."""
         hidden = leftovers.temporary_name(leftovers.Kind.GONE, node.object_name)
         await writing.rename(self.device, node.handle, hidden)
-        self.tree.hidden.add(node.handle)
+        self.tree.hide(node, hidden)
 
     async def rename(
         self, old_parent: Node, old_name: bytes, new_parent: Node, new_name: bytes, *, replace: bool = True
@@ -342,14 +368,10 @@ class Filesystem:
             if node.content is not None:
                 try:
                     await node.content.flush()
-                except MtpfsError:
-                    log.exception("%s could not be saved", node.path)
-                if node.unlinked and node.handle in self.tree.hidden:
-                    try:
-                        await writing.delete(self.device, node.handle)
-                    except MtpfsError as error:
-                        log.warning("%s is deleted, but still on the device: %s", node.path, error)
-                await node.content.close()
+                except MtpfsError as error:
+                    delivery.save(self, node, error)
+                node.content.opens = 0
+                await self.end(node)
 
     # --- rules ---------------------------------------------------------------------------
 
@@ -358,8 +380,15 @@ class Filesystem:
             raise FsError(errno.EBADF)
         return node.content
 
+    def _check_present(self, node: Node) -> None:
+        """Raise ENODEV for what nobody has open and nobody can look up: the device is away."""
+        if self.device.session.gone and node.content is None and node.parent is not None:
+            raise FsError(errno.ENODEV)
+
     def _check_writable(self, node: Node) -> None:
         storage = node.storage
+        if storage is None and node.parent is not None:
+            raise FsError(errno.ENODEV, "locked or ejected")
         if self._read_only or (storage is not None and not storage.writable):
             raise FsError(errno.EROFS)
         if storage is None or node.is_storage:
@@ -384,6 +413,8 @@ class Filesystem:
     def checked_name(self, parent: Node, name: bytes) -> str:
         storage = parent.storage
         if storage is None:
+            if parent.parent is not None:
+                raise FsError(errno.ENODEV, "locked or ejected")
             raise FsError(errno.EACCES, "the root only holds storages")
         if self._read_only or not storage.writable:
             raise FsError(errno.EROFS)

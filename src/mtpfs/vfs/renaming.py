@@ -128,6 +128,8 @@ async def _send_renamed(
         fs.tree.relocate(node, old_parent, old_name, old_text)
         if target is not None:
             fs.tree.restore(target)
+        if node.content is not None:
+            node.content.replaces(None)
         raise
     if target is not None:
         fs.tree.detach(target)

@@ -145,6 +145,13 @@ class VirtualTransport:
             self._check_plugged()
         self.sleep(QUIET_TIME)
 
+    def release(self) -> None:
+        """Do nothing: nobody else could want this phone."""
+
+    def reconnect(self) -> bool:
+        with self._changed:
+            return not (self._closed or self._responder.gone)
+
     def close(self) -> None:
         with self._changed:
             if not self._closed:

@@ -1,0 +1,7 @@
+"""What mtpfs uses of usb.backend.libusb1."""
+
+from usb.backend import IBackend
+
+_lib_object: IBackend | None
+
+def get_backend() -> IBackend | None: ...
