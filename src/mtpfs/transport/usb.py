@@ -231,12 +231,11 @@ class UsbTransport:
                 usb.util.dispose_resources(self._device)
 
     def _may_be_back(self) -> bool:
-        phone = self._phone
+        if self._backend is not None:
+            return True  # another bus than the one in sysfs
+        wanted = self._phone.serial, f"{self._phone.vendor_id:04x}"
         there = sysfs_devices(SYSFS).values()
-        return not there or any(
-            (entry.text("serial"), entry.text("idVendor")) == (phone.serial, f"{phone.vendor_id:04x}")
-            for entry in there
-        )
+        return any((entry.text("serial"), entry.text("idVendor")) == wanted for entry in there)
 
     def _claim(self) -> None:
         deadline = self._clock() + CLAIM_PATIENCE
