@@ -134,7 +134,7 @@ class Soak:
                 for path in sorted((self.rig.root / worker.name).iterdir()):
                     shutil.rmtree(path)
         except OSError as error:
-            return [f"deleting everything: {error}"]
+            return [f"deleting everything: {error} in {path}, of {os.listdir(path)}"]
         left = [path for path in self.rig.phone.rglob("*") if path.name not in {w.name for w in self.workers}]
         if left:
             self.result.troubles["temporary objects left on the phone"] += len(left)

@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from soak.model import Blend, File, Violation
+from soak.model import Blend, File, Violation, told
 
 FILES, FOLDERS = 12, 3
 SMALL, LARGE = 40_000, 6_000_000  # bytes
@@ -269,7 +269,9 @@ class Worker:
             file.check(f"{self.name}/{name}, on the phone's disk", on_disk)
             through_mount = self._read(name, file, patient=True)
             if through_mount != on_disk:
-                raise Violation(f"{self.name}/{name}: the mount shows something else than the phone has")
+                raise Violation(
+                    f"{self.name}/{name}: the mount shows {told(through_mount)}, the phone has {told(on_disk)}"
+                )
             self._tally.add(verified=len(on_disk or b"") + len(through_mount or b""))
 
     def _acknowledged(self, name: str, content: bytes) -> None:

@@ -57,6 +57,16 @@ RETRY_PAUSE = 5.0  # seconds between two attempts to revive a device that fails 
 RETURN_PAUSE = 1.0  # seconds between two looks for a device that was unplugged
 _SESSION_LOST = {Response.SessionNotOpen, Response.InvalidTransactionID}
 """What a device answers that has started its MTP service anew without leaving the bus."""
+_WITHOUT_HANDLES = {
+    Operation.GetDeviceInfo,
+    Operation.GetStorageIDs,
+    Operation.GetStorageInfo,
+    Operation.GetObjectPropsSupported,
+    Operation.GetObjectPropDesc,
+    Operation.GetDevicePropDesc,
+    Operation.GetDevicePropValue,
+}
+"""What may be asked again in a new session. Object handles are others there: the same one may be another object's."""
 
 
 class Session:
@@ -212,12 +222,17 @@ class Session:
                 self._check_present()
                 job.value = job.function(self._engine)
             except ResponseError as error:
-                if error.code in _SESSION_LOST and not job.repeated:
+                lost = error.code in _SESSION_LOST and not job.repeated
+                if lost and error.operation in _WITHOUT_HANDLES:
                     # Nothing was done. In a new session the answer will be another one.
                     job.repeated = True
                     self._queue.put_back(job)
                     return error
                 job.error = error
+                if lost:
+                    self._token.run_sync_soon(job.done.set)
+                    self._queue.finished(job)
+                    return error
             except Exception as error:  # noqa: BLE001 - every error belongs to the one who waits for the job
                 job.error = error
             self._token.run_sync_soon(job.done.set)
