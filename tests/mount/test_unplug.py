@@ -216,7 +216,7 @@ def test_photo_appears(held: Callable[..., object], tmp_path: Path) -> None:
             assert reader.read() == b"another photo"
         (mounted.phone / "DCIM/photo.jpg").unlink()
         seen(lambda: "photo.jpg" not in os.listdir(camera))
-        assert not (camera / "photo.jpg").exists()
+        seen(lambda: not (camera / "photo.jpg").exists())
         assert len(os.listdir(mounted.root / "Music")) == 20
         assert transactions(mounted, "GetObjectHandles") == listings
 
