@@ -4,9 +4,10 @@ Strategy: an anonymous file (O_TMPFILE, mode 0600) in a directory on disk, so
 that a crash leaves nothing behind and nobody else can read it. Size and
 contents are the file's own; nothing is cached here.
 
-It is closed with the last reference to it, because a reader or a fetch may be at
-work on a spool that has been replaced meanwhile: were it closed under them, its
-descriptor's number might already be another spool's.
+It is closed when nobody uses it any more: a reader or a fetch may be at work on a
+spool that has been replaced meanwhile, and were it closed under them, its descriptor's
+number might already be another spool's. Users are counted; the garbage collector alone would
+leave it, and its room on the disk, to the traceback of an error that somebody keeps.
 
 Invariant: `size` is the file's size, always.
 """
@@ -18,6 +19,7 @@ import os
 import tempfile
 import weakref
 from pathlib import Path
+from typing import Self
 
 import trio
 
@@ -47,7 +49,27 @@ class Spool:
                 raise
             self._fd, path = tempfile.mkstemp(prefix="mtpfs-", dir=directory)
             Path(path).unlink()
-        weakref.finalize(self, os.close, self._fd)
+        self._users = 1
+        self._close = weakref.finalize(self, os.close, self._fd)
+
+    def take(self) -> Self:
+        """Begin another use, which `drop` ends."""
+        self._users += 1
+        return self
+
+    def __enter__(self) -> Self:
+        return self.take()
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        # Whoever is cancelled leaves a thread behind that may still be at work here.
+        if kind is None or issubclass(kind, Exception):
+            self.drop()
+
+    def drop(self) -> None:
+        """End the use by whoever made or took it."""
+        self._users -= 1
+        if not self._users:
+            self._close()
 
     @property
     def size(self) -> int:
