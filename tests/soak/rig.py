@@ -8,6 +8,7 @@ Invariant: leaving the context leaves no mount and no process behind.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -45,7 +46,8 @@ class Hand:
         return answer.removeprefix(f"done: {words}").strip()
 
     def close(self) -> None:
-        self._stream.close()
+        with contextlib.suppress(OSError):  # the phone has gone for good
+            self._stream.close()
         self._connection.close()
 
 
