@@ -271,7 +271,7 @@ async def test_failing(tmp_path: Path, case: Case) -> None:
     for fault in FAULTS:
         for number in range(last - first):
             what = (fault, clean.commands[first + number])
-            faults = FaultScript()
+            faults = seen = Recorder()
             transport = Quick(bench.phone(faults))
             async with mounted(transport, tmp_path) as w:
                 await shown(w)
@@ -281,6 +281,12 @@ async def test_failing(tmp_path: Path, case: Case) -> None:
                     await case.change(w)
                 except MtpfsError as caught:
                     error = caught
+                assert not faults.pending or fault.times > 1, (
+                    what,
+                    seen.commands[first:],
+                    clean.commands[first:],
+                )
+                faults.clear()
                 allowed = case.states if error else case.states[-1:]
                 if not transport._responder.gone:
                     w.fs.tree.expire()
@@ -289,7 +295,7 @@ async def test_failing(tmp_path: Path, case: Case) -> None:
                     found = {path: data for path, data in found.items() if path in there or data}
                     assert found in (*allowed, *case.unsent), (what, error, summary(found))
             transport.close()
-            await bench.check(bench.plugged_in_again(), allowed, (what, error))
+            await bench.check(bench.plugged_in_again(), (*allowed, *case.unsent), (what, error))
     bench.report(case.change.__name__)
 
 

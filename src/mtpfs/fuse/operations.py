@@ -73,10 +73,13 @@ class KernelNotifier:
     """Tells the kernel what it should forget, from a task of its own: the calls may block."""
 
     def __init__(self, nursery: trio.Nursery) -> None:
+        self.connected = True
+        """False when the mount has ended: then there is nobody to tell."""
         self._nursery = nursery
 
     def entry_gone(self, parent_ino: int, name: bytes) -> None:
-        pyfuse3.invalidate_entry_async(parent_ino, name, ignore_enoent=True)
+        if self.connected:
+            pyfuse3.invalidate_entry_async(parent_ino, name, ignore_enoent=True)
 
     def inode_changed(self, ino: int) -> None:
         self._nursery.start_soon(self._invalidate, ino, False)
@@ -85,6 +88,9 @@ class KernelNotifier:
         self._nursery.start_soon(self._invalidate, ino, True)
 
     async def _invalidate(self, ino: int, attributes_only: bool) -> None:
+        if not self.connected:
+            return
+
         def call() -> None:
             try:
                 pyfuse3.invalidate_inode(ino, attributes_only)

@@ -399,11 +399,16 @@ class Content:
                 raise
             self.dirty = False
             self._fetch = None
-            node.modified = await self._kept_date(handle)
             context.tree.describe(
                 node,
                 Entry(handle, node.object_name, is_folder=False, size=spool.size, modified=node.modified),
             )
+            try:
+                node.modified = await self._kept_date(handle)
+            except MtpfsError as error:
+                # The contents are there, and that is what was asked for.
+                log.info("%s: its date isn't known: %s", node.path, error)
+                node.attributes_stale = True
 
     async def _kept_date(self, handle: int) -> float:
         """Return the date that the object now has on the device."""
