@@ -116,12 +116,12 @@ async def test_refused_changes(tmp_path: Path, change: type, operation: Operatio
             assert not path.exists()
         (tmp_path / "f").write_bytes(b"old")
         (tmp_path / "d").mkdir(exist_ok=True)
-        async with mounted(phone(), tmp_path) as w:
+        async with mounted(phone()) as w:
             w.transport.faults.add(Fault(Kind.REFUSE, operation, code=code, times=FOREVER))
             with pytest.raises(MtpfsError) as caught:
                 await change(w)
             assert errno.errorcode[caught.value.errno] == errno.errorcode[expected], code.name
-        async with mounted(phone(), tmp_path) as w:
+        async with mounted(phone()) as w:
             assert sorted(await w.names()) == [b"d", b"f"]
         found = (tmp_path / "f").read_bytes()
         if operation is Operation.SetObjectPropValue and change is replace:
