@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import errno
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 
@@ -72,6 +73,8 @@ class Device:
         """Whether an upload keeps the date it is given; None until the first one showed."""
         self.dates_writable: bool | None = None
         """Whether DateModified can be set afterwards; None until somebody asks."""
+        self.handle_unknown: Callable[[int], None] = lambda _handle: None
+        """Called with each handle (or what may be one) that the device said it doesn't know."""
         self._refused: set[int] = set()
         if self.quirks.split_headers:
             session.split_headers()
@@ -131,7 +134,14 @@ class Device:
         except ResponseError as error:
             if error.code == Response.OperationNotSupported:
                 self.refuse(operation)
+            self.note_unknown(error, *parameters)
             raise
+
+    def note_unknown(self, error: ResponseError, *handles: int) -> None:
+        """Pass on which handles an answer may have been about."""
+        if error.code in {Response.InvalidObjectHandle, Response.InvalidParentObject}:
+            for handle in handles:
+                self.handle_unknown(handle)
 
     async def storages(self) -> list[Storage]:
         """Return the storages that are present: none while the phone is locked."""

@@ -389,7 +389,7 @@ class Content:
                     storage,
                     folder,
                     node.object_name,
-                    spool.source,
+                    spool.source(),
                     old=old,
                     modified=node.modified,
                 )

@@ -71,6 +71,8 @@ async def _apply(fs: Filesystem, event: Container) -> None:
     elif event.code == Event.StorageInfoChanged:
         fs.tree.root.listed_at = None
     elif event.code in _LOST_TRACK:
+        if event.code == Event.DeviceReset:
+            fs.device.session.generation += 1  # no object need have the handle that it had
         fs.tree.expire()
 
 
@@ -79,8 +81,6 @@ async def _added(fs: Filesystem, handle: int) -> None:
     if handle in tree.by_handle:
         return
     info = await object_info(fs.device, handle)
-    if info.filename in tree.hidden:
-        return
     directory = (
         tree.by_handle.get(info.parent_object) if info.parent_object else _storage(fs, info.storage_id)
     )

@@ -16,7 +16,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
-from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 
 from mtpfs.device import Device, Entry, Storage, listing, writing
@@ -37,16 +36,15 @@ async def publish(
     storage: Storage,
     parent: int,
     name: str,
-    contents: Callable[[], DataSource],
+    source: DataSource,
     *,
     old: Entry | None,
     modified: float | None,
 ) -> int:
-    """Send `contents` as `name` into a folder, in place of `old`; return the new handle.
+    """Send `source` as `name` into a folder, in place of `old`; return the new handle.
 
     Raises ENOSPC before anything is sent when the device is known to be full.
     """
-    source = contents()
     if old is None:
         handle = await writing.upload(device, storage.id, parent, name, source, modified)
         await _check_name(device, handle, name)
@@ -64,7 +62,7 @@ async def publish(
     except ResponseError:
         if not device.supports(Operation.SetObjectPropValue):
             # It was only advertised. The copy stays until the contents have their name.
-            final = await writing.upload(device, storage.id, parent, name, contents(), modified)
+            final = await writing.upload(device, storage.id, parent, name, source, modified)
             await writing.delete(device, handle)
             return final
         raise

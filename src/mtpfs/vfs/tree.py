@@ -131,6 +131,7 @@ class Tree:
 
     def __init__(self, device: Device, *, ttl: float, storage: str = "", read_only: bool = False) -> None:
         self.device = device
+        device.handle_unknown = self._distrust
         self.nodes: dict[int, Node] = {}
         self.by_handle: dict[int, Node] = {}
         self.detached: Callable[[Node, bytes], None] = lambda _node, _name: None
@@ -227,12 +228,15 @@ class Tree:
         """
         if node.parent is None:
             return node.handle
-        generation = self.device.session.generation
-        if node.generation != generation:
+        session = self.device.session
+        while node.generation != session.generation:
+            generation = session.generation
             if node.unlinked and self.hidden.get(node.object_name) is not node:
                 raise FsError(errno.ESTALE)
             await self.ensure_listed(node.parent, fresh=node.unlinked)
-            if node.generation != generation and node.storage is not None:
+            if node.storage is None:
+                break
+            if node.generation != generation == session.generation:  # else there was a new session meanwhile
                 raise FsError(errno.ESTALE, f"{node.path} is gone")
         if node.storage is None and self._wanted_storage:
             await self.place(self.root)  # is it there again?
@@ -264,9 +268,6 @@ class Tree:
         above = {node.handle for node in directory.ancestry()}
         # In the order of handles, so that of two objects with one name each keeps its number.
         for entry in sorted(entries, key=lambda entry: entry.handle):
-            if (hidden := self.hidden.get(entry.name)) is not None:
-                hidden.handle, hidden.generation = entry.handle, self.device.session.generation
-                continue
             if entry.handle in above:
                 log.warning("%s holds itself or what it is in; that is skipped", directory.path)
                 continue
@@ -367,23 +368,32 @@ class Tree:
         if node.unlinked and not node.lookups and node.content is None:
             self.nodes.pop(node.ino, None)
 
+    def _distrust(self, handle: int) -> None:
+        """The device doesn't know a handle that it gave us: look for its object, and all above it, by name."""
+        node = self.by_handle.get(handle)
+        for member in node.ancestry() if node is not None else ():
+            member.generation = -1
+            member.listed_at = None
+
     def expire(self) -> None:
         """Trust no listing any more: the device has lost track, or this is a new session."""
         for node in self.nodes.values():
             node.listed_at = None
 
     async def _list_objects(self, directory: Node, storage: Storage, handle: int) -> None:
-        try:
-            entries = await list_children(self.device, storage.id, handle)
-        except ResponseError as error:
-            if error.code == Response.InvalidObjectHandle and directory.parent is not None:
-                directory.parent.listed_at = None  # it went while nobody looked
-            raise
-        own = [entry for entry in entries if entry.name in self.hidden]
-        others = [entry for entry in entries if entry.name not in self.hidden]
-        self.merge(directory, [*own, *await self._leftovers.settle(storage, directory.device_path, others)])
+        entries = self._without_hidden(await list_children(self.device, storage.id, handle))
+        self.merge(directory, await self._leftovers.settle(storage, directory.device_path, entries))
         if directory is self.root:
             directory.generation = self.device.session.generation
+
+    def _without_hidden(self, entries: list[Entry]) -> list[Entry]:
+        shown = []
+        for entry in entries:
+            if (hidden := self.hidden.get(entry.name)) is None:
+                shown.append(entry)
+            else:
+                hidden.handle, hidden.generation = entry.handle, self.device.session.generation
+        return shown
 
     async def _choose_storage(self) -> None:
         storages = await self.device.storages()

@@ -298,6 +298,22 @@ class Store:
         if node.parent is not None and node.parent.children.get(node.name) is node:
             del node.parent.children[node.name]
 
+    def renumber(self) -> None:
+        """Give every object a handle that no object has had before."""
+        nodes, self._nodes = [*self._nodes.values()], {}
+        for node in nodes:
+            node.handle = self._next_handle
+            self._next_handle += 1
+            self._nodes[node.handle] = node
+        self._round = iter(())
+
+    def vanish(self, handle: int) -> None:
+        """Delete an object's file as a user of the phone does; the table learns of it when somebody asks."""
+        node = self._nodes.get(handle)
+        if node is not None and not node.folder:
+            with suppress(OSError, Refusal):
+                Path(self.path_of(node)).unlink()
+
     def relocate(self, node: Node, parent: Node, name: str) -> None:
         """Note that an object has a new place; it keeps its handle."""
         assert node.parent is not None, "a storage's root never moves"

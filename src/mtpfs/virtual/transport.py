@@ -20,8 +20,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mtpfs.errors import TransportGoneError, TransportTimeoutError
+from mtpfs.protocol.codes import Event
 from mtpfs.transport import Buffer
 from mtpfs.virtual.capabilities import PREFIX, Capabilities, parse_virtual
+from mtpfs.virtual.control import ControlSocket
 from mtpfs.virtual.faults import FaultScript
 from mtpfs.virtual.responder import Responder
 
@@ -49,6 +51,7 @@ class VirtualTransport:
         self._sleeper = sleeper
         self._skipped = 0.0
         self._closed = False
+        self._control: ControlSocket | None = None
         self._changed = threading.Condition(threading.RLock())
 
     @property
@@ -97,15 +100,25 @@ class VirtualTransport:
         view = memoryview(buffer).cast("B")
         if len(view) % self.max_packet:
             raise ValueError(f"buffer of {len(view)} bytes is no multiple of {self.max_packet}")  # EOVERFLOW
+        late = self._await_answer(timeout)
         with self._changed:
             self._check_open()
-            count = self._responder.fill(view)
+            count = None if self._responder.held else self._responder.fill(view)
             if self._responder.phone.events:
                 self._changed.notify_all()
         if count is None:
-            self.sleep(timeout)
+            self.sleep(timeout - late)
             raise TransportTimeoutError("nothing came from the virtual phone")
         return count
+
+    def _await_answer(self, timeout: float) -> float:
+        """Let an answer that is held back come nearer; return the seconds that this took."""
+        with self._changed:
+            late = min(self._responder.held, timeout)
+            self._responder.held -= late
+        if late:
+            self.sleep(late)
+        return late
 
     def read_event(self, timeout: float) -> bytes:
         deadline = time.monotonic() + timeout
@@ -158,6 +171,8 @@ class VirtualTransport:
                 self._closed = True
                 self._responder.close()
             self._changed.notify_all()
+        if self._control is not None:
+            self._control.close()
 
     def _check_plugged(self) -> None:
         self._check_open()
@@ -190,6 +205,17 @@ class VirtualTransport:
             self._responder.phone.set_locked(locked)
             self._changed.notify_all()
 
+    def renumber(self) -> None:
+        """Give every object a new handle, and send the event that says so."""
+        with self._changed:
+            self._responder.phone.renumber()
+            self._responder.phone.notify(Event.DeviceReset, 0)
+            self._changed.notify_all()
+
+    def listen(self, path: Path) -> None:
+        """Obey words on a socket (see `control`). Raises `SetupError`."""
+        self._control = ControlSocket(path, self)
+
 
 def open_virtual(
     argument: str,
@@ -200,7 +226,10 @@ def open_virtual(
 ) -> VirtualTransport:
     """Make a phone of `virtual:DIR?options` and plug it in."""
     directories, capabilities = parse_virtual(argument)
-    return virtual_phone(directories, capabilities, max_packet=max_packet, faults=faults, sleeper=sleeper)
+    phone = virtual_phone(directories, capabilities, max_packet=max_packet, faults=faults, sleeper=sleeper)
+    if capabilities.control is not None:
+        phone.listen(capabilities.control)
+    return phone
 
 
 def virtual_phone(

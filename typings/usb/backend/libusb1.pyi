@@ -1,5 +1,3 @@
-"""What mtpfs uses of usb.backend.libusb1."""
-
 from usb.backend import IBackend
 
 _lib_object: IBackend | None
