@@ -227,8 +227,7 @@ class Content:
                 await self._finish_edit()
             if not self.dirty:
                 return False
-            self._explicit_date = modified
-            self._node.modified = modified
+            self._explicit_date = self._node.modified = float(int(modified))
             return True
 
     def replaces(self, target: Node | None) -> None:
@@ -415,12 +414,12 @@ class Content:
         device, sent = self._context.device, self._node.modified
         explicit, self._explicit_date = self._explicit_date, None
         if explicit is not None and not device.keeps_dates:
-            return await learn_dates(device, handle, explicit) or time.time()
+            return await learn_dates(device, handle, explicit) or time.time() // 1
         return float(int(sent))
 
     def _changed(self, size: int) -> None:
         self._node.size = size
-        self._node.modified = time.time()
+        self._node.modified = time.time() // 1  # whole seconds, as the device will have it
         self._explicit_date = None
 
     def _start_fetch(self) -> None:
