@@ -128,7 +128,7 @@ class Content:
                     await self._edit.send()
                 if self._edit is not None and self._edit.extended:
                     await self._finish_edit()
-        if self._spool is None and not can_read_ranges(self._context.device, size):
+        if (self._spool is None or self._fetch) and not can_read_ranges(self._context.device, size):
             self._start_fetch()
         if self._spool is not None:
             return await self._read_spool(offset, count)
@@ -446,6 +446,8 @@ class Content:
         self._explicit_date = None
 
     def _start_fetch(self) -> None:
+        if self._fetch is not None and self._fetch.error is not None:
+            self._drop_spool()  # that was another time; the device may be back
         if self._spool is None:
             context, node = self._context, self._node
             self._spool = Spool()
