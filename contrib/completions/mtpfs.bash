@@ -2,7 +2,7 @@
 
 # Mount options; those with a value end in "=".
 _mtpfs_options='ro rw allow_other allow_root default_permissions uid= gid= umask= fmask= dmask= fsname= subtype=
-    storage= timeout= readahead= ttl= debug atime noatime exec noexec suid nosuid dev nodev nodiratime sync async dirsync
+    storage= timeout= readahead= ttl= exit_on_unplug debug atime noatime exec noexec suid nosuid dev nodev nodiratime sync async dirsync
     auto_unmount'
 
 # The words up to the cursor as the shell sees them: readline parts them at "=" and ":" too.

@@ -20,7 +20,7 @@ function __mtpfs_options
         fsname=\t'source shown by findmnt' subtype=\t'type shown by findmnt' \
         storage=\t'mount only this storage' \
         timeout=\t'how long a simple request may take' readahead=\t'how much is fetched at once' \
-        ttl=\t'how long attributes are believed' \
+        ttl=\t'how long attributes are believed' exit_on_unplug\t'unmount when unplugged' \
         debug\t'log what the kernel asks' \
         atime\t'update access times' noatime\t"don't update access times" \
         nodiratime\t"don't update directories' access times" \

@@ -9,6 +9,7 @@ import errno
 import mmap
 import os
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -381,6 +382,20 @@ def test_memory_mapped_reading(root: Path) -> None:
     (root / "f").write_bytes(data)
     with (root / "f").open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
         assert mapped[100_000:200_000] == data[100_000:200_000]
+
+
+def test_memory_mapped_writing(place: Place, root: Path) -> None:
+    """What is written through a mapping arrives, also when its descriptor was closed before."""
+    (root / "f").write_bytes(bytes(300_000))
+    with (root / "f").open("r+b") as file:
+        mapped = mmap.mmap(file.fileno(), 0)
+    mapped[100_000:100_004] = b"here"
+    mapped.close()
+    deadline = time.monotonic() + 20
+    while ((place.backing or root) / "f").read_bytes()[100_000:100_004] != b"here":
+        assert time.monotonic() < deadline  # the kernel hands it over when it lets go of the file
+        time.sleep(0.02)
+    assert (root / "f").read_bytes() == bytes(100_000) + b"here" + bytes(199_996)
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,8 @@ class HostileTransport:
         self.cancel = phone.cancel
         self.device_status = phone.device_status
         self.reopen = phone.reopen
+        self.release = phone.release
+        self.reconnect = phone.reconnect
         self.close = phone.close
 
     def write(self, data: Buffer, timeout: float) -> int:

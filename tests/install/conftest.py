@@ -21,6 +21,8 @@ mkdir "$1/upper" "$1/work" "$1/root"
 mount -t overlay -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" machine "$1/root"
 mount -t proc proc "$1/root/proc"
 mount --rbind /dev "$1/root/dev"
+mknod -m 666 "$1/fuse" c 10 229  # as udev makes it, which may not run here
+mount --bind "$1/fuse" "$1/root/dev/fuse"
 mount --rbind /sys "$1/root/sys"
 mount -t tmpfs run "$1/root/run"
 mkdir -p "$1/root$2" "$1/root$3"

@@ -22,6 +22,7 @@ from mtpfs.errors import (
     TransportTimeoutError,
 )
 from mtpfs.protocol.codes import Operation, Response
+from mtpfs.protocol.containers import Container
 from mtpfs.protocol.datasets import ObjectInfo
 from mtpfs.protocol.wire import decode_integers
 from mtpfs.session import DataSource, Engine, Session, open_session
@@ -236,7 +237,7 @@ async def test_data_source_that_comes_up_short(tmp_path: Path) -> None:
     """A source with less than it announced is an error; the next upload works."""
     async with session_on(tmp_path) as (session, _):
         with pytest.raises(MtpfsError):
-            await send(session, "short", DataSource(100_000, lambda _room: 1))
+            await send(session, "short", DataSource(100_000, lambda _offset, _room: 1))
         await send(session, "whole", b"whole")
         assert (tmp_path / "whole").read_bytes() == b"whole"
 
@@ -312,8 +313,8 @@ async def test_events_are_delivered(tmp_path: Path) -> None:
         await handles(session)
         (tmp_path / "new").touch()
         with trio.fail_after(10):
-            event = await session.events.receive()
-        assert event is not None
+            event = await session.news.receive()
+        assert isinstance(event, Container)
         assert event.parameters
 
 

@@ -22,6 +22,7 @@ from mtpfs.errors import (
     TransportStallError,
     TransportTimeoutError,
 )
+from mtpfs.protocol.containers import Container
 from mtpfs.session import open_session
 from mtpfs.transport.phones import UnavailableError, UsbPhone
 from mtpfs.transport.usb import CLAIM_PATIENCE, QUIET, UsbTransport, find_phones, open_phone
@@ -453,7 +454,69 @@ async def test_session_hears_of_events(bus: Bus, tmp_path: Path) -> None:
         assert session.info.model == "Oracle"
         port.device.interfaces[0].intr_ep.write(EVENT)
         with trio.fail_after(5):
-            event = await session.events.receive()
-        assert event is not None
+            event = await session.news.receive()
+        assert isinstance(event, Container)
         assert (event.code, event.parameters) == (0x4002, (7,))
+    assert bus.handles == []
+
+
+def test_plugged_in_again(bus: Bus, tmp_path: Path) -> None:
+    """The same serial number is the same phone, wherever it is plugged in; another one isn't, and nobody is claimed."""
+    port = bus.plug(mtp_device(tmp_path))
+    transport = open_phone(find_phones(bus, NO_SYSFS)[0], bus)
+    name = transport.name
+    bus.unplug(port)
+    with pytest.raises(TransportGoneError):
+        transport.write(bytes(12), 1)
+    assert not transport.reconnect()
+    other = bus.plug(mtp_device(tmp_path, serial="S2"))
+    assert not transport.reconnect()
+    assert not any(call.startswith("claim") for call in other.calls)
+    bus.plug(mtp_device(tmp_path))
+    assert transport.reconnect()
+    assert transport.name != name
+    transport.write(struct.pack("<IHHI", 12, 1, GET_DEVICE_INFO, 0), 1)
+    buffer = array("B", bytes(4096))
+    assert transport.read(buffer, 5) > 100
+    transport.close()
+    assert not transport.reconnect()
+    assert bus.handles == []
+
+
+def test_taken_by_another_program(bus: Bus, tmp_path: Path) -> None:
+    """A phone that is back in somebody else's hands is an error that says so, and can be had later."""
+    port = bus.plug(mtp_device(tmp_path))
+    clock = Clock()
+    transport = open_phone(find_phones(bus, NO_SYSFS)[0], bus, clock=clock, sleep=clock.sleep)
+    bus.unplug(port)
+    back = bus.plug(mtp_device(tmp_path))
+    back.claim_errors = [errno.EBUSY] * 100
+    with pytest.raises(UnavailableError, match="in use by another program"):
+        transport.reconnect()
+    back.claim_errors.clear()
+    assert transport.reconnect()
+    transport.release()
+    assert transport.reconnect()
+    transport.close()
+
+
+async def test_session_goes_on(bus: Bus, tmp_path: Path) -> None:
+    """A session on it survives a change of the port: ENODEV at once meanwhile, then a new generation of handles."""
+    (tmp_path / "f").write_bytes(b"contents")
+    port = bus.plug(mtp_device(tmp_path))
+    transport = open_phone(find_phones(bus, NO_SYSFS)[0], bus)
+    async with open_session(transport) as session:
+        await session.transact(GET_NUM_OBJECTS, ROOT, 0, ROOT)
+        generation = session.generation
+        await trio.to_thread.run_sync(bus.unplug, port)
+        with trio.fail_after(5):
+            await session.until_gone()
+        with pytest.raises(TransportGoneError), trio.fail_after(1):
+            await session.transact(GET_NUM_OBJECTS, ROOT, 0, ROOT)
+        bus.plug(mtp_device(tmp_path))
+        with trio.fail_after(10):
+            await session.until_back()
+        assert session.generation > generation
+        await session.transact(GET_NUM_OBJECTS, ROOT, 0, ROOT)
+        assert session.statistics().returns == 1
     assert bus.handles == []

@@ -96,12 +96,12 @@ class World:
 
 
 @asynccontextmanager
-async def world(phone: Path, words: str = "", *, ttl: float = 5.0) -> AsyncIterator[World]:
+async def world(phone: Path, words: str = "", *, ttl: float = 5.0, storage: str = "") -> AsyncIterator[World]:
     """Open a filesystem on a virtual phone."""
     transport = open_virtual(f"{phone}?{words}" if words else str(phone))
     kernel = Kernel()
     async with open_session(transport) as session, trio.open_nursery() as nursery:
-        fs = Filesystem(Device(session), nursery, kernel, ttl=ttl)
+        fs = Filesystem(Device(session), nursery, kernel, ttl=ttl, storage=storage)
         nursery.start_soon(follow, fs)
         entries = await fs.entries(fs.tree.root)
         yield World(fs, entries[0] if entries else fs.tree.root, phone, transport, kernel)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import time
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from mtpfs.errors import TransportGoneError, TransportStallError, TransportTimeoutError
-from mtpfs.protocol.codes import Operation, Response
+from mtpfs.protocol.codes import Event, Operation, Property, Response
 from mtpfs.protocol.datasets import DeviceInfo
 from mtpfs.virtual.faults import FOREVER, Fault, FaultScript, Kind
 from virtual.conftest import Connect
@@ -283,6 +285,7 @@ def test_gone_until_plugged_in_again(phone: Initiator, fault: Fault) -> None:
     with pytest.raises(TransportGoneError):
         phone.transport.reopen()
     phone.transport.replug()
+    assert phone.transport.reconnect()
     phone.open()
     assert phone.handles() == [1]
     assert phone.get(GET, 1) == CONTENT
@@ -297,3 +300,112 @@ def test_every_fault_at_an_operation_without_data(phone: Initiator, kind: Kind) 
         with suppress(TransportTimeoutError):
             phone.read()
     assert DeviceInfo.decode(phone.get(Operation.GetDeviceInfo)).model == "Virtual phone"
+
+
+def test_silence_in_the_only_transfer(phone: Initiator) -> None:
+    """Silence that begins in the last packets of the data is silence too."""
+    assert phone.announce("new", 2000).ok
+    phone.transport.faults.add(Fault(Kind.SILENCE_MID_DATA, Operation.SendObject, amount=1000))
+    phone.command(Operation.SendObject)
+    phone.data(Operation.SendObject, bytes(2000))
+    with pytest.raises(TransportTimeoutError):
+        phone.read()
+    assert phone.do(Operation.GetDeviceInfo).ok
+
+
+def test_late(phone: Initiator) -> None:
+    """The answer comes after so much time, whatever is asked for meanwhile."""
+    phone.transport.faults.add(Fault(Kind.LATE, GET, amount=2500))
+    phone.command(GET, 1)
+    before = phone.transport.monotonic()
+    for _ in range(2):
+        with pytest.raises(TransportTimeoutError):
+            phone.read()
+    assert phone.read() == header(phone) + CONTENT
+    assert 2.5 <= phone.transport.monotonic() - before < 3
+    assert phone.read() == response(phone)
+
+
+@pytest.mark.parametrize("size", [1000, 1012 + 512, 20_000])
+def test_full_in_the_middle(phone: Initiator, root: Path, size: int) -> None:
+    """All data is taken, then StoreFull is answered; nothing of it stays."""
+    assert phone.announce("new", size).ok
+    phone.transport.faults.add(Fault(Kind.FULL, Operation.SendObject, amount=900))
+    phone.command(Operation.SendObject)
+    phone.data(Operation.SendObject, bytes(size), step=1024)
+    assert phone.answer().code == Response.StoreFull
+    assert not (root / "new").exists()
+    phone.upload("new", b"x")
+
+
+def test_renumbered(phone: Initiator) -> None:
+    """Old handles are nobody's, new ones were never used, and an edit that was open is ended."""
+    assert phone.do(Operation.BeginEditObject, 1).ok
+    phone.transport.faults.add(Fault(Kind.RENUMBER, GET))
+    assert phone.do(GET, 1).code == Response.InvalidObjectHandle
+    (handle,) = phone.handles()
+    assert handle > 1
+    assert phone.get(GET, handle) == CONTENT
+    assert phone.do(Operation.EndEditObject, 1).code == Response.GeneralError
+    phone.transport.renumber()
+    assert phone.handles() != [handle]
+    assert (Event.DeviceReset, 0) in phone.events()
+
+
+def test_vanished(phone: Initiator, root: Path) -> None:
+    """The object is gone when its turn comes; a handle of nothing does no harm."""
+    phone.transport.faults.add(Fault(Kind.VANISH, GET, times=2))
+    assert phone.do(GET, 1).code == Response.InvalidObjectHandle
+    assert not (root / "file").exists()
+    assert phone.do(GET, 1).code == Response.InvalidObjectHandle
+    assert phone.handles() == []
+
+
+def test_phantom(phone: Initiator) -> None:
+    """A handle too many, in a dataset whose lengths are right, and of no object."""
+    phone.transport.faults.add(Fault(Kind.PHANTOM, Operation.GetObjectHandles))
+    one, phantom = phone.handles()
+    assert one == 1
+    assert phone.do(Operation.GetObjectInfo, phantom).code == Response.InvalidObjectHandle
+    assert phone.handles() == [1]
+
+
+def test_lying_size(phone: Initiator) -> None:
+    """Too large, too small, never below 0; the truth afterwards."""
+    for amount, size in ((1000, 3048), (-48, 2000), (-5000, 0)):
+        phone.transport.faults.add(Fault(Kind.LYING_SIZE, Operation.GetObjectInfo, amount=amount))
+        phone.transport.faults.add(Fault(Kind.LYING_SIZE, Operation.GetObjectPropList, amount=amount))
+        assert phone.info(1).object_compressed_size == size
+        assert phone.prop_list(1, Property.ObjectSize)[0].value == size
+    assert phone.info(1).object_compressed_size == len(CONTENT)
+
+
+@pytest.mark.parametrize(
+    ("who", "expected"),
+    [
+        ("android", "20200229T040000"),
+        ("samsung", "20200229T040000."),
+        ("qemu", "20200229T030000"),
+        ("jolla", "20200229T030000Z"),
+        ("lumia", "20200229T040000+0100"),
+        ("none", ""),
+        ("zero", "00000000T000000"),
+        ("junk", "the day before yesterday"),
+    ],
+)
+def test_dates(
+    connect: Connect, root: Path, monkeypatch: pytest.MonkeyPatch, who: str, expected: str
+) -> None:
+    """Every way to write a date, in ObjectInfo and in property lists."""
+    monkeypatch.setenv("TZ", "XXX-1")
+    time.tzset()
+    try:
+        (root / "file").touch()
+        os.utime(root / "file", (1582945200, 1582945200))
+        phone = connect(f"dates={who}")
+        (handle,) = phone.handles()
+        assert phone.info(handle).modification_date == expected
+        assert phone.prop_list(handle, Property.DateModified)[0].value == expected
+    finally:
+        monkeypatch.undo()
+        time.tzset()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import subprocess
 import sys
 import time
@@ -43,29 +45,42 @@ def devices() -> list[dict[str, str]]:
 class Mount:
     """A mount in the foreground, so that its process is known and can be killed."""
 
-    def __init__(self, source: str, mountpoint: Path, *options: str) -> None:
+    def __init__(self, source: str, mountpoint: Path, *options: str, spool: Path | None = None) -> None:
         self.mountpoint = mountpoint
         self.process = subprocess.Popen(
             [*MTPFS, source, mountpoint, "-f", *options],
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
+            env={**os.environ, **({"TMPDIR": str(spool)} if spool else {})},
         )
         wait_until(lambda: mountpoint.is_mount() or self.process.poll() is not None, "the mount")
         assert self.process.poll() is None, self.process.communicate()[1]
 
-    def unmount(self) -> None:
-        """Unmount in order."""
+    def unmount(self) -> str:
+        """Unmount in order; return what the program logged."""
         run("fusermount3", "-u", self.mountpoint)
         _, log = self.process.communicate(timeout=PATIENCE)
         assert self.process.returncode == 0, log
         assert "Traceback" not in log, log
+        return log
 
     def kill(self) -> None:
         """End the program where it stands, without a word to the device."""
         self.process.kill()
         self.process.communicate(timeout=PATIENCE)
         run("fusermount3", "-u", self.mountpoint)
+
+
+def port_of(serial: str) -> Path | None:
+    """Return the directory in sysfs of a device that the host has set up."""
+    for path in Path("/sys/bus/usb/devices").glob("*/serial"):
+        try:
+            if path.read_text().strip() == serial and any(path.parent.glob("*:1.0")):
+                return path.parent
+        except OSError:
+            continue  # it has just left
+    return None
 
 
 class UmtpPhone:
@@ -154,10 +169,7 @@ class UmtpPhone:
         return Path(f"/dev/bus/usb/{int(bus):03}/{int(address):03}")
 
     def _port(self) -> Path | None:
-        for serial in Path("/sys/bus/usb/devices").glob("*/serial"):
-            if serial.read_text().strip() == self.serial and any(serial.parent.glob("*:1.0")):
-                return serial.parent
-        return None
+        return port_of(self.serial)
 
     def _control(self, command: str) -> None:
         run("nsenter", f"--target={self._program.pid}", "--ipc", "umtprd", f"-cmd:{command}")
@@ -168,6 +180,7 @@ class VirtualUsbPhone:
 
     def __init__(self, directory: Path, name: str, words: str = "") -> None:
         self.directory = directory
+        self.serial = name
         self.source = f"serial:{name}"
         self._program = subprocess.Popen(
             [
@@ -192,6 +205,16 @@ class VirtualUsbPhone:
         self._program.stdin.flush()
         self._expect(word)
 
+    def unplug(self) -> None:
+        """Pull the cable."""
+        self.do("unplug")
+        wait_until(lambda: port_of(self.serial) is None, "the phone's departure")
+
+    def plug_in(self) -> None:
+        """Put it back."""
+        self.do("plug")
+        wait_until(lambda: port_of(self.serial) is not None, "the phone's arrival")
+
     def end(self) -> None:
         """Take the phone away for good."""
         self._program.terminate()
@@ -200,3 +223,34 @@ class VirtualUsbPhone:
     def _expect(self, word: str) -> None:
         assert self._program.stdout
         assert self._program.stdout.readline() == f"done: {word}\n"
+
+
+class QemuPhone:
+    """QEMU's usb-mtp, plugged in from outside the machine; `tests/vm/hand` holds it for us."""
+
+    _numbers = itertools.count(1)
+
+    def __init__(self) -> None:
+        self.serial = "qemu"
+        self.source = f"serial:{self.serial}"
+        self.directory = Path("/mnt/phone")
+
+    def unplug(self) -> None:
+        """Take it from the bus."""
+        self._ask("unplug")
+        wait_until(lambda: port_of(self.serial) is None, "the phone's departure")
+
+    def plug_in(self) -> None:
+        """Put it back; it has the same serial number."""
+        self._ask("plug")
+        wait_until(lambda: port_of(self.serial) is not None, "the phone's arrival")
+
+    def _ask(self, word: str) -> None:
+        shared = Path("/mnt")
+        asked = f"{next(self._numbers)} {word}"
+        (shared / "hand.asked").write_text(asked)
+        (shared / "hand.asked").rename(shared / "hand.request")
+        wait_until((shared / "hand.answer").exists, f"the answer to {word!r}")
+        answer = (shared / "hand.answer").read_text()
+        (shared / "hand.answer").unlink()
+        assert answer.strip() == asked

@@ -145,6 +145,12 @@ OPTIONS = [
         "ttl", "SECONDS", "how long attributes and listings are believed (default 5)", _field("ttl", _seconds)
     ),
     Option(
+        "exit_on_unplug",
+        "",
+        "unmount when the device is unplugged (default: wait for its return)",
+        lambda settings, _: replace(settings, exit_on_unplug=True),
+    ),
+    Option(
         "debug", "", "log what the kernel asks (with -f)", lambda settings, _: replace(settings, debug=True)
     ),
     *_switch("atime", "update access times"),

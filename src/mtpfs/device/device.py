@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import errno
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 
 from mtpfs.device.quirks import find_quirks
 from mtpfs.errors import FsError, MtpfsError, ProtocolError, ResponseError, name_of
 from mtpfs.protocol.codes import ROOT_PARENT, AccessCapability, Format, Operation, Response, StorageType
-from mtpfs.protocol.datasets import StorageInfo
+from mtpfs.protocol.datasets import DeviceInfo, StorageInfo
 from mtpfs.protocol.wire import decode_integers
 from mtpfs.session import DataSource, Result, Session
 from mtpfs.session.engine import DEFAULT_LIMIT
@@ -63,7 +64,6 @@ class Device:
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self.info = session.info
         self.quirks = find_quirks(session.info)
         self.zone: tzinfo | None = UTC if self.quirks.utc_dates else None
         self.property_lists_fail = 0
@@ -73,10 +73,16 @@ class Device:
         """Whether an upload keeps the date it is given; None until the first one showed."""
         self.dates_writable: bool | None = None
         """Whether DateModified can be set afterwards; None until somebody asks."""
-        self._operations = frozenset(session.info.operations_supported)
+        self.handle_unknown: Callable[[int], None] = lambda _handle: None
+        """Called with each handle (or what may be one) that the device said it doesn't know."""
         self._refused: set[int] = set()
         if self.quirks.split_headers:
             session.split_headers()
+
+    @property
+    def info(self) -> DeviceInfo:
+        """What the device said last: it may come back in another mode."""
+        return self.session.info
 
     @property
     def name(self) -> str:
@@ -91,7 +97,8 @@ class Device:
         return bool(self.info.events_supported)
 
     def supports(self, *operations: int) -> bool:
-        return all(code in self._operations and code not in self._refused for code in operations)
+        offered = self.info.operations_supported
+        return all(code in offered and code not in self._refused for code in operations)
 
     @property
     def can_edit(self) -> bool:
@@ -127,7 +134,14 @@ class Device:
         except ResponseError as error:
             if error.code == Response.OperationNotSupported:
                 self.refuse(operation)
+            self.note_unknown(error, *parameters)
             raise
+
+    def note_unknown(self, error: ResponseError, *handles: int) -> None:
+        """Pass on which handles an answer may have been about."""
+        if error.code in {Response.InvalidObjectHandle, Response.InvalidParentObject}:
+            for handle in handles:
+                self.handle_unknown(handle)
 
     async def storages(self) -> list[Storage]:
         """Return the storages that are present: none while the phone is locked."""

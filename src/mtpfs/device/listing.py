@@ -27,6 +27,7 @@ from mtpfs.session import Result
 log = logging.getLogger(__name__)
 
 MAX_HANDLES = 1 << 20  # objects in one directory; more than that is a lie
+ATTEMPTS = 3  # at a directory whose objects get other handles while they are asked for
 FEW = 4  # up to here asking one by one costs no more transactions than lists
 LIST_FAILURES = 3  # incomplete property lists after which they are given up
 _PROPERTIES = (Property.ObjectFileName, Property.ObjectFormat, Property.ObjectSize, Property.DateModified)
@@ -38,7 +39,20 @@ async def children(device: Device, storage_id: int, parent: int) -> list[Entry]:
     Raises `ResponseError` (folder or storage gone) and whatever the session
     raises; never for single objects.
     """
-    handles = await child_handles(device, storage_id, parent)
+    for _ in range(ATTEMPTS):
+        handles = await child_handles(device, storage_id, parent)
+        found = await _describe(device, parent, handles)
+        if len(found) == len(handles):
+            break
+        again = await child_handles(device, storage_id, parent)
+        if set(again) <= set(handles):
+            break  # some have gone, or can't be described; but there is none that we haven't asked for
+        log.debug("the objects of folder 0x%X have got other handles meanwhile", parent)
+    return [found[handle] for handle in handles if handle in found]
+
+
+async def _describe(device: Device, parent: int, handles: list[int]) -> dict[int, Entry]:
+    """Describe objects; those that have vanished, and bad ones, are left out."""
     found: dict[int, Entry] = {}
     if len(handles) > FEW and device.supports(Operation.GetObjectPropList):
         found = await _from_lists(device, parent, handles)
@@ -54,7 +68,7 @@ async def children(device: Device, storage_id: int, parent: int) -> list[Entry]:
                 failure = error
     if failure is not None and not found:
         raise failure
-    return [found[handle] for handle in handles if handle in found]
+    return found
 
 
 async def child_handles(device: Device, storage_id: int, parent: int) -> list[int]:

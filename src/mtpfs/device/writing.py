@@ -86,6 +86,7 @@ async def upload(
         try:
             return await device.session.run(job, bulk=True)
         except ResponseError as error:
+            device.note_unknown(error, parent)
             if error.code != Response.DeviceBusy or error.operation == Operation.SendObject:
                 raise  # nothing of `source` has been taken in the case that goes on
         await trio.sleep(pause)

@@ -31,7 +31,7 @@ from mtpfs.errors import InterruptedSetupError, SetupError
 from mtpfs.fuse.operations import KernelNotifier, Operations
 from mtpfs.fuse.report import Report
 from mtpfs.fuse.settings import END_SIGNALS, Settings
-from mtpfs.session import open_session
+from mtpfs.session import Session, open_session
 from mtpfs.session.budgets import Budgets
 from mtpfs.transport import Transport
 from mtpfs.vfs import Filesystem
@@ -124,7 +124,7 @@ async def _serve(
             read_only=settings.read_only,
             readahead=settings.readahead,
         )
-        if settings.storage:
+        if settings.storage and await device.storages():  # a locked phone has none, and may be unlocked later
             await fs.tree.ensure_listed(fs.tree.root)
         nursery.start_soon(follow, fs)
         try:
@@ -162,6 +162,8 @@ async def _run(
             ready()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_report_on_signal, questions, operations.report)
+                if settings.exit_on_unplug:
+                    nursery.start_soon(_end_when_gone, fs.device.session)
                 if os.geteuid() == 0:
                     # In a thread, because it is this process that answers; not waited for if the mount ends first.
                     nursery.start_soon(
@@ -175,6 +177,11 @@ async def _run(
         ending.mounted = False
         stopping()
         pyfuse3.close(unmount=True)
+
+
+async def _end_when_gone(session: Session) -> None:
+    await session.until_gone()
+    pyfuse3.terminate()
 
 
 def _raise_read_ahead(mountpoint: str) -> None:

@@ -39,5 +39,7 @@ class Settings:
     """Seconds that a metadata transaction may go without progress; other budgets follow in proportion."""
     readahead: int = 4 << 20
     """Bytes that are fetched at once for a sequential reader, at most; 0: never more than was asked for."""
+    exit_on_unplug: bool = False
+    """End the mount when the device leaves the bus, instead of waiting for its return."""
     ttl: float = 5.0
     """Seconds that a listing stays valid on a device that sends no events."""

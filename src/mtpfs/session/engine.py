@@ -66,11 +66,12 @@ _TRANSACTION_MODULUS = 0xFFFFFFFE  # ids run from 1 to 0xFFFFFFFE
 class DataSource:
     """Data to send that isn't in memory: `size` bytes, which `fill` puts into one view after the other.
 
-    `fill` returns how many it has put there: fewer than there is room for when there are no more.
+    `fill` gets an offset and room for the bytes from there, and returns how many it has put there:
+    fewer than there is room for when there are no more. It may be asked for all of it again.
     """
 
     size: int
-    fill: Callable[[memoryview], int]
+    fill: Callable[[int, memoryview], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +89,6 @@ class Engine:
         self.transport = transport
         self.budgets = budgets or Budgets()
         self.stream = ContainerStream()
-        self.in_step = True
-        self.in_data_phase = False
         self.transaction_id = 0
         self.closing = False
         """Set from another thread: give up waiting at the end of the current slice."""
@@ -99,8 +98,15 @@ class Engine:
         self.bytes_in = 0
         self.bytes_out = 0
         self._next_id = 0
+        self.renew()
+
+    def renew(self) -> None:
+        """Begin anew: the transport has another connection, maybe with packets of another size."""
+        self.stream.clear()
+        self.in_step = True
+        self.in_data_phase = False
         self._scratch = array("B", (0,)) * self._round_up(SMALL)
-        self._large = Buffers(LARGE_TRANSFER + transport.max_packet)
+        self._large = Buffers(LARGE_TRANSFER + self.transport.max_packet)
 
     def transact(
         self,
@@ -231,7 +237,7 @@ class Engine:
             start = 0
         while left or start:
             take = min(left, len(chunk) - start)
-            filled = source.fill(memoryview(chunk)[start : start + take]) if take else 0
+            filled = source.fill(source.size - left, memoryview(chunk)[start : start + take]) if take else 0
             if filled != take:
                 raise LocalProtocolError(f"{take} bytes of data announced, {filled} there")
             left, start = left - take, start + take
@@ -347,12 +353,11 @@ class _Receipt:
                 return
 
 
-def _filler(data: bytes) -> Callable[[memoryview], int]:
-    left = memoryview(data)
+def _filler(data: bytes) -> Callable[[int, memoryview], int]:
+    view = memoryview(data)
 
-    def fill(room: memoryview) -> int:
-        nonlocal left
-        piece, left = left[: len(room)], left[len(room) :]
+    def fill(offset: int, room: memoryview) -> int:
+        piece = view[offset : offset + len(room)]
         room[: len(piece)] = piece
         return len(piece)
 

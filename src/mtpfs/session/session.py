@@ -1,13 +1,15 @@
 """The async session: trio code's only way to the device.
 
 Strategy: callers hand in *jobs*, plain functions over the engine that run
-start to end on one worker thread. It takes them from a queue with two classes,
-metadata before bulk, so that an `ls` waits for at most one window of a copy, and
+start to end on one worker thread. It takes them from a queue (`mtpfs.session.jobs`), and
 goes on from job to job by itself, for a hop between threads costs as much as a
 small transaction and the wire would idle meanwhile. A caller that is cancelled stops waiting; a job that
 has begun is always finished, because a transaction that is abandoned on the
 wire wedges phones. After a failure the runner task climbs the recovery ladder
 before the next job is taken. Events are read all the time by a second thread.
+
+A device that leaves the bus is waited for: until it is back, every call is answered
+ENODEV at once; then it gets a new session, and a new generation of object handles.
 
 Invariant: exactly one job is on the wire at a time, and every job that was
 handed in is answered, with a value or an error, in finite time.
@@ -15,15 +17,11 @@ handed in is answered, with a value or an error, in finite time.
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import logging
-import threading
-import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
+from typing import Any, TypeVar
 
 import trio
 
@@ -32,44 +30,47 @@ from mtpfs.errors import (
     ProtocolError,
     RemoteProtocolError,
     ResponseError,
+    SessionLostError,
     SetupError,
     TransportError,
     TransportGoneError,
     name_of,
 )
-from mtpfs.protocol.codes import Operation, Response
-from mtpfs.protocol.containers import Container, decode_event
+from mtpfs.protocol.codes import ROOT_PARENT, Operation, Response
+from mtpfs.protocol.containers import decode_event
 from mtpfs.protocol.datasets import DeviceInfo
 from mtpfs.session import recovery
 from mtpfs.session.budgets import Budgets
 from mtpfs.session.engine import DEFAULT_LIMIT, DataSource, Engine, Result
-from mtpfs.session.statistics import Statistics, Waits
+from mtpfs.session.jobs import Job, JobQueue
+from mtpfs.session.news import Change, News
+from mtpfs.session.statistics import Statistics
 from mtpfs.transport import Transport
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+_pin: ContextVar[int | None] = ContextVar("generation", default=None)
+
 EVENT_WAIT = 0.5  # seconds per interrupt read; also how long closing may have to wait for it
-EVENT_BACKLOG = 1024  # events kept for a slow consumer; one more means "rescan everything"
 BUSY_PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0, 4.0)  # seconds between tries while the device answers DeviceBusy
 LINGER = 0.002  # seconds that the worker thread waits for another job before it goes back to sleep
 BATCH = 0.05  # seconds for which small transactions of one caller may follow each other: half a window
-ANTICIPATION = 0.008  # seconds that a bulk job stands back after a metadata job, in case there is more to ask
-BULK_SHARE = 16  # metadata jobs that may overtake a waiting bulk job before it is its turn
 RETRY_PAUSE = 5.0  # seconds between two attempts to revive a device that fails altogether
-
-
-@dataclass(order=True)
-class _Job(Generic[T]):
-    rank: int
-    number: int
-    function: Callable[[Engine], T] = field(compare=False)
-    done: trio.Event = field(compare=False, default_factory=trio.Event)
-    value: T | None = field(compare=False, default=None)
-    error: Exception | None = field(compare=False, default=None)
-    cancelled: bool = field(compare=False, default=False)
-    queued_at: float = field(compare=False, default_factory=time.monotonic)
+RETURN_PAUSE = 1.0  # seconds between two looks for a device that was unplugged
+_SESSION_LOST = {Response.SessionNotOpen, Response.InvalidTransactionID}
+"""What a device answers that has started its MTP service anew without leaving the bus."""
+_WITHOUT_HANDLES = {
+    Operation.GetDeviceInfo,
+    Operation.GetStorageIDs,
+    Operation.GetStorageInfo,
+    Operation.GetObjectPropsSupported,
+    Operation.GetObjectPropDesc,
+    Operation.GetDevicePropDesc,
+    Operation.GetDevicePropValue,
+}
+"""What may be asked again in a new session. Object handles are others there: the same one may be another object's."""
 
 
 class Session:
@@ -80,22 +81,20 @@ class Session:
         self.generation = 0
         """Grows with every new session on the device: object handles of older ones are void."""
         self.gone = False
-        """The device left the bus."""
+        """The device left the bus, and isn't back yet."""
         self._engine = engine
-        self._queue: list[_Job[Any]] = []
-        self._queued = threading.Condition()
-        """Guards the queue, which both threads use; notified when a job comes."""
-        self._work = trio.Event()
+        self.news = News()
+        """What the device announces, and that it is gone or back; for one consumer."""
+        self._queue = JobQueue()
         self._token = trio.lowlevel.current_trio_token()
-        self._numbers = itertools.count()
-        self._overtaken = 0
-        self._metadata_done = 0.0
         self._dead_until = 0.0
         self._recoveries = 0
-        self._waits = (Waits(), Waits())  # by rank: metadata, bulk
+        self._returns = 0
+        self._complaint = ""
         self._closed = False
         self._limiter = trio.CapacityLimiter(1)
-        self._events_in, self.events = trio.open_memory_channel[Container | None](EVENT_BACKLOG)
+        self._left = trio.Event()
+        self._back = trio.Event()
 
     # --- for callers ---------------------------------------------------------------
 
@@ -124,14 +123,16 @@ class Session:
         def job(engine: Engine) -> Result:
             return engine.transact(operation, *parameters, data=data, expected=expected, limit=limit)
 
+        at_root = operation == Operation.GetObjectHandles and parameters[2:] == (ROOT_PARENT,)
+        generation = None if at_root or operation in _WITHOUT_HANDLES else self._pinned()
         for pause in BUSY_PAUSES:
             try:
-                return await self.run(job, bulk=bulk)
+                return await self._submit(Job(int(bulk), job, generation))
             except ResponseError as error:
-                if error.code != Response.DeviceBusy or isinstance(data, DataSource):
+                if error.code != Response.DeviceBusy:
                     raise
             await trio.sleep(pause)
-        return await self.run(job, bulk=bulk)
+        return await self._submit(Job(int(bulk), job, generation))
 
     async def transact_each(self, operation: int, parameters: Sequence[int]) -> list[Result | ResponseError]:
         """Run one transaction for each parameter, back to back; return their results or errors in order.
@@ -148,8 +149,9 @@ class Session:
                 except ResponseError as error:
                     found.append(error)
 
+        generation = self._pinned()
         while len(found) < len(parameters):
-            await self.run(job)
+            await self._submit(Job(0, job, generation))
         return found
 
     async def run(self, function: Callable[[Engine], T], *, bulk: bool = False) -> T:
@@ -159,13 +161,29 @@ class Session:
         SendObject) go into one function. It must not be interrupted, so it has
         to be short: windows, not whole files, wherever the device can.
         """
+        return await self._submit(Job(int(bulk), function, self._pinned()))
+
+    @contextmanager
+    def pinned(self, *, anew: bool = False) -> Iterator[None]:
+        """Work in this session only: in another one what is asked for raises `SessionLostError`.
+
+        For what uses object handles that it got before it had to wait: their numbers may be other
+        objects' by then. Within another such context it changes nothing, unless `anew`.
+        """
+        token = _pin.set(self.generation if anew else self._pinned())
+        try:
+            yield
+        finally:
+            _pin.reset(token)
+
+    def _pinned(self) -> int:
+        generation = _pin.get()
+        return self.generation if generation is None else generation
+
+    async def _submit(self, job: Job[T]) -> T:
         if self._closed:
             raise TransportGoneError("the session is closed")
-        job: _Job[T] = _Job(int(bulk), next(self._numbers), function)
-        with self._queued:
-            heapq.heappush(self._queue, job)
-            self._queued.notify()
-        self._work.set()
+        self._queue.put(job)
         try:
             await job.done.wait()
         except trio.Cancelled:
@@ -175,6 +193,15 @@ class Session:
             raise job.error
         return job.value  # type: ignore[return-value] # None is a T here: the job is done
 
+    async def until_gone(self) -> None:
+        """Wait until the device isn't there."""
+        await self._left.wait()
+
+    async def until_back(self) -> None:
+        """Wait until the device is there."""
+        while self.gone:
+            await self._back.wait()
+
     def statistics(self) -> Statistics:
         engine = self._engine
         return Statistics(
@@ -183,21 +210,20 @@ class Session:
             bytes_in=engine.bytes_in,
             bytes_out=engine.bytes_out,
             queued=len(self._queue),
-            metadata_waits=self._waits[0].snapshot(),
-            bulk_waits=self._waits[1].snapshot(),
+            metadata_waits=self._queue.waits[0].snapshot(),
+            bulk_waits=self._queue.waits[1].snapshot(),
             recoveries=self._recoveries,
+            returns=self._returns,
         )
 
     # --- the tasks -----------------------------------------------------------------
 
     async def _run_jobs(self) -> None:
         while True:
-            while not self._queue:
-                self._work = trio.Event()
-                await self._work.wait()
+            await self._queue.wait()
             # Shielded: what is on the wire is finished, whoever may have lost interest.
             with trio.CancelScope(shield=True):
-                if self._engine.in_step or await self._is_revived():
+                if (self._engine.in_step and not self.gone) or await self._is_revived():
                     failure = await self._in_thread(self._work_off)
                     if failure is not None:
                         await self._recover(failure)
@@ -208,7 +234,7 @@ class Session:
         try:
             await self._revive()
         except MtpfsError as error:
-            job = self._take(0)
+            job = self._queue.take(0)
             if job is not None:
                 job.error = error
                 job.done.set()
@@ -216,51 +242,31 @@ class Session:
         return True
 
     def _work_off(self) -> Exception | None:
-        """Run jobs, on the worker thread, until none comes or one fails out of step: return its error."""
-        while (job := self._take(LINGER)) is not None:
+        """Run jobs, on the worker thread, until none comes or one needs recovery: return its error."""
+        while (job := self._queue.take(LINGER)) is not None:
+            session_lost = False
             try:
+                self._check_present()
+                self._check_generation(job)
                 job.value = job.function(self._engine)
+            except ResponseError as error:
+                session_lost = error.code in _SESSION_LOST and not job.repeated
+                if session_lost and job.generation is None:
+                    # Nothing was done. In a new session the answer will be another one.
+                    job.repeated = True
+                    self._queue.put_back(job)
+                    return error
+                job.error = error
             except Exception as error:  # noqa: BLE001 - every error belongs to the one who waits for the job
                 job.error = error
+            reason = job.error
+            if session_lost:
+                job.error = SessionLostError("the device has forgotten the session")
             self._token.run_sync_soon(job.done.set)
-            if not job.rank:
-                self._metadata_done = time.monotonic()
-            if job.error is not None and not self._engine.in_step:
-                return job.error
+            self._queue.finished(job)
+            if session_lost or (reason is not None and not self._engine.in_step):
+                return reason
         return None
-
-    def _take(self, patience: float) -> _Job[Any] | None:
-        """Take the next job from the queue, from whatever thread; None if none comes in `patience` seconds."""
-        with self._queued:
-            while True:
-                if not self._queued.wait_for(lambda: self._queue, patience):
-                    return None
-                first = self._queue[0]
-                if first.rank and first.queued_at < self._metadata_done and self._overtaken < BULK_SHARE:
-                    # It competes with somebody who has just had an answer, and is likely to ask on:
-                    # an `ls` needs several.
-                    expected = self._metadata_done + ANTICIPATION - time.monotonic()
-                    self._queued.wait_for(
-                        lambda: not (self._queue and self._queue[0].rank), max(0.0, expected)
-                    )
-                if not self._queue:
-                    continue  # the session is being closed
-                job = self._next()
-                if not job.cancelled:
-                    self._waits[job.rank].add(time.monotonic() - job.queued_at)
-                    return job
-
-    def _next(self) -> _Job[Any]:
-        bulk_waiting = [job for job in self._queue if job.rank] if self._overtaken >= BULK_SHARE else []
-        if bulk_waiting:
-            self._overtaken = 0
-            job = min(bulk_waiting)
-            self._queue.remove(job)
-            heapq.heapify(self._queue)
-            return job
-        job = heapq.heappop(self._queue)
-        self._overtaken = 0 if job.rank else self._overtaken + 1
-        return job
 
     async def _in_thread(self, function: Callable[[], T]) -> T:
         return await trio.to_thread.run_sync(function, limiter=self._limiter)
@@ -272,7 +278,11 @@ class Session:
             return
         self._recoveries += 1
         log.warning("%s: %s; recovering", self.transport_name, error)
-        for rung in (self._resynchronise, self._reopen_session, self._reopen_interface):
+        rungs = [self._resynchronise, self._reopen_session, self._reopen_interface]
+        if isinstance(error, ResponseError):
+            del rungs[0]  # both sides are in step, it is the session that is missing
+            self._engine.in_step = False
+        for rung in rungs:
             try:
                 await self._in_thread(rung)
                 return
@@ -284,9 +294,16 @@ class Session:
                 self._engine.in_step = False
         self._dead_until = trio.current_time() + RETRY_PAUSE
 
-    async def _revive(self) -> None:
+    def _check_present(self) -> None:
         if self.gone:
             raise TransportGoneError("the device was unplugged")
+
+    def _check_generation(self, job: Job[Any]) -> None:
+        if job.generation not in {None, self.generation}:
+            raise SessionLostError("there is a new session, in which object handles are others")
+
+    async def _revive(self) -> None:
+        self._check_present()
         if trio.current_time() < self._dead_until:
             raise TransportError("the device doesn't answer")
         try:
@@ -312,12 +329,58 @@ class Session:
         recovery.reopen_interface(self._engine)
         self.generation += 1
 
+    # --- gone and back ---------------------------------------------------------------
+
     def _leave(self) -> None:
-        if not self.gone and not self._closed:
-            log.error("%s: the device is gone", self.transport_name)
+        if self.gone or self._closed:
+            return
+        log.warning("%s: the device is gone", self.transport_name)
         self.gone = True
+        self._back = trio.Event()
+        self._left.set()
+        self.news.post(Change.GONE)
+
+    async def _await_returns(self) -> None:
+        while True:
+            await self._left.wait()
+            while not await self._is_back():  # noqa: ASYNC110 - nobody tells when it is
+                await trio.sleep(RETURN_PAUSE)
+            self._left = trio.Event()
+            self.generation += 1
+            self._returns += 1
+            self._complaint = ""
+            self._dead_until = 0.0
+            self.gone = False
+            self._back.set()
+            log.warning("%s: the device is back", self.transport_name)
+            self.news.post(Change.BACK)
+
+    async def _is_back(self) -> bool:
+        try:
+            return await self._in_thread(self._reconnect)
+        except TransportGoneError as error:
+            log.debug("%s: gone again: %s", self.transport_name, error)
+        except MtpfsError as error:
+            if str(error) != self._complaint:  # it is tried again and again, but told only once
+                self._complaint = str(error)
+                log.warning("%s", error)
         self._engine.in_step = False
-        self._post(None)
+        return False
+
+    def _reconnect(self) -> bool:
+        engine = self._engine
+        if not engine.transport.reconnect():
+            return False
+        engine.renew()
+        recovery.open_session(engine)
+        info = DeviceInfo.decode(engine.transact(Operation.GetDeviceInfo).data)
+        if _identity(info) != _identity(self.info):
+            # Cheap players share one serial number.
+            engine.transact(Operation.CloseSession)
+            engine.transport.release()
+            raise SetupError(f"{engine.transport.name} is another device with the same USB serial number")
+        self.info = info
+        return True
 
     async def _open(self) -> None:
         failure = None
@@ -345,35 +408,31 @@ class Session:
 
     async def _read_events(self) -> None:
         limiter = trio.CapacityLimiter(1)
-        while not (self.gone or self._closed):
+        while not self._closed:
+            if self.gone:
+                await self._back.wait()
             try:
                 data = await trio.to_thread.run_sync(
                     self._engine.transport.read_event, EVENT_WAIT, limiter=limiter
                 )
                 if data:
-                    self._post(decode_event(data))
+                    self.news.post(decode_event(data))
             except TransportGoneError:
                 self._leave()
             except (TransportError, RemoteProtocolError) as error:
                 log.debug("event pipe: %s", error)
                 await trio.sleep(EVENT_WAIT)
 
-    def _post(self, event: Container | None) -> None:
-        try:
-            self._events_in.send_nowait(event)
-        except trio.WouldBlock:
-            log.warning("events come faster than they are handled; some are dropped")
-
     async def _close(self) -> None:
         self._closed = True
         self._engine.closing = True
-        while (job := self._take(0)) is not None:
+        while (job := self._queue.take(0)) is not None:
             job.error = TransportGoneError("the session was closed")
             job.done.set()
         self._engine.closing = True
         async with self._limiter:  # what is on the wire ends within a slice now
             self._engine.closing = False
-        if self._engine.in_step:
+        if self._engine.in_step and not self.gone:
             try:
                 await self._in_thread(lambda: self._engine.transact(Operation.CloseSession))
             except (ResponseError, TransportError, ProtocolError) as error:
@@ -381,12 +440,16 @@ class Session:
         await trio.to_thread.run_sync(self._engine.transport.close)
 
 
+def _identity(info: DeviceInfo) -> tuple[str, str, str]:
+    return info.manufacturer, info.model, info.serial_number
+
+
 @asynccontextmanager
 async def open_session(transport: Transport, budgets: Budgets | None = None) -> AsyncIterator[Session]:
     """Open an MTP session on `transport`, which is closed with it.
 
     Raises `SetupError` when the device doesn't answer; inside the block, losing the device raises
-    nothing: calls answer ENODEV.
+    nothing: calls answer ENODEV until it is back.
     """
     engine = Engine(transport, budgets)
     session = Session(engine)
@@ -404,6 +467,7 @@ async def open_session(transport: Transport, budgets: Budgets | None = None) -> 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(session._run_jobs)  # noqa: SLF001
         nursery.start_soon(session._read_events)  # noqa: SLF001
+        nursery.start_soon(session._await_returns)  # noqa: SLF001
         try:
             yield session
         finally:

@@ -39,6 +39,8 @@ class Statistics:
     metadata_waits: WaitStatistics
     bulk_waits: WaitStatistics
     recoveries: int
+    returns: int
+    """How often the device was unplugged and came back."""
 
 
 class Waits:

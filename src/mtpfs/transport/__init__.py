@@ -61,5 +61,14 @@ class Transport(Protocol):
     def reopen(self) -> None:
         """Give the interface up, stay quiet for a moment, claim it again (no reset)."""
 
+    def release(self) -> None:
+        """Give the interface up; only `reconnect` and `close` are of use after that."""
+
+    def reconnect(self) -> bool:
+        """After `TransportGoneError`: claim the same device if it is on the bus again; tell whether it is.
+
+        `name` and `max_packet` may be others then. Raises `SetupError` when it is there but can't be had.
+        """
+
     def close(self) -> None:
         """Release everything. Idempotent."""

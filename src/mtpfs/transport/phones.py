@@ -62,6 +62,13 @@ class UsbPhone:
         """The word that selects whatever is plugged in there."""
         return f"bus:{self.bus:03},{self.address:03}"
 
+    def is_same(self, other: UsbPhone) -> bool:
+        """Tell whether `other` is this device, plugged in again; maybe elsewhere, or in another USB mode."""
+        if self.serial or other.serial:
+            # The product id is that of the mode: with and without debugging, say.
+            return (self.vendor_id, self.serial) == (other.vendor_id, other.serial)
+        return (self.vendor_id, self.product_id, self.name) == (other.vendor_id, other.product_id, other.name)
+
 
 def choose(phones: list[UsbPhone], source: Source) -> UsbPhone:
     """Return the phone that `source` names. Raises `SetupError`, with what there is, unless it is exactly one."""

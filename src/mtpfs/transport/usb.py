@@ -12,6 +12,10 @@ Transfers block in libusb with the interpreter's lock released. Every timeout is
 finite (0 would mean for ever), and timeouts with nothing moved raise, so that
 "slow" and "dead" stay the session's decision.
 
+A device that was unplugged is looked for in sysfs, which costs nothing, and only
+when it is there again by libusb, in a new context: one that exists learns of
+arrivals from udev alone, and of none where no udevd runs.
+
 Invariant: this is the only module that imports pyusb, and no exception of
 pyusb's leaves it.
 """
@@ -28,6 +32,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import usb.backend.libusb1
 import usb.core
 import usb.util
 
@@ -72,13 +77,22 @@ def open_phone(
     sleep: Callable[[float], None] = time.sleep,
 ) -> UsbTransport:
     """Claim a phone. Raises `SetupError` that says who holds it, or which permission is missing."""
-    for device in _devices(
-        backend, lambda device: (device.bus, device.address) == (phone.bus, phone.address)
-    ):
-        transport = UsbTransport(device, phone, clock=clock, sleep=sleep)
-        transport.claim()
-        return transport
-    raise left_the_bus(phone)
+    device = _device_of(phone, backend)
+    if device is None:
+        raise left_the_bus(phone)
+    transport = UsbTransport(device, phone, backend, clock=clock, sleep=sleep)
+    transport.claim()
+    return transport
+
+
+def _new_context() -> Any:
+    usb.backend.libusb1._lib_object = None  # noqa: SLF001 - pyusb keeps its first one for ever
+    return usb.backend.libusb1.get_backend()
+
+
+def _device_of(phone: UsbPhone, backend: Any) -> Any:
+    place = (phone.bus, phone.address)
+    return next(iter(_devices(backend, lambda device: (device.bus, device.address) == place)), None)
 
 
 def _devices(backend: Any, wanted: Callable[[Any], bool]) -> list[Any]:
@@ -97,12 +111,14 @@ class UsbTransport:
         self,
         device: Any,
         phone: UsbPhone,
+        backend: Any = None,
         *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._device = device
         self._phone = phone
+        self._backend = backend
         self._clock = clock
         self._sleep = sleep
         self._closed = False
@@ -184,17 +200,42 @@ class UsbTransport:
             raise TransportError(f"device status of {len(data)} bytes")
         return int.from_bytes(bytes(data[2:4]), "little")
 
+    def release(self) -> None:
+        with self._event_lock:
+            usb.util.dispose_resources(self._device)
+
     def reopen(self) -> None:
         with self._event_lock, self._translated():
             usb.util.dispose_resources(self._device)
             self._sleep(QUIET)
             self._claim()
 
+    def reconnect(self) -> bool:
+        with self._event_lock:
+            if self._closed or not self._may_be_back():
+                return False
+            usb.util.dispose_resources(self._device)
+            backend = self._backend or _new_context()
+            phone = next(filter(self._phone.is_same, find_phones(backend)), None)
+            device = _device_of(phone, backend) if phone else None
+            if phone is None or device is None:
+                return False
+            self._device, self._phone = device, phone
+            self.claim()
+            return True
+
     def close(self) -> None:
         with self._event_lock:
             if not self._closed:
                 self._closed = True
                 usb.util.dispose_resources(self._device)
+
+    def _may_be_back(self) -> bool:
+        if self._backend is not None:
+            return True  # another bus than the one in sysfs
+        wanted = self._phone.serial, f"{self._phone.vendor_id:04x}"
+        there = sysfs_devices(SYSFS).values()
+        return any((entry.text("serial"), entry.text("idVendor")) == wanted for entry in there)
 
     def _claim(self) -> None:
         deadline = self._clock() + CLAIM_PATIENCE

@@ -18,7 +18,8 @@ sent early and continued there.
 every close(2) and fsync(2), and again if it failed before.
 
 Invariant: a byte that was written is in the spool, in the edit's buffer, or
-confirmed by the device, until the last descriptor is closed.
+confirmed by the device, until the last descriptor is closed; and after that too, if it is for
+want of a device that `flush` has failed (`mtpfs.vfs.delivery`).
 """
 
 from __future__ import annotations
@@ -30,17 +31,19 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import trio
 
 from mtpfs.device import Device, Entry, listing
 from mtpfs.device.reading import can_read_ranges, read
-from mtpfs.errors import FsError, MtpfsError, ResponseError
+from mtpfs.errors import FsError, MtpfsError, ResponseError, SessionLostError, TransportError
 from mtpfs.protocol.codes import Operation, Response
 from mtpfs.vfs.drafts import is_draft_name
 from mtpfs.vfs.edit import Edit
 from mtpfs.vfs.fetch import Fetch
 from mtpfs.vfs.publish import learn_dates, publish
+from mtpfs.vfs.rescue import rescue
 from mtpfs.vfs.spool import Spool
 from mtpfs.vfs.tree import Node, Tree
 from mtpfs.vfs.windows import Pool, Windows
@@ -74,6 +77,10 @@ class Content:
         self._fetch: Fetch | None = None
         self._edit: Edit | None = None
         self._explicit_date: float | None = None
+        self._failed = False
+        """The last `flush` has failed: the device may have more of it than it confirmed."""
+        self._device_failed = False
+        """It has failed because the device was away, or didn't answer."""
         self._size_on_device = 0
         self._replaced: Entry | None = None
         """The object that the contents are to replace, if it isn't the node's own."""
@@ -85,6 +92,16 @@ class Content:
     def is_ahead(self) -> bool:
         """Tell whether size and date here are newer than the device's."""
         return self.dirty or self._edit is not None
+
+    @property
+    def is_unsaved(self) -> bool:
+        """Tell whether there are contents that no `flush` has tried to bring to the device."""
+        return self.is_ahead and not self._failed and not self._node.unlinked
+
+    @property
+    def is_stranded(self) -> bool:
+        """Tell whether there are contents that the device never answered to: neither taken nor refused."""
+        return self._device_failed and self.is_ahead and not self._node.unlinked
 
     def changed_outside(self) -> None:
         """Forget what was read: the object has changed on the device."""
@@ -136,8 +153,20 @@ class Content:
         return await spool.read(offset, count)
 
     async def _read_device(self, offset: int, count: int) -> memoryview:
+        session = self._context.device.session
+        with session.pinned(anew=True):
+            try:
+                return await self._read_object(offset, count)
+            except SessionLostError:
+                if session.gone:
+                    raise
+        with session.pinned(anew=True):
+            return await self._read_object(offset, count)
+
+    async def _read_object(self, offset: int, count: int) -> memoryview:
         context, node = self._context, self._node
         handle = await context.tree.handle(node)
+        generation = node.generation
         try:
             return await read(context.device, handle, offset, count, node.size, bulk=count >= BULK)
         except ResponseError as error:
@@ -145,7 +174,7 @@ class Content:
                 raise
         # Some devices number their objects anew: look once more by name.
         await context.tree.ensure_listed(node.parent, fresh=True)
-        if node.unlinked or node.handle == handle:
+        if node.unlinked or (node.handle, node.generation) == (handle, generation):
             raise FsError(errno.ESTALE, f"{node.path} is gone")
         return await read(context.device, node.handle, offset, count, node.size, bulk=count >= BULK)
 
@@ -213,21 +242,58 @@ class Content:
             self._node.modified = modified
             return True
 
-    def replaces(self, target: Node) -> None:
+    def replaces(self, target: Node | None) -> None:
         """Have the next `flush` put the contents in the place of another file's."""
-        self._replaced = Entry(
-            target.handle, target.object_name, is_folder=False, size=target.size, modified=None
-        )
+        self._replaced = None
+        if target is not None:
+            self._replaced = Entry(
+                target.handle, target.object_name, is_folder=False, size=target.size, modified=None
+            )
 
     async def flush(self) -> None:
         """Bring everything to the device; raises what goes wrong, and may be called again then."""
         async with self._lock:
             if self._node.unlinked:
                 return  # nobody can reach it any more, so there is nothing to keep
-            if self._edit is not None:
-                await self._finish_edit()
-            if self.dirty:
-                await self._send()
+            try:
+                await self._flush()
+            except MtpfsError as error:
+                self._failed = True
+                # ENODEV: the device, or its storage.
+                self._device_failed = isinstance(error, TransportError) or error.errno == errno.ENODEV
+                raise
+            self._failed = self._device_failed = False
+
+    async def _flush(self) -> None:
+        session = self._context.device.session
+        for last in (False, True):
+            try:
+                with session.pinned():
+                    if self._edit is not None:
+                        await self._finish_edit()
+                    if self.dirty:
+                        await self._send()
+                return
+            except SessionLostError:
+                if last or session.gone:
+                    raise
+                self._failed = True
+
+    def rescue(self, device: str) -> list[Path]:
+        """Put what the device hasn't got into the recovery directory; return the files. Raises `OSError`."""
+        path, found = self._node.path, []
+        if self.dirty and self._spool is not None:
+            found.append(rescue(self._spool, device, path))
+        if self._edit is not None and (unsent := self._edit.unsent)[1]:
+            piece = Spool()
+            piece.write_now(0, unsent[1])
+            found.append(rescue(piece, device, f"{path}.at-{unsent[0]}"))
+        return found
+
+    def give_up(self) -> None:
+        """Drop what the device hasn't got: it has been put aside."""
+        self.dirty = self._device_failed = False
+        self._edit = None
 
     async def keep(self) -> None:
         """Bring all contents here: the object is about to be deleted while somebody has it open."""
@@ -248,8 +314,8 @@ class Content:
             elif self._edit is not None:
                 try:
                     await self._finish_edit()
-                except MtpfsError:
-                    log.exception("%s: changes are lost", self._node.path)
+                except MtpfsError as error:
+                    log.error("%s: changes are lost: %s", self._node.path, error)
             if self.opens > 0:
                 return
             if self.dirty and not self._node.unlinked:
@@ -279,8 +345,7 @@ class Content:
             return True
         if not device.can_edit or not self._node.handle:
             return False
-        handle = await self._context.tree.handle(self._node)
-        edit = Edit(device, handle, self._node.size)
+        edit = Edit(device, lambda: self._context.tree.handle(self._node), self._node.size)
         try:
             await edit.begin()
         except ResponseError:
@@ -297,7 +362,8 @@ class Content:
         await edit.finish()
         self._edit = None
         # Only the device knows the date that it gave the file.
-        self._context.tree.describe(node, await listing.entry(self._context.device, edit.handle))
+        handle = await self._context.tree.handle(node)
+        self._context.tree.describe(node, await listing.entry(self._context.device, handle))
 
     async def _writable_spool(self) -> Spool:
         if not self.dirty:
@@ -331,21 +397,29 @@ class Content:
         assert node.parent is not None
         parent = node.parent
         storage, folder = await context.tree.place(parent)
+        if self._failed or (node.handle and node.generation != context.device.session.generation):
+            # Is there an object by now that is to be replaced, and which?
+            await context.tree.ensure_listed(parent, fresh=True)
         async with parent.lock:
             old, self._replaced = self._replaced, None
             if node.handle:
                 old = Entry(
                     node.handle, node.object_name, is_folder=False, size=self._size_on_device, modified=None
                 )
-            handle = await publish(
-                context.device,
-                storage,
-                folder,
-                node.object_name,
-                spool.source(),
-                old=old,
-                modified=node.modified,
-            )
+            try:
+                handle = await publish(
+                    context.device,
+                    storage,
+                    folder,
+                    node.object_name,
+                    spool.source(),
+                    old=old,
+                    modified=node.modified,
+                )
+            except MtpfsError:
+                if old is not None:
+                    parent.listed_at = None  # who knows how far it came
+                raise
             self.dirty = False
             self._fetch = None
             node.modified = await self._kept_date(handle)

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING
 import trio
 
 from mtpfs.device import Device, writing
+from mtpfs.errors import MtpfsError
+from mtpfs.vfs.delivery import deliver
 from mtpfs.vfs.tree import Node
 
 if TYPE_CHECKING:
@@ -56,7 +58,10 @@ async def send_later(fs: Filesystem, node: Node) -> None:
     if node.content is not content or content is None or content.opens:
         return
     try:
-        await fs.sync(node)
+        with fs.device.session.pinned(anew=True):
+            await fs.sync(node)
+    except MtpfsError as error:
+        log.error("%s could not be saved: %s", node.path, error)
     except Exception:  # whatever it is, the mount must outlive it
         log.exception("%s could not be saved", node.path)
-    await fs.end(node)
+    await deliver(fs, node)

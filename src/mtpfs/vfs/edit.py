@@ -6,46 +6,63 @@ to write beyond the end, so a gap is closed by TruncateObject, which fills with
 zeros. The edit is begun with the first write and ended by `finish`, which is
 where the device publishes the result.
 
+A device that has left the bus in between has forgotten the edit; what is buffered
+then goes into a new one.
+
 Invariant: after `finish` returned, everything written is on the device; an
 error is raised by the call that met it, and the bytes concerned stay buffered.
 """
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from mtpfs.device import Device, writing
 
-COALESCE = 4 << 20  # bytes per SendPartialObject; one of 1 MiB would cost a tenth of the link's rate
+COALESCE = 4 << 20  # bytes per SendPartialObject; with 1 MiB a tenth of the rate is lost
 
 
 class Edit:
     """An object that is being edited in place. Not for concurrent use."""
 
-    def __init__(self, device: Device, handle: int, size: int) -> None:
-        self.handle = handle
+    def __init__(self, device: Device, handle: Callable[[], Awaitable[int]], size: int) -> None:
+        self.handle = 0
         self.extended = False
         """A truncation has made the object larger; uMTP-Responder lets that be read only when the edit has ended."""
         self._device = device
+        self._find = handle
         self._size = size
-        self._open = False
-        self._pieces: list[bytes] = []
-        self._buffered = 0
+        self._generation = -1
+        """The session in which the edit is open; -1: it isn't."""
+        self._buffer = bytearray()
         self._offset = 0
+
+    @property
+    def _is_open(self) -> bool:
+        return self._generation == self._device.session.generation
+
+    @property
+    def unsent(self) -> tuple[int, bytes]:
+        """The offset of what is buffered, and the bytes."""
+        return self._offset, bytes(self._buffer)
 
     async def begin(self) -> None:
         """Begin the edit unless it is; raises what the device says."""
-        if not self._open:
+        if not self._is_open:
+            self.handle = await self._find()
+            generation = self._device.session.generation
             await writing.begin_edit(self._device, self.handle)
-            self._open = True
+            self._generation = generation
 
     async def write(self, offset: int, data: bytes) -> None:
         await self.begin()
-        if offset != self._offset + self._buffered:
+        full = len(self._buffer) >= COALESCE  # it couldn't be sent
+        if full or (self._buffer and offset != self._offset + len(self._buffer)):
             await self.send()
-        if not self._buffered:
+        if not self._buffer:
             self._offset = offset
-        self._pieces.append(data)
-        self._buffered += len(data)
-        if self._buffered >= COALESCE:
+        self._buffer += data
+        if len(self._buffer) >= COALESCE:
             await self.send()
 
     async def truncate(self, size: int) -> None:
@@ -55,17 +72,15 @@ class Edit:
 
     async def send(self) -> None:
         """Send what is buffered."""
-        if not self._buffered:
+        if not self._buffer:
             return
         await self.begin()
         if self._offset > self._size:
             await self._truncate(self._offset)
-        # Small writes are joined only once; a piece that is alone isn't copied at all.
-        data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
-        self._pieces = [data]
+        data = bytes(self._buffer)
         await writing.write(self._device, self.handle, self._offset, data)
         self._size = max(self._size, self._offset + len(data))
-        self._forget()
+        self._buffer.clear()
 
     async def _truncate(self, size: int) -> None:
         await writing.truncate(self._device, self.handle, size)
@@ -75,14 +90,11 @@ class Edit:
     async def finish(self) -> None:
         """Send everything and end the edit."""
         await self.send()
-        if self._open:
+        if self._is_open:
             await writing.end_edit(self._device, self.handle)
-            self._open = False
+            self._generation = -1
 
     async def abandon(self) -> None:
         """End the edit without what is buffered: nobody will see the contents again."""
-        self._forget()
+        self._buffer.clear()
         await self.finish()
-
-    def _forget(self) -> None:
-        self._pieces, self._buffered = [], 0

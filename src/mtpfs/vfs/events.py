@@ -1,13 +1,15 @@
-"""What the device announces, applied to the tree: exactly what changed, nothing else.
+"""What the session tells, applied to the tree: exactly what changed, nothing else.
 
 Strategy: an event names an object; an added one is described by one
 GetObjectInfo and put where its parent is listed, a removed one is taken out, a
 changed one has its attributes asked for when somebody wants them. Echoes of our
 own changes are recognised by the handle being known, or hidden, already. Events
 are hints: an unknown handle changes nothing, and "something happened" ends the
-trust in all listings.
+trust in all listings. Storages are looked at again at once, because whoever looks into an
+empty root waits for them; and when the device leaves, the kernel forgets the way into it, so
+that everybody who comes asks, and hears that it is away.
 
-Invariant: an event never makes the tree list a directory.
+Invariant: an event never makes the tree list a directory of objects.
 """
 
 from __future__ import annotations
@@ -18,26 +20,34 @@ from mtpfs.device.listing import entry_of, object_info
 from mtpfs.errors import MtpfsError, TransportGoneError
 from mtpfs.protocol.codes import Event
 from mtpfs.protocol.containers import Container, parameter
+from mtpfs.session import Change
 from mtpfs.vfs.filesystem import Filesystem
+from mtpfs.vfs.leftovers import parse
 from mtpfs.vfs.tree import Node
 
 log = logging.getLogger(__name__)
 
-_STORES = {Event.StoreAdded, Event.StoreRemoved, Event.StorageInfoChanged}
+_STORES = {Event.StoreAdded, Event.StoreRemoved}
 _LOST_TRACK = {Event.UnreportedStatus, Event.DeviceInfoChanged, Event.DeviceReset}
 
 
 async def follow(fs: Filesystem) -> None:
-    """Apply events as long as the session lasts."""
-    async for event in fs.device.session.events:
-        if event is None:
-            continue  # the device is gone: whoever calls it will hear
+    """Apply what comes, for ever."""
+    news = fs.device.session.news
+    while True:
+        item = await news.receive()
         try:
-            await _apply(fs, event)
+            if isinstance(item, Container):
+                await _apply(fs, item)
+            elif item is Change.GONE:
+                for name in fs.tree.root.children:
+                    fs.notifier.entry_gone(fs.tree.root.ino, name)
+            else:
+                fs.tree.expire()
         except TransportGoneError:
             log.debug("gone while handling an event")
         except MtpfsError as error:
-            log.info("event 0x%04X: %s", event.code, error)
+            log.info("%s: %s", item, error)
 
 
 async def _apply(fs: Filesystem, event: Container) -> None:
@@ -57,14 +67,18 @@ async def _apply(fs: Filesystem, event: Container) -> None:
             node.attributes_stale = True
             fs.notifier.inode_changed(node.ino)
     elif event.code in _STORES:
+        await fs.tree.refresh_storages()
+    elif event.code == Event.StorageInfoChanged:
         fs.tree.root.listed_at = None
     elif event.code in _LOST_TRACK:
+        if event.code == Event.DeviceReset:
+            fs.device.session.generation += 1  # no object need have the handle that it had
         fs.tree.expire()
 
 
 async def _added(fs: Filesystem, handle: int) -> None:
     tree = fs.tree
-    if handle in tree.by_handle or handle in tree.hidden:
+    if handle in tree.by_handle:
         return
     info = await object_info(fs.device, handle)
     directory = (
@@ -73,8 +87,10 @@ async def _added(fs: Filesystem, handle: int) -> None:
     if directory is None or not directory.is_folder or directory.listed_at is None:
         return  # nobody has looked there yet
     described = await entry_of(fs.device, handle, info)
+    if parse(described.name) is not None:
+        return  # in the middle of a change of ours; or the next listing settles it
     async with directory.lock:
-        if handle in tree.by_handle or handle in tree.hidden or directory.listed_at is None:
+        if handle in tree.by_handle or directory.listed_at is None:
             return
         log.debug("%s: new object %r", directory.path, described.name)
         tree.insert(directory, described)

@@ -12,22 +12,27 @@ a name that the tree shows can be opened.
 from __future__ import annotations
 
 import errno
+import functools
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 import trio
 
 from mtpfs.device import Device, Entry, Storage, listing, writing
 from mtpfs.errors import FsError, MtpfsError, ResponseError
 from mtpfs.protocol.codes import Response
-from mtpfs.vfs import drafts, names, renaming
+from mtpfs.vfs import delivery, drafts, leftovers, names, renaming
 from mtpfs.vfs.content import Content, Context
 from mtpfs.vfs.tree import Node, Tree, locked
 from mtpfs.vfs.windows import LARGEST, Pool
 
 log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 STATFS_TTL = 2.0  # seconds that a storage's free space is believed
 
@@ -56,6 +61,10 @@ class CacheStatistics:
     windows_fetched: int
     window_bytes: int
     nodes: int
+    """Files and directories that have an inode number."""
+    open_files: int
+    undelivered: int
+    """Files whose contents wait for the device to come back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +73,19 @@ class Space:
 
     capacity: int
     free: int
+
+
+def in_one_session(
+    method: Callable[Concatenate[Filesystem, P], Awaitable[T]],
+) -> Callable[Concatenate[Filesystem, P], Awaitable[T]]:
+    """Let a change fail (ENODEV) rather than go on in a new session with the old one's object handles."""
+
+    @functools.wraps(method)
+    async def pinned(self: Filesystem, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        with self.device.session.pinned():
+            return await method(self, *args, **kwargs)
+
+    return pinned
 
 
 class Filesystem:
@@ -81,7 +103,7 @@ class Filesystem:
         readahead: int = LARGEST,
     ) -> None:
         self.device = device
-        self.tree = Tree(device, ttl=ttl, storage=storage)
+        self.tree = Tree(device, ttl=ttl, storage=storage, read_only=read_only)
         self.tree.detached = lambda parent, name: notifier.entry_gone(parent.ino, name)
         self.notifier = notifier
         self._read_only = read_only
@@ -99,6 +121,7 @@ class Filesystem:
 
     def statistics(self) -> CacheStatistics:
         tree, pool = self.tree, self._pool
+        contents = [node.content for node in tree.nodes.values() if node.content is not None]
         return CacheStatistics(
             listings_fetched=tree.listings_fetched,
             listings_cached=tree.listings_cached,
@@ -107,6 +130,8 @@ class Filesystem:
             windows_fetched=pool.fetched,
             window_bytes=pool.used,
             nodes=len(tree.nodes),
+            open_files=sum(content.opens > 0 for content in contents),
+            undelivered=sum(content.is_stranded for content in contents),
         )
 
     # --- looking ---------------------------------------------------------------------
@@ -118,7 +143,8 @@ class Filesystem:
         return node
 
     async def refresh(self, node: Node) -> None:
-        """Ask the device for a node's attributes if it announced that they changed."""
+        """Ask the device for a node's attributes if it announced that they changed. Raises ENODEV while it is away."""
+        self._check_present(node)
         if not node.attributes_stale or node.unlinked:
             return
         node.attributes_stale = False
@@ -167,6 +193,7 @@ class Filesystem:
             raise FsError(errno.EISDIR)
         if node.unlinked and node.content is None:
             raise FsError(errno.ESTALE)
+        self._check_present(node)
         if write:
             self._check_writable(node)
         if node.content is None:
@@ -216,9 +243,17 @@ class Filesystem:
         """Count one descriptor less."""
         content = self._content(node)
         content.opens -= 1
-        if content.opens:
+        if not content.opens and content.is_unsaved:
+            # Mapped pages may be written after the last close(2), and are not followed by another flush.
+            try:
+                await self.flush(node)
+            except MtpfsError as error:
+                log.error("%s: %s", node.path, error)
+        if content.opens or node.content is not content:
             return
-        if await drafts.waits(self.device, node):
+        if content.is_stranded:
+            self._nursery.start_soon(delivery.deliver, self, node)
+        elif await drafts.waits(self.device, node):
             self._nursery.start_soon(drafts.send_later, self, node)
         else:
             await self.end(node)
@@ -226,20 +261,30 @@ class Filesystem:
     async def end(self, node: Node) -> None:
         """Let go of the contents of a file that nobody has open."""
         content = node.content
-        if content is None or content.opens:
+        if content is None or content.opens or content.is_stranded:
             return
-        if node.unlinked and node.parent is not None and node.handle in self.tree.hidden:
-            # close(2) doesn't wait for this, but the rmdir of the directory that may follow has to.
-            async with node.parent.lock:
-                await content.close()
-                await writing.delete(self.device, node.handle)
-                self.tree.hidden.discard(node.handle)
+        if node.unlinked and node.parent is not None and self.tree.hidden.get(node.object_name) is node:
+            await self._remove_hidden(node, node.parent, content)
         else:
             await content.close()
         if node.content is None or node.content.opens:
             return  # opened again while the last changes were on their way
         node.content = None
         self.tree.reap(node)
+
+    async def _remove_hidden(self, node: Node, parent: Node, content: Content) -> None:
+        try:
+            with self.device.session.pinned(anew=True):
+                await self.tree.handle(node)
+                # close(2) doesn't wait for this, but the rmdir of the directory that may follow has to.
+                async with parent.lock:
+                    await content.close()
+                    await writing.delete(self.device, node.handle)
+        except MtpfsError as error:
+            log.warning("%s, which was deleted, stays as %s: %s", node.path, node.object_name, error)
+            await content.close()
+        finally:
+            del self.tree.hidden[node.object_name]
 
     async def truncate(self, node: Node, size: int) -> None:
         """Set a file's size; on a file that isn't open, the device has it when this returns."""
@@ -266,6 +311,7 @@ class Filesystem:
 
     # --- changing directories -------------------------------------------------------------
 
+    @in_one_session
     async def mkdir(self, parent: Node, name: bytes) -> Node:
         text = await self._new_name(parent, name)
         storage, handle = await self.tree.place(parent)
@@ -282,6 +328,7 @@ class Filesystem:
             node.listed_at = trio.current_time()  # known to be empty
         return node
 
+    @in_one_session
     async def rmdir(self, parent: Node, name: bytes) -> None:
         node = await self.tree.child(parent, name)
         if not node.is_folder:
@@ -300,6 +347,7 @@ class Filesystem:
             node.listed_at = None
             raise FsError(errno.ENOTEMPTY)
 
+    @in_one_session
     async def unlink(self, parent: Node, name: bytes) -> None:
         node = await self.tree.child(parent, name)
         if node.is_folder:
@@ -315,9 +363,7 @@ class Filesystem:
     async def _remove_file(self, node: Node) -> None:
         """Delete a file whose directory's lock is held; an open one keeps its contents until released."""
         if node.handle and node.content is not None and self.device.can_rename:
-            hidden = names.temporary_name()
-            await writing.rename(self.device, node.handle, hidden)
-            self.tree.hidden.add(node.handle)
+            await self.hide(node)
         elif node.handle:
             await writing.delete(self.device, node.handle)
         self.tree.detach(node)
@@ -326,6 +372,13 @@ class Filesystem:
         if node.storage is not None:
             self._space.pop(node.storage.id, None)
 
+    async def hide(self, node: Node) -> None:
+        """Take an open file's name away; its object stays until the last descriptor is closed."""
+        hidden = leftovers.temporary_name(leftovers.Kind.GONE, node.object_name)
+        await writing.rename(self.device, node.handle, hidden)
+        self.tree.hide(node, hidden)
+
+    @in_one_session
     async def rename(
         self, old_parent: Node, old_name: bytes, new_parent: Node, new_name: bytes, *, replace: bool = True
     ) -> None:
@@ -338,11 +391,10 @@ class Filesystem:
             if node.content is not None:
                 try:
                     await node.content.flush()
-                except MtpfsError:
-                    log.exception("%s could not be saved", node.path)
-                if node.unlinked and node.handle in self.tree.hidden:
-                    await writing.delete(self.device, node.handle)
-                await node.content.close()
+                except MtpfsError as error:
+                    delivery.save(self, node, error)
+                node.content.opens = 0
+                await self.end(node)
 
     # --- rules ---------------------------------------------------------------------------
 
@@ -351,8 +403,15 @@ class Filesystem:
             raise FsError(errno.EBADF)
         return node.content
 
+    def _check_present(self, node: Node) -> None:
+        """Raise ENODEV for what nobody has open and nobody can look up: the device is away."""
+        if self.device.session.gone and node.content is None and node.parent is not None:
+            raise FsError(errno.ENODEV)
+
     def _check_writable(self, node: Node) -> None:
         storage = node.storage
+        if storage is None and node.parent is not None:
+            raise FsError(errno.ENODEV, "locked or ejected")
         if self._read_only or (storage is not None and not storage.writable):
             raise FsError(errno.EROFS)
         if storage is None or node.is_storage:
@@ -377,10 +436,14 @@ class Filesystem:
     def checked_name(self, parent: Node, name: bytes) -> str:
         storage = parent.storage
         if storage is None:
+            if parent.parent is not None:
+                raise FsError(errno.ENODEV, "locked or ejected")
             raise FsError(errno.EACCES, "the root only holds storages")
         if self._read_only or not storage.writable:
             raise FsError(errno.EROFS)
-        return names.device_name(name, removable=storage.removable)
+        text = names.device_name(name, removable=storage.removable)
+        leftovers.check_not_reserved(text)
+        return text
 
     def _check_free(self, parent: Node, name: bytes, text: str) -> None:
         if parent.unlinked:

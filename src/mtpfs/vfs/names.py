@@ -13,13 +13,10 @@ Invariant: within a directory shown names are unique, and none is empty, `.`,
 from __future__ import annotations
 
 import errno
-import secrets
 
 from mtpfs.errors import FsError
 from mtpfs.protocol.wire import MAX_STRING_UNITS, utf16_units
 
-TEMPORARY_PREFIX = ".mtpfs-"
-"""Names of objects that exist only while a file is being replaced."""
 _FAT_FORBIDDEN = frozenset('\\:*?"<>|')
 _SPECIAL = {"": "(no name)", ".": "(dot)", "..": "(dot dot)"}
 
@@ -58,11 +55,6 @@ def device_name(name: bytes, *, removable: bool) -> str:
 def may_be_altered(name: str) -> bool:
     """Tell whether some device stores another name than `name` (uMTP-Responder puts `_` for these)."""
     return bool(_FAT_FORBIDDEN & set(name)) or ";" in name or name.startswith(" ") or not name.isprintable()
-
-
-def temporary_name() -> str:
-    """Return a fresh name for an object that is about to replace another."""
-    return f"{TEMPORARY_PREFIX}{secrets.token_hex(6)}.tmp"
 
 
 def fold(name: str) -> str:

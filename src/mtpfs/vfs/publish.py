@@ -2,9 +2,10 @@
 
 Strategy: a new file is sent under its own name. A file that replaces another
 one is sent under a temporary name first; only when the device has confirmed
-the whole of it is the old object deleted and the new one renamed. Where
-renaming is impossible the old object has to go before the new one is sent;
-then the spool is what survives a failure, and room is checked for beforehand.
+the whole of it is the old object deleted and the new one renamed. A crash in
+between is healed by the next listing (`leftovers`). Where renaming is impossible
+the old object has to go before the new one is sent; then the spool is what
+survives a failure, and room is checked for beforehand.
 
 Invariant: at every moment the whole old contents or the whole new contents
 exist, on the device or in the spool.
@@ -18,10 +19,11 @@ import logging
 from datetime import datetime, timedelta, timezone
 
 from mtpfs.device import Device, Entry, Storage, listing, writing
-from mtpfs.errors import FsError, MtpfsError, ResponseError
-from mtpfs.protocol.codes import Response
+from mtpfs.errors import FsError, ResponseError
+from mtpfs.protocol.codes import Operation, Response
 from mtpfs.session import DataSource
 from mtpfs.vfs import names
+from mtpfs.vfs.leftovers import Kind, temporary_name
 
 log = logging.getLogger(__name__)
 
@@ -43,9 +45,6 @@ async def publish(
 
     Raises ENOSPC before anything is sent when the device is known to be full.
     """
-    if old is not None and old.size == 0:
-        await _remove_old(device, old)  # nothing to lose
-        old = None
     if old is None:
         handle = await writing.upload(device, storage.id, parent, name, source, modified)
         await _check_name(device, handle, name)
@@ -54,14 +53,19 @@ async def publish(
         await _check_room(device, storage, source.size - old.size)
         await _remove_old(device, old)
         return await writing.upload(device, storage.id, parent, name, source, modified)
-    handle = await writing.upload(device, storage.id, parent, names.temporary_name(), source, modified)
+    temporary = temporary_name(Kind.NEW, name, source.size)
+    handle = await writing.upload(device, storage.id, parent, temporary, source, modified)
+    # When this fails, the old contents may be gone nevertheless: only a listing can tell which copy is to go.
+    await _remove_old(device, old)
     try:
-        await _remove_old(device, old)
-    except MtpfsError:
-        with contextlib.suppress(MtpfsError):
-            await writing.delete(device, handle)  # the old contents stay; don't leave the copy behind
+        await writing.rename(device, handle, name)
+    except ResponseError:
+        if not device.supports(Operation.SetObjectPropValue):
+            # It was only advertised. The copy stays until the contents have their name.
+            final = await writing.upload(device, storage.id, parent, name, source, modified)
+            await writing.delete(device, handle)
+            return final
         raise
-    await writing.rename(device, handle, name)
     return handle
 
 

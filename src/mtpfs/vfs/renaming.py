@@ -1,25 +1,29 @@
 """Renaming and moving, in POSIX's terms on a device that knows neither replacing nor both at once.
 
 Strategy: inside a directory the property ObjectFileName is set; across
-directories MoveObject is used, with a rename before or after it, whichever
-order collides with nothing. An existing target is put aside under a temporary
-name first and deleted last, so a failure in between can be undone. Where the
-device can't, EXDEV makes mv(1) copy.
+directories MoveObject is used, and if the name changes too, it travels under a
+temporary one. An existing target is put aside under a temporary name first and
+deleted last. When something fails in between, nobody knows how far it came (a
+device may do what it refuses); so nothing is undone blindly, but the directories
+are listed anew, which restores or completes what is halfway (`leftovers`). Where
+the device can't, EXDEV makes mv(1) copy.
 
-Invariant: after a failure both files have their old names, as far as the device
-still obeys; no contents are ever deleted before the rename has succeeded.
+Invariant: after a failure both files have their old names or both their new
+ones, as far as the device still obeys; no contents are ever deleted before the
+rename has succeeded.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 from typing import TYPE_CHECKING
 
 from mtpfs.device import writing
-from mtpfs.errors import FsError, MtpfsError
-from mtpfs.protocol.codes import Operation
-from mtpfs.vfs import names
+from mtpfs.errors import FsError, MtpfsError, ResponseError
+from mtpfs.protocol.codes import Operation, Response
+from mtpfs.vfs import leftovers
 from mtpfs.vfs.tree import Node, locked
 
 if TYPE_CHECKING:
@@ -43,6 +47,34 @@ async def rename(
             return
         await fs.sync(node)  # gives it an object that can be renamed
     await _check_place(fs, old_parent, new_parent)
+    if new_name in new_parent.children and node.content is not None:
+        await node.content.flush()  # so that no file ever gives way to one that is still being written
+    try:
+        await _rename_object(fs, node, old_parent, old_name, new_parent, new_name, text, replace=replace)
+    except FsError:
+        raise
+    except MtpfsError as error:
+        for directory in {old_parent, new_parent}:
+            directory.listed_at = None
+            with contextlib.suppress(MtpfsError):  # then the next one who looks there does it
+                await fs.tree.ensure_listed(directory)
+        if isinstance(error, ResponseError) and error.code == Response.OperationNotSupported:
+            raise FsError(errno.EXDEV, "the device can't after all") from error
+        raise
+    await fs.end(node)
+
+
+async def _rename_object(
+    fs: Filesystem,
+    node: Node,
+    old_parent: Node,
+    old_name: bytes,
+    new_parent: Node,
+    new_name: bytes,
+    text: str,
+    *,
+    replace: bool,
+) -> None:
     storage, folder = await fs.tree.place(new_parent)
     await fs.tree.handle(node)
     async with locked(old_parent, new_parent, new_parent.children.get(new_name)):
@@ -54,26 +86,17 @@ async def rename(
         fs.check_case(new_parent, text, node)
         if target is not None:
             await _check_target(fs, node, target, replace=replace)
-        aside = await _put_aside(fs, target) if target is not None and target.handle else None
-        try:
-            if old_parent is new_parent:
-                await writing.rename(fs.device, node.handle, text)
-            else:
-                await _move(fs, node, new_parent, storage.id, folder, text)
-        except MtpfsError:
-            if aside is not None and target is not None:
-                await writing.rename(fs.device, target.handle, target.object_name)
-            raise
+        if target is not None and target.handle:
+            size = 0 if node.is_folder else node.size
+            aside = leftovers.temporary_name(leftovers.Kind.OLD, target.object_name, size)
+            await writing.rename(fs.device, target.handle, aside)
+        if old_parent is new_parent:
+            await writing.rename(fs.device, node.handle, text)
+        else:
+            await _move(fs, node, old_parent, new_parent, storage.id, folder, text)
         if target is not None:
-            if target.handle and aside is not None and target.content is not None:
-                fs.tree.hidden.add(target.handle)  # an open file keeps its contents until released
-            elif target.handle:
-                await writing.delete(fs.device, target.handle)
-            fs.tree.detach(target)
-            if not target.handle:
-                await fs.end(target)
+            await _remove_replaced(fs, new_parent, target)
         fs.tree.relocate(node, new_parent, new_name, text)
-    await fs.end(node)
 
 
 async def _send_renamed(
@@ -105,6 +128,8 @@ async def _send_renamed(
         fs.tree.relocate(node, old_parent, old_name, old_text)
         if target is not None:
             fs.tree.restore(target)
+        if node.content is not None:
+            node.content.replaces(None)
         raise
     if target is not None:
         fs.tree.detach(target)
@@ -136,31 +161,38 @@ async def _check_target(fs: Filesystem, node: Node, target: Node, *, replace: bo
         raise FsError(errno.ENOTDIR)
 
 
-async def _put_aside(fs: Filesystem, target: Node) -> str:
-    aside = names.temporary_name()
-    await writing.rename(fs.device, target.handle, aside)
-    return aside
+async def _remove_replaced(fs: Filesystem, parent: Node, target: Node) -> None:
+    """Delete a file that was put aside, or have it deleted when nobody has it open any more."""
+    try:
+        if target.handle and target.content is not None:
+            await fs.hide(target)
+        elif target.handle:
+            await writing.delete(fs.device, target.handle)
+    except MtpfsError as error:
+        log.warning("%s is replaced, but what it was stays on the device: %s", target.path, error)
+        parent.listed_at = None  # the next listing tries again
+    fs.tree.detach(target)
+    if not target.handle:
+        await fs.end(target)
 
 
 async def _move(
-    fs: Filesystem, node: Node, new_parent: Node, storage_id: int, folder: int, text: str
+    fs: Filesystem, node: Node, old_parent: Node, new_parent: Node, storage_id: int, folder: int, text: str
 ) -> None:
     old_text = node.object_name
     if text == old_text:
         await writing.move(fs.device, node.handle, storage_id, folder)
         return
-    taken = {names.fold(child.object_name) for child in new_parent.children.values()}
-    # On its way the object has one of its two names in one of the two folders.
-    between = names.temporary_name() if names.fold(old_text) in taken else old_text
-    if between != old_text:
-        await writing.rename(fs.device, node.handle, between)
+    on_its_way = leftovers.moving_name(old_text, text, new_parent.device_path)
+    await writing.rename(fs.device, node.handle, on_its_way)
+    await writing.move(fs.device, node.handle, storage_id, folder)
     try:
-        await writing.move(fs.device, node.handle, storage_id, folder)
-    except MtpfsError:
-        if between != old_text:
-            await writing.rename(fs.device, node.handle, old_text)
+        await writing.rename(fs.device, node.handle, text)
+    except ResponseError:
+        # Perhaps the device doesn't take the name: no listing could complete that.
+        await writing.move(fs.device, node.handle, storage_id, old_parent.handle)
+        await writing.rename(fs.device, node.handle, old_text)
         raise
-    await writing.rename(fs.device, node.handle, text)
 
 
 def _is_inside(directory: Node, node: Node) -> bool:

@@ -74,16 +74,33 @@ class Spool:
         os.ftruncate(self._fd, size)
         self.size = size
 
+    def keep(self, path: Path) -> None:
+        """Give the contents a name, as a file of their own. Raises `FileExistsError`, `OSError`."""
+        try:
+            descriptors = os.open("/proc/self/fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.link(f"{self._fd}", path, src_dir_fd=descriptors, follow_symlinks=True)
+            finally:
+                os.close(descriptors)
+        except FileExistsError:
+            raise
+        except OSError:
+            # No /proc, or a filesystem without nameless files.
+            copy = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            try:
+                offset = 0
+                while count := os.sendfile(copy, self._fd, offset, 1 << 30):
+                    offset += count
+            finally:
+                os.close(copy)
+
     def source(self) -> DataSource:
         """Return the whole contents, to be read from another thread while nothing is written."""
-        position = 0
 
-        def fill(room: memoryview) -> int:
-            nonlocal position
+        def fill(offset: int, room: memoryview) -> int:
             filled = 0
-            while filled < len(room) and (count := os.preadv(self._fd, [room[filled:]], position)):
+            while filled < len(room) and (count := os.preadv(self._fd, [room[filled:]], offset + filled)):
                 filled += count
-                position += count
             return filled
 
         return DataSource(self.size, fill)

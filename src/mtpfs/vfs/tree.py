@@ -7,6 +7,9 @@ directory's listing is kept until an event, an own change or its age ends it; a
 new listing is merged into the nodes that are there, matched by name and kind,
 so inode numbers survive.
 
+A storage that vanishes (a locked phone, a card that is taken out) is put aside with all that is
+known below it, and found again by its name.
+
 Invariant: `children` of a listed directory are exactly its nodes that exist, by
 shown name; a node that left is `unlinked` and in no directory; numbers are
 never used twice.
@@ -26,9 +29,10 @@ import trio
 
 from mtpfs.device import Device, Entry, Storage
 from mtpfs.device.listing import children as list_children
-from mtpfs.errors import FsError, ResponseError
+from mtpfs.errors import FsError, ResponseError, SessionLostError
 from mtpfs.protocol.codes import Response
 from mtpfs.vfs import names
+from mtpfs.vfs.leftovers import Leftovers
 
 if TYPE_CHECKING:
     from mtpfs.vfs.content import Content
@@ -39,6 +43,8 @@ ROOT_INO = 1
 EVENT_TTL = 300.0  # seconds a listing lives on a device that announces changes: events can be lost
 COST_FACTOR = 10.0  # a listing lives at least this many times as long as it took to get
 STORAGE_TTL = 3.0  # seconds between two looks for storages that appeared or vanished
+_WITHDRAWN = {Response.InvalidObjectHandle, Response.InvalidStorageID, Response.StoreNotAvailable}
+"""What devices answer when an object's storage is locked or ejected, among other occasions."""
 
 
 class Node:
@@ -98,6 +104,11 @@ class Node:
         names = [node.name.decode("utf-8", "replace") for node in self.ancestry() if node.parent]
         return "/" + "/".join(reversed(names))
 
+    @property
+    def device_path(self) -> str:
+        """Where the device has it, below its storage."""
+        return "/".join(reversed([node.object_name for node in self.ancestry() if node.object_name]))
+
     def ancestry(self) -> Iterator[Node]:
         """Yield the node, its parent, and so on to the root."""
         node: Node | None = self
@@ -118,21 +129,25 @@ class Node:
 class Tree:
     """All nodes of a mount."""
 
-    def __init__(self, device: Device, *, ttl: float, storage: str = "") -> None:
+    def __init__(self, device: Device, *, ttl: float, storage: str = "", read_only: bool = False) -> None:
         self.device = device
+        device.handle_unknown = self._distrust
         self.nodes: dict[int, Node] = {}
         self.by_handle: dict[int, Node] = {}
         self.detached: Callable[[Node, bytes], None] = lambda _node, _name: None
         """Called with (parent, name) when a name vanished that the kernel may still know."""
-        self.hidden: set[int] = set()
-        """Handles of objects that the device still has but no directory shows."""
+        self.hidden: dict[str, Node] = {}
+        """Unlinked files that are open: the device still has them, under these names, but no directory shows them."""
         self.listings_fetched = 0
         self.listings_cached = 0
         """Times that a directory was asked for, and the device wasn't."""
         self._numbers = itertools.count(ROOT_INO)
         self._ttl = ttl
         self._wanted_storage = storage
+        self._leftovers = Leftovers(device, read_only=read_only)
         self._mounted_at = time.time()
+        self._absent: dict[bytes, Node] = {}
+        """Storages that have vanished, by shown name."""
         self.root = self._new(None, b"", is_folder=True)
 
     # --- finding ---------------------------------------------------------------------
@@ -152,30 +167,62 @@ class Tree:
         if not fresh and self._is_current(directory):
             self.listings_cached += 1
             return
+        with self.device.session.pinned(anew=True):
+            try:
+                await self._list(directory, fresh=fresh)
+                return
+            except SessionLostError:
+                log.debug("%s: listed again, in a new session", directory.path)
+        with self.device.session.pinned(anew=True):
+            await self._list(directory, fresh=fresh)
+
+    async def _list(self, directory: Node, *, fresh: bool) -> None:
         asked_at = trio.current_time()
         # Handles are looked up before the lock is taken: lookups go upwards, and nothing
         # that holds one directory's lock may wait for another's (rename takes two, in order).
         place = None if self._holds_storages(directory) else await self.place(directory)
-        async with directory.lock:
-            listed = directory.listed_at
-            done_meanwhile = listed is not None and listed >= asked_at
-            if done_meanwhile or (not fresh and self._is_current(directory)):
-                self.listings_cached += 1
-                return
-            if directory.unlinked:
-                raise FsError(errno.ENOENT)
-            if place is None:
-                await self._list_storages()
-            else:
-                await self._list_objects(directory, *place)
-            self.listings_fetched += 1
-            directory.listed_at = trio.current_time()
-            directory.listing_cost = directory.listed_at - asked_at
+        try:
+            async with directory.lock:
+                listed = directory.listed_at
+                done_meanwhile = listed is not None and listed >= asked_at
+                if done_meanwhile or (not fresh and self._is_current(directory)):
+                    self.listings_cached += 1
+                    return
+                if directory.unlinked:
+                    raise FsError(errno.ENOENT)
+                if place is None:
+                    await self._list_storages()
+                else:
+                    await self._list_objects(directory, *place)
+                self.listings_fetched += 1
+                directory.listed_at = trio.current_time()
+                directory.listing_cost = directory.listed_at - asked_at
+        except ResponseError as error:
+            if error.code in _WITHDRAWN and await self.is_absent(directory):
+                raise FsError(errno.ENODEV, f"the storage of {directory.path} isn't there") from error
+            raise
+
+    async def is_absent(self, node: Node) -> bool:
+        """Ask the device whether the storage that a node is on has vanished: an error may be due to that."""
+        await self.refresh_storages()
+        return node.storage is None
+
+    async def refresh_storages(self) -> None:
+        """Ask the device which storages there are."""
+        if not self._wanted_storage:
+            await self.ensure_listed(self.root, fresh=True)
+        elif self.root.storage is not None:
+            there = {storage.id for storage in await self.device.storages()}
+            if self.root.storage is not None and self.root.storage.id not in there:
+                self._forget_handles(self.root)
+                self._set_storage(self.root, None)
 
     async def place(self, directory: Node) -> tuple[Storage, int]:
         """Return (storage, handle) of a directory; the handle is 0 for a storage's root."""
-        if directory is self.root and self._wanted_storage and directory.storage is None:
+        if self._wanted_storage and self.root.generation != self.device.session.generation:
             await self._choose_storage()
+            self.root.generation = self.device.session.generation
+            self.root.listed_at = None
         if self._holds_storages(directory):
             raise FsError(errno.EACCES, "the root only holds storages")
         handle = await self.handle(directory)
@@ -189,20 +236,30 @@ class Tree:
 
         0 for a storage's root. Raises ESTALE when the object isn't there any more.
         """
-        generation = self.device.session.generation
-        if node.generation != generation and node.parent is not None:
-            if node.unlinked:
+        if node.parent is None:
+            return node.handle
+        session = self.device.session
+        while node.generation != session.generation:
+            generation = session.generation
+            if node.unlinked and self.hidden.get(node.object_name) is not node:
                 raise FsError(errno.ESTALE)
-            await self.ensure_listed(node.parent)
-            if node.generation != generation:
+            await self.ensure_listed(node.parent, fresh=node.unlinked)
+            if node.storage is None:
+                break
+            if node.generation != generation == session.generation:  # else there was a new session meanwhile
                 raise FsError(errno.ESTALE, f"{node.path} is gone")
+        if node.storage is None and self._wanted_storage:
+            await self.place(self.root)  # is it there again?
+        if node.storage is None:
+            raise FsError(errno.ENODEV, f"the storage of {node.path} isn't there")
         return node.handle
 
     def _holds_storages(self, directory: Node) -> bool:
         return directory is self.root and not self._wanted_storage
 
     def _is_current(self, directory: Node) -> bool:
-        if directory.listed_at is None or directory.generation != self.device.session.generation:
+        session = self.device.session
+        if session.gone or directory.listed_at is None or directory.generation != session.generation:
             return False
         age = trio.current_time() - directory.listed_at
         if self._holds_storages(directory):
@@ -221,10 +278,13 @@ class Tree:
         above = {node.handle for node in directory.ancestry()}
         # In the order of handles, so that of two objects with one name each keeps its number.
         for entry in sorted(entries, key=lambda entry: entry.handle):
-            if entry.handle in self.hidden:
-                continue
             if entry.handle in above:
                 log.warning("%s holds itself or what it is in; that is skipped", directory.path)
+                continue
+            if (waiting := after.get(names.shown_name(entry.name))) is not None and _is_to_replace(
+                waiting, entry
+            ):
+                self.describe(waiting, entry)
                 continue
             name = _free_name(entry.name, after)
             node = before.get(name)
@@ -300,6 +360,11 @@ class Tree:
         assert node.parent is not None
         node.parent.children[node.name] = node
 
+    def hide(self, node: Node, object_name: str) -> None:
+        """Note that an open file that is about to be unlinked has this name on the device now."""
+        node.object_name = object_name
+        self.hidden[object_name] = node
+
     def forget(self, ino: int, count: int) -> None:
         """Answer the kernel's forget: it dropped `count` references."""
         node = self.nodes.get(ino)
@@ -313,23 +378,32 @@ class Tree:
         if node.unlinked and not node.lookups and node.content is None:
             self.nodes.pop(node.ino, None)
 
+    def _distrust(self, handle: int) -> None:
+        """The device doesn't know a handle that it gave us: look for its object, and all above it, by name."""
+        node = self.by_handle.get(handle)
+        for member in node.ancestry() if node is not None else ():
+            member.generation = -1
+            member.listed_at = None
+
     def expire(self) -> None:
         """Trust no listing any more: the device has lost track, or this is a new session."""
         for node in self.nodes.values():
             node.listed_at = None
 
     async def _list_objects(self, directory: Node, storage: Storage, handle: int) -> None:
-        try:
-            entries = await list_children(self.device, storage.id, handle)
-        except ResponseError as error:
-            if error.code == Response.InvalidObjectHandle and directory.parent is not None:
-                directory.parent.listed_at = None  # it went while nobody looked
-            elif error.code in {Response.InvalidStorageID, Response.StoreNotAvailable}:
-                self.root.listed_at = self.root.storage = None  # locked or ejected
-            raise
-        self.merge(directory, entries)
+        entries = self._without_hidden(await list_children(self.device, storage.id, handle))
+        self.merge(directory, await self._leftovers.settle(storage, directory.device_path, entries))
         if directory is self.root:
             directory.generation = self.device.session.generation
+
+    def _without_hidden(self, entries: list[Entry]) -> list[Entry]:
+        shown = []
+        for entry in entries:
+            if (hidden := self.hidden.get(entry.name)) is None:
+                shown.append(entry)
+            else:
+                hidden.handle, hidden.generation = entry.handle, self.device.session.generation
+        return shown
 
     async def _choose_storage(self) -> None:
         storages = await self.device.storages()
@@ -346,21 +420,24 @@ class Tree:
         before, after = self.root.children, dict[bytes, Node]()
         for storage in storages:
             name = _free_name(storage.description or storage.volume or "Storage", after)
-            node = before.get(name) or self._new(self.root, name, is_folder=True)
-            if (
-                node.storage is None
-                or node.storage.id != storage.id
-                or node.generation != self.root.generation
-            ):
+            node = before.get(name) or self._absent.pop(name, None)
+            if node is None:
+                node = self._new(self.root, name, is_folder=True)
+            elif node.storage is None or node.storage.id != storage.id:
+                self._forget_handles(node)
+            if node.generation != self.root.generation:
                 node.listed_at = None
-            node.generation = self.device.session.generation
+                node.generation = self.root.generation
             node.modified = self._mounted_at
             self._set_storage(node, storage)
             after[name] = node
         self.root.children = after
         for name, node in before.items():
             if after.get(name) is not node:
-                self._leave(node, self.root, name)
+                self._absent[name] = node
+                self._forget_handles(node)
+                self._set_storage(node, None)
+                self.detached(self.root, name)
 
     def _new(self, parent: Node | None, name: bytes, *, is_folder: bool) -> Node:
         node = Node(next(self._numbers), parent, name, is_folder=is_folder)
@@ -372,6 +449,14 @@ class Tree:
         if node.storage is not storage:
             for member in node.subtree():
                 member.storage = storage
+
+    def _forget_handles(self, storage: Node) -> None:
+        """Have everything on a storage looked up again: it comes back with other handles."""
+        for member in storage.subtree():
+            if self.by_handle.get(member.handle) is member:
+                del self.by_handle[member.handle]
+            member.generation = -1
+            member.listed_at = None
 
     def _leave(self, node: Node, directory: Node, name: bytes) -> None:
         self._mark_unlinked(node)
@@ -398,6 +483,14 @@ async def locked(*directories: Node | None) -> AsyncIterator[None]:
         for node in sorted({node for node in directories if node is not None}, key=lambda node: node.ino):
             await locks.enter_async_context(node.lock)
         yield
+
+
+def _is_to_replace(node: Node, entry: Entry) -> bool:
+    """Tell whether a file that isn't sent yet is to take an object's place: one that has appeared meanwhile.
+
+    It may be our own, from an upload whose confirmation never came.
+    """
+    return not node.handle and not node.is_storage and not entry.is_folder and node.object_name == entry.name
 
 
 def _free_name(object_name: str, taken: Container[bytes]) -> bytes:

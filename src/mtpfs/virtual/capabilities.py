@@ -22,6 +22,8 @@ from mtpfs.protocol.codes import Operation as Op
 
 PREFIX = "virtual:"
 MAX_STORAGES = 8
+DATES = ("android", "samsung", "qemu", "jolla", "lumia", "none", "zero", "junk")
+"""The known ways to write a date, by who does it."""
 
 _ANDROID = (
     *range(Op.GetDeviceInfo, Op.SendObject + 1),
@@ -52,6 +54,10 @@ class Capabilities:
     """Model AOSP's worst habit too: data that follows a refused command is read as commands."""
     capacity: int | None = None
     """Bytes that each storage holds; None: as much as the directory's filesystem."""
+    dates: str = "android"
+    """How dates are written: one of `DATES`."""
+    control: Path | None = None
+    """Where the phone listens to words (see `control`)."""
     serial: str = "virtual"
     model: str = "Virtual phone"
 
@@ -84,13 +90,13 @@ _WORDS: dict[str, Callable[[Capabilities], Capabilities]] = {
     "read-only": lambda old: replace(old, read_only=True),
     "case-insensitive": lambda old: replace(old, case_insensitive=True),
     "samsung": lambda old: replace(
-        old, samsung=True, missing=old.missing | _EDIT | frozenset({Op.GetPartialObject64})
+        old, samsung=True, dates="samsung", missing=old.missing | _EDIT | frozenset({Op.GetPartialObject64})
     ),
     "wide-object-info": lambda old: replace(old, wide_object_info=True),
     "locked": lambda old: replace(old, locked=True),
     "strict": lambda old: replace(old, strict=True),
 }
-_VALUES = ("storages", "capacity", "serial", "model")
+_VALUES = ("storages", "capacity", "dates", "control", "serial", "model")
 WORDS = (*_WORDS, *(f"{name}=" for name in _VALUES))
 """Every option word that `parse_virtual` knows."""
 
@@ -146,4 +152,8 @@ def _apply(capabilities: Capabilities, word: str) -> Capabilities:
             return replace(capabilities, storages=int(value))
         case "capacity" if value.isdecimal():
             return replace(capabilities, capacity=int(value))
+        case "dates" if value in DATES:
+            return replace(capabilities, dates=value)
+        case "control" if value.startswith("/"):
+            return replace(capabilities, control=Path(value))
     raise UsageError(f"virtual phone: unknown option {word!r}; known are {', '.join(WORDS)}")

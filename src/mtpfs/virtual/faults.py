@@ -13,6 +13,7 @@ Sources: libmtp, go-mtpfs, libgphoto2 for who does what (see `Kind`).
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -81,6 +82,18 @@ class Kind(Enum):
     """The device leaves the bus, until it is plugged in again."""
     GONE_MID_DATA = auto()
     """The device leaves the bus when `amount` bytes of the data phase went through (in either direction)."""
+    LATE = auto()
+    """The operation is run, but answered only after `amount` milliseconds."""
+    FULL = auto()
+    """The storage is full when `amount` bytes of an upload went through: StoreFull, when all data was taken."""
+    RENUMBER = auto()
+    """Every object gets a new handle before the operation is run, and nobody is told."""
+    VANISH = auto()
+    """The object that the command is about (its first parameter) is deleted before the operation is run."""
+    PHANTOM = auto()
+    """A list of handles holds one more, of no object."""
+    LYING_SIZE = auto()
+    """Whatever the answer says of objects' sizes is `amount` too high (negative: too low)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,12 +145,15 @@ class FaultScript:
         self._waiting: list[_Waiting] = [_Waiting(fault, fault.skip, fault.times) for fault in faults]
         self.struck: list[Fault] = []
         """What has gone wrong so far, for a test to look at."""
+        self._lock = threading.Lock()  # whoever adds faults needn't be the one who meets them
 
     def add(self, fault: Fault) -> None:
-        self._waiting.append(_Waiting(fault, fault.skip, fault.times))
+        with self._lock:
+            self._waiting.append(_Waiting(fault, fault.skip, fault.times))
 
     def clear(self) -> None:
-        self._waiting.clear()
+        with self._lock:
+            self._waiting.clear()
 
     @property
     def pending(self) -> tuple[Fault, ...]:
@@ -145,6 +161,10 @@ class FaultScript:
 
     def take(self, operation: int) -> Fault | None:
         """Return the fault that strikes this command, if any."""
+        with self._lock:
+            return self._take(operation)
+
+    def _take(self, operation: int) -> Fault | None:
         for waiting in self._waiting:
             if waiting.fault.operation not in {None, operation}:
                 continue
@@ -172,13 +192,16 @@ class Trap(Enum):
     STALL = auto()
     GONE = auto()
     SILENCE = auto()
+    FULL = auto()
 
 
 TRAPS = {
     Kind.STALL_MID_DATA: Trap.STALL,
     Kind.GONE_MID_DATA: Trap.GONE,
     Kind.SILENCE_MID_DATA: Trap.SILENCE,
+    Kind.FULL: Trap.FULL,
 }
+PHANTOM_HANDLE = 0x7FFFFFF0
 
 
 def bend(fault: Fault, header: bytes, payload: Piece, response: bytes, max_packet: int) -> Iterable[Transfer]:
@@ -225,6 +248,13 @@ def bend(fault: Fault, header: bytes, payload: Piece, response: bytes, max_packe
         case Kind.LYING_COUNT if header and isinstance(payload, bytes) and len(payload) >= 4:
             count = int.from_bytes(payload[:4], "little") + amount
             data = [header, _number(payload, 0, count)]
+        case Kind.PHANTOM if header and isinstance(payload, bytes) and len(payload) >= 4:
+            count = int.from_bytes(payload[:4], "little") + 1
+            data = [
+                _number(header, 0, total + 4),
+                _number(payload, 0, count),
+                PHANTOM_HANDLE.to_bytes(4, "little"),
+            ]
     return _transfers(data, response)
 
 

@@ -7,9 +7,8 @@ one each. A Cancel comes while the main thread may be stuck in a write that nobo
 reads any more; a signal gets it out. Halting an endpoint is FunctionFS's way: by
 using its file in the wrong direction.
 
-Lines on standard input are faults to come (see `parse_fault`) or `lock`, `unlock`,
-`unplug` and `plug`; so a test holds the phone in its hand. `struck` waits until all
-faults have struck. Each is answered by a line on standard output when it is done.
+Lines on standard input, or on a socket (`control=PATH`), are the words of `control`;
+so a test holds the phone in its hand. Each is answered by a line when it is done.
 
 Invariant: the responder is only touched with the lock held, and never while a
 transfer blocks.
@@ -34,8 +33,10 @@ from types import FrameType
 from typing import NoReturn
 
 from mtpfs.errors import SetupError, TransportGoneError, TransportStallError
+from mtpfs.protocol.codes import Event
 from mtpfs.virtual.capabilities import Capabilities, parse_virtual
-from mtpfs.virtual.faults import FaultScript, parse_fault
+from mtpfs.virtual.control import ControlSocket, obey
+from mtpfs.virtual.faults import FaultScript
 from mtpfs.virtual.gadget import Gadget, Identity, free_controller
 from mtpfs.virtual.responder import Responder
 from mtpfs.virtual.transport import POLL_INTERVAL
@@ -122,6 +123,8 @@ class UsbPhone:
         data = os.read(self._out, CHUNK)
         with self._lock:
             self._responder.receive(data)
+            late, self._responder.held = self._responder.held, 0.0
+        time.sleep(late)
         buffer = memoryview(bytearray(CHUNK))
         while True:
             with self._lock:
@@ -216,29 +219,26 @@ class UsbPhone:
 
     def _obey(self) -> None:
         for line in sys.stdin:
-            word = line.strip()
-            try:
-                self._do(word)
-            except SetupError as error:
-                print(f"mtpfs-virtual-usb: {error}", file=sys.stderr, flush=True)
-            else:
-                print(f"done: {word}", flush=True)
+            print(obey(self, line), flush=True)
 
-    def _do(self, word: str) -> None:
-        if word == "unplug":
-            self._gadget.unplug()
-        elif word == "plug":
-            self._gadget.plug_in()
-        elif word in {"lock", "unlock"}:
-            with self._lock:
-                self._responder.phone.set_locked(word == "lock")
-        elif word == "struck":
-            while self._responder.faults.pending:
-                time.sleep(POLL_INTERVAL)
-        elif word:
-            fault = parse_fault(word)
-            with self._lock:
-                self._responder.faults.add(fault)
+    @property
+    def faults(self) -> FaultScript:
+        return self._responder.faults
+
+    def unplug(self) -> None:
+        self._gadget.unplug()
+
+    def replug(self) -> None:
+        self._gadget.plug_in()
+
+    def set_locked(self, locked: bool) -> None:
+        with self._lock:
+            self._responder.phone.set_locked(locked)
+
+    def renumber(self) -> None:
+        with self._lock:
+            self._responder.phone.renumber()
+            self._responder.phone.notify(Event.DeviceReset, 0)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -260,7 +260,10 @@ def main(arguments: list[str] | None = None) -> int:
             phone = UsbPhone(gadget, _responder(directories, capabilities))
             gadget.plug_in()
             print("done: plug", flush=True)
-            phone.serve()
+            with contextlib.ExitStack() as stack:
+                if capabilities.control is not None:
+                    stack.callback(ControlSocket(capabilities.control, phone).close)
+                phone.serve()
     except SetupError as error:
         print(f"mtpfs-virtual-usb: {error}", file=sys.stderr)
         return 1

@@ -103,6 +103,8 @@ class Phone:
         self.friendly_name = capabilities.model
         self.synchronization_partner = ""
         self.events: deque[Container] = deque()
+        self.size_lie = 0
+        """By how many bytes too large objects are said to be (see `Kind.LYING_SIZE`)."""
 
     def notify(self, event: Event, parameter: int) -> None:
         """Queue an event."""
@@ -117,6 +119,11 @@ class Phone:
         self.store.available = not locked
         for storage in self.store.all_storages:
             self.notify(Event.StoreRemoved if locked else Event.StoreAdded, storage.id)
+
+    def renumber(self) -> None:
+        """Give every object a new handle; open edits are committed."""
+        self._commit_edits()
+        self.store.renumber()
 
     def poll(self) -> None:
         """Look for what changed in the directories and queue events of it."""
@@ -138,10 +145,13 @@ class Phone:
 
     def close(self) -> None:
         """End the MTP service: open edits are committed."""
+        self._commit_edits()
+        self.session = None
+
+    def _commit_edits(self) -> None:
         for edit in self.edits.values():
             os.close(edit.descriptor)
         self.edits.clear()
-        self.session = None
 
 
 @dataclass(frozen=True, slots=True)

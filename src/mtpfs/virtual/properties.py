@@ -14,6 +14,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from mtpfs.protocol.codes import DataType, Format, Property
 from mtpfs.protocol.datasets import SIZE_UNKNOWN, ObjectInfo, PropertyDescription, PropertyElement
@@ -67,7 +68,8 @@ def format_of(node: Node) -> int:
 
 def size_of(phone: Phone, node: Node) -> int:
     edit = phone.edits.get(node.handle)
-    return edit.size if edit else phone.store.status(node)[0]
+    size = edit.size if edit else phone.store.status(node)[0]
+    return size if node.folder else max(0, size + phone.size_lie)
 
 
 def parent_handle(node: Node) -> int:
@@ -82,8 +84,23 @@ def wire_name(text: str) -> str:
 
 
 def date(phone: Phone, node: Node) -> str:
-    text = encode_local_date(phone.store.status(node)[1])
-    return f"{text}." if phone.capabilities.samsung else text  # Samsung: a dot, no digit
+    return _DATES[phone.capabilities.dates](phone.store.status(node)[1])
+
+
+def _utc(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y%m%dT%H%M%S")
+
+
+_DATES: dict[str, Callable[[float], str]] = {
+    "android": encode_local_date,
+    "samsung": lambda seconds: f"{encode_local_date(seconds)}.",  # a dot, no digit
+    "qemu": _utc,  # UTC that doesn't say so
+    "jolla": lambda seconds: f"{_utc(seconds)}Z",
+    "lumia": lambda seconds: f"{_utc(seconds + 3600)}+0100",
+    "none": lambda _: "",
+    "zero": lambda _: "00000000T000000",
+    "junk": lambda _: "the day before yesterday",
+}
 
 
 def object_info(phone: Phone, node: Node) -> ObjectInfo:
@@ -113,6 +130,12 @@ def _name(_: Phone, node: Node) -> str:
     return wire_name(node.name)
 
 
+def _stored_size(phone: Phone, node: Node) -> int:
+    # Unlike ObjectInfo's, Android's property doesn't know of an edit that isn't ended
+    size = phone.store.status(node)[0]
+    return size if node.folder else max(0, size + phone.size_lie)
+
+
 def _unique_id(phone: Phone, node: Node) -> int:
     # As useless as Android's: made of path and time, so it changes with every rename and write
     path, moment = phone.store.path(node), int(phone.store.status(node)[1])
@@ -123,7 +146,7 @@ _TABLE: dict[int, _Property] = {
     Property.StorageID: _Property(DataType.UINT32, lambda _, node: node.storage.id, 0),
     Property.ObjectFormat: _Property(DataType.UINT16, lambda _, node: format_of(node), int(Format.Undefined)),
     Property.ProtectionStatus: _Property(DataType.UINT16, lambda _, __: 0, 0),
-    Property.ObjectSize: _Property(DataType.UINT64, lambda phone, node: phone.store.status(node)[0], 0),
+    Property.ObjectSize: _Property(DataType.UINT64, _stored_size, 0),
     Property.ObjectFileName: _Property(DataType.STR, _name, "", writable=True),
     Property.DateModified: _Property(DataType.STR, date, "", form_flag=FORM_DATE_TIME),
     Property.ParentObject: _Property(DataType.UINT32, lambda _, node: parent_handle(node), 0),

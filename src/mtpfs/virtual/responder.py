@@ -78,12 +78,16 @@ class Responder:
         self.faults = faults if faults is not None else FaultScript()
         self.stalled = False
         self.gone = False
+        self.held = 0.0
+        """Seconds for which the cable has to keep the answer back."""
         self._outbox = Outbox(max_packet)
         self._phase = _Phase.COMMAND
         self._request = Request(0, 0, ())
         self._refused: Request | None = None
         self._fault: Fault | None = None
         self._trap: Trap | None = None
+        self._after_drop: int | None = None
+        """What to answer when all of the data that is dropped has come; None: nothing."""
         self._dataset = bytearray()
         self._sink: Sink | None = None
         self._header: bytes | None = None
@@ -103,8 +107,9 @@ class Responder:
             case _Phase.DATASET:
                 if len(self._dataset) <= DATASET_LIMIT:  # more than that is refused at its end anyway
                     self._dataset += view
-                self._spring_on_receipt(len(self._dataset))
-                if ends:
+                if self._springs_on_receipt(len(self._dataset)):
+                    self._drop(view, ends=ends)
+                elif ends:
                     self._end_dataset()
             case _Phase.STREAM:
                 self._receive_stream(view, ends=ends)
@@ -139,11 +144,13 @@ class Responder:
     def _start(self, request: Request) -> None:
         phone, operation = self.phone, request.operation
         self._request, self._fault, self._trap = request, self.faults.take(operation), None
+        self._after_drop = None
         self._dataset.clear()
         self._header, self._sink, self._received = None, None, 0
         phone.last_transaction = request.transaction_id
         if operation != Operation.SendObject:
             phone.upload = None  # its name stays reserved: see `changes`
+        phone.size_lie = 0
         if self._fault is not None and self._strike(self._fault):
             return
         if operation not in self.capabilities.operations:
@@ -179,6 +186,16 @@ class Responder:
         match fault.kind:
             case Kind.REFUSE | Kind.REFUSE_TWICE:
                 self._refuse(Reply(fault.code))
+                self._after_drop = fault.code if fault.kind is Kind.REFUSE_TWICE else None
+            case Kind.RENUMBER:
+                self.phone.renumber()
+                return False
+            case Kind.VANISH:
+                self.phone.store.vanish(self._request.p(1))
+                return False
+            case Kind.LYING_SIZE:
+                self.phone.size_lie = fault.amount
+                return False
             case Kind.BUSY:
                 self._refuse(Reply(Response.DeviceBusy))
             case Kind.SILENCE:
@@ -238,7 +255,9 @@ class Responder:
         if view:
             sink.write(view)
             self._received += len(view)
-            self._spring_on_receipt(self._received)
+            if self._springs_on_receipt(self._received):
+                self._drop(view, ends=ends)
+                return
         if ends:
             self._phase, self._sink = _Phase.COMMAND, None
             if self._announced is not None and self._received != self._announced:
@@ -252,8 +271,8 @@ class Responder:
                 return  # the header alone
         if ends:
             self._phase = _Phase.COMMAND
-            if self._fault is not None and self._fault.kind is Kind.REFUSE_TWICE:
-                self._answer(Reply(self._fault.code))
+            if self._after_drop is not None:
+                self._answer(Reply(self._after_drop))
 
     # --- what goes out
 
@@ -261,6 +280,8 @@ class Responder:
         request, fault = self._request, self._fault
         if fault is not None and fault.kind is Kind.FAIL:
             reply = Reply(fault.code, data=reply.data)
+        if fault is not None and fault.kind is Kind.LATE:
+            self.held = fault.amount / 1000
         header = b""
         if reply.data is not None:
             header = encode_header(
@@ -316,12 +337,16 @@ class Responder:
         if self.stalled:
             raise TransportStallError("endpoint halted")
 
-    def _spring_on_receipt(self, received: int) -> None:
-        if self._trap is not None and self._fault is not None and received >= self._fault.amount:
-            self._abort_data()
-            if self._trap is Trap.SILENCE:
-                self._phase, self._header = _Phase.DROP, b""
-            self._spring()
+    def _springs_on_receipt(self, received: int) -> bool:
+        """Tell whether the rest of the data is to be dropped."""
+        if self._trap is None or self._fault is None or received < self._fault.amount:
+            return False
+        self._abort_data()
+        self._phase, self._header = _Phase.DROP, b""
+        if self._trap is Trap.FULL:
+            self._after_drop = Response.StoreFull
+        self._spring()
+        return True
 
     def _spring(self) -> None:
         trap, self._trap = self._trap, None
@@ -329,6 +354,8 @@ class Responder:
             self.stalled = True
         elif trap is Trap.GONE:
             self.gone = True
+        if self.stalled or self.gone:
+            self._phase = _Phase.COMMAND
         self._check_endpoints()
 
     def _abort_data(self) -> None:
@@ -336,6 +363,7 @@ class Responder:
             self._sink.abort()
             self._sink = None
         self._outbox.clear()
+        self.held = 0.0
         self._phase = _Phase.COMMAND
 
     def _stop(self, reason: str) -> None:

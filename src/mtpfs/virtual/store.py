@@ -237,6 +237,7 @@ class Store:
         for name, is_folder in found.items():
             if name not in folder.children:
                 node = self.adopt(folder, name, folder=is_folder)
+                self.note_content(node)  # what changes after the host has heard of it is reported
                 if known_before:
                     self._announce(node)
         folder.stamp = stamp if time.time_ns() - stamp > SETTLED else -1
@@ -297,6 +298,22 @@ class Store:
         self._nodes.pop(node.handle, None)
         if node.parent is not None and node.parent.children.get(node.name) is node:
             del node.parent.children[node.name]
+
+    def renumber(self) -> None:
+        """Give every object a handle that no object has had before."""
+        nodes, self._nodes = [*self._nodes.values()], {}
+        for node in nodes:
+            node.handle = self._next_handle
+            self._next_handle += 1
+            self._nodes[node.handle] = node
+        self._round = iter(())
+
+    def vanish(self, handle: int) -> None:
+        """Delete an object's file as a user of the phone does; the table learns of it when somebody asks."""
+        node = self._nodes.get(handle)
+        if node is not None and not node.folder:
+            with suppress(OSError, Refusal):
+                Path(self.path_of(node)).unlink()
 
     def relocate(self, node: Node, parent: Node, name: str) -> None:
         """Note that an object has a new place; it keeps its handle."""

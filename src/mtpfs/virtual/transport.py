@@ -20,8 +20,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mtpfs.errors import TransportGoneError, TransportTimeoutError
+from mtpfs.protocol.codes import Event
 from mtpfs.transport import Buffer
 from mtpfs.virtual.capabilities import PREFIX, Capabilities, parse_virtual
+from mtpfs.virtual.control import ControlSocket
 from mtpfs.virtual.faults import FaultScript
 from mtpfs.virtual.responder import Responder
 
@@ -49,6 +51,9 @@ class VirtualTransport:
         self._sleeper = sleeper
         self._skipped = 0.0
         self._closed = False
+        self._parted = False
+        """The phone has left since it was connected last."""
+        self._control: ControlSocket | None = None
         self._changed = threading.Condition(threading.RLock())
 
     @property
@@ -80,6 +85,9 @@ class VirtualTransport:
     def _check_open(self) -> None:
         if self._closed:
             raise TransportGoneError("the transport is closed")
+        if self._parted or self._responder.gone:
+            self._parted = True  # as on a bus: what comes back is another connection, which has to be made
+            raise TransportGoneError("the virtual phone was unplugged")
 
     # --- Transport
 
@@ -97,23 +105,31 @@ class VirtualTransport:
         view = memoryview(buffer).cast("B")
         if len(view) % self.max_packet:
             raise ValueError(f"buffer of {len(view)} bytes is no multiple of {self.max_packet}")  # EOVERFLOW
+        late = self._await_answer(timeout)
         with self._changed:
             self._check_open()
-            count = self._responder.fill(view)
+            count = None if self._responder.held else self._responder.fill(view)
             if self._responder.phone.events:
                 self._changed.notify_all()
         if count is None:
-            self.sleep(timeout)
+            self.sleep(timeout - late)
             raise TransportTimeoutError("nothing came from the virtual phone")
         return count
+
+    def _await_answer(self, timeout: float) -> float:
+        """Let an answer that is held back come nearer; return the seconds that this took."""
+        with self._changed:
+            late = min(self._responder.held, timeout)
+            self._responder.held -= late
+        if late:
+            self.sleep(late)
+        return late
 
     def read_event(self, timeout: float) -> bytes:
         deadline = time.monotonic() + timeout
         with self._changed:
             while True:
                 self._check_open()
-                if self._responder.gone:
-                    raise TransportGoneError("the virtual phone was unplugged")
                 event = self._responder.next_event()
                 if event is None:
                     self._responder.phone.poll()
@@ -127,23 +143,31 @@ class VirtualTransport:
 
     def clear_halt(self) -> None:
         with self._changed:
-            self._check_plugged()
+            self._check_open()
             self._responder.clear_halt()
 
     def cancel(self, transaction_id: int) -> None:
         with self._changed:
-            self._check_plugged()
+            self._check_open()
             self._responder.cancel(transaction_id)
 
     def device_status(self) -> int:
         with self._changed:
-            self._check_plugged()
+            self._check_open()
             return self._responder.device_status()
 
     def reopen(self) -> None:
         with self._changed:
-            self._check_plugged()
+            self._check_open()
         self.sleep(QUIET_TIME)
+
+    def release(self) -> None:
+        """Do nothing: nobody else could want this phone."""
+
+    def reconnect(self) -> bool:
+        with self._changed:
+            self._parted = self._closed or self._responder.gone
+            return not self._parted
 
     def close(self) -> None:
         with self._changed:
@@ -151,11 +175,8 @@ class VirtualTransport:
                 self._closed = True
                 self._responder.close()
             self._changed.notify_all()
-
-    def _check_plugged(self) -> None:
-        self._check_open()
-        if self._responder.gone:
-            raise TransportGoneError("the virtual phone was unplugged")
+        if self._control is not None:
+            self._control.close()
 
     # --- the hand on the phone
 
@@ -163,13 +184,17 @@ class VirtualTransport:
         """Pull the cable: every call raises `TransportGoneError` from now on."""
         with self._changed:
             self._responder.close()
-            self._responder.gone = True
+            self._responder.gone = self._parted = True
             self._changed.notify_all()
 
     def replug(self) -> None:
-        """Put the cable back: a new MTP service with new handles, over the same directories."""
+        """Put the cable back: a new MTP service with new handles, over the same directories.
+
+        Whoever was connected has to `reconnect`. A phone that isn't unplugged only begins its service anew.
+        """
         with self._changed:
             old = self._responder
+            self._parted |= old.gone
             old.close()
             self._responder = Responder(
                 old.directories, old.capabilities, max_packet=old.max_packet, faults=old.faults
@@ -183,6 +208,17 @@ class VirtualTransport:
             self._responder.phone.set_locked(locked)
             self._changed.notify_all()
 
+    def renumber(self) -> None:
+        """Give every object a new handle, and send the event that says so."""
+        with self._changed:
+            self._responder.phone.renumber()
+            self._responder.phone.notify(Event.DeviceReset, 0)
+            self._changed.notify_all()
+
+    def listen(self, path: Path) -> None:
+        """Obey words on a socket (see `control`). Raises `SetupError`."""
+        self._control = ControlSocket(path, self)
+
 
 def open_virtual(
     argument: str,
@@ -193,7 +229,10 @@ def open_virtual(
 ) -> VirtualTransport:
     """Make a phone of `virtual:DIR?options` and plug it in."""
     directories, capabilities = parse_virtual(argument)
-    return virtual_phone(directories, capabilities, max_packet=max_packet, faults=faults, sleeper=sleeper)
+    phone = virtual_phone(directories, capabilities, max_packet=max_packet, faults=faults, sleeper=sleeper)
+    if capabilities.control is not None:
+        phone.listen(capabilities.control)
+    return phone
 
 
 def virtual_phone(

@@ -1,0 +1,122 @@
+"""The queue of jobs for the device's worker thread: metadata before bulk, and nobody starved.
+
+Strategy: two classes in one heap. Metadata overtakes bulk, but only `BULK_SHARE`
+times in a row; and bulk stands back for a moment after a metadata job, because an
+`ls` asks several questions, one after the other, and a window that slipped in
+between each two of them would make it wait for all of these.
+
+The trio thread puts jobs in and waits for there to be some; the worker thread
+takes them out. A condition guards what both use.
+
+Invariant: a job that was put in is taken exactly once, unless its caller has given it up before.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+import trio
+
+from mtpfs.session.engine import Engine
+from mtpfs.session.statistics import Waits
+
+T = TypeVar("T")
+
+ANTICIPATION = 0.008  # seconds that a bulk job stands back after a metadata job, in case there is more to ask
+BULK_SHARE = 16  # metadata jobs that may overtake a waiting bulk job before it is its turn
+
+_numbers = itertools.count()
+
+
+@dataclass(order=True)
+class Job(Generic[T]):
+    """A function to be run with the wire to itself, and what became of it."""
+
+    rank: int
+    """0: metadata, 1: bulk."""
+    function: Callable[[Engine], T] = field(compare=False)
+    generation: int | None = field(compare=False, default=None)
+    """The session whose object handles it uses; None: it uses none."""
+    number: int = field(default_factory=lambda: next(_numbers))
+    done: trio.Event = field(compare=False, default_factory=trio.Event)
+    value: T | None = field(compare=False, default=None)
+    error: Exception | None = field(compare=False, default=None)
+    cancelled: bool = field(compare=False, default=False)
+    repeated: bool = field(compare=False, default=False)
+    queued_at: float = field(compare=False, default_factory=time.monotonic)
+
+
+class JobQueue:
+    """The jobs that wait for the wire."""
+
+    def __init__(self) -> None:
+        self.waits = (Waits(), Waits())
+        """How long they have waited, by rank."""
+        self._jobs: list[Job[Any]] = []
+        self._condition = threading.Condition()
+        self._arrival = trio.Event()
+        self._overtaken = 0
+        self._metadata_done = 0.0
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def put(self, job: Job[Any]) -> None:
+        """Add a job; on the trio thread."""
+        self.put_back(job)
+        self._arrival.set()
+
+    def put_back(self, job: Job[Any]) -> None:
+        """Have a job that was taken run again, in its old place; from whatever thread."""
+        with self._condition:
+            heapq.heappush(self._jobs, job)
+            self._condition.notify()
+
+    async def wait(self) -> None:
+        """Wait, on the trio thread, until there is a job."""
+        while not self._jobs:
+            self._arrival = trio.Event()
+            await self._arrival.wait()
+
+    def take(self, patience: float) -> Job[Any] | None:
+        """Take the next job, from whatever thread; None if none comes in `patience` seconds."""
+        with self._condition:
+            while True:
+                if not self._condition.wait_for(lambda: self._jobs, patience):
+                    return None
+                first = self._jobs[0]
+                if first.rank and first.queued_at < self._metadata_done and self._overtaken < BULK_SHARE:
+                    # It competes with somebody who has just had an answer, and is likely to ask on.
+                    expected = self._metadata_done + ANTICIPATION - time.monotonic()
+                    self._condition.wait_for(
+                        lambda: not (self._jobs and self._jobs[0].rank), max(0.0, expected)
+                    )
+                if not self._jobs:
+                    continue  # the session is being closed
+                job = self._next()
+                if not job.cancelled:
+                    self.waits[job.rank].add(time.monotonic() - job.queued_at)
+                    return job
+
+    def finished(self, job: Job[Any]) -> None:
+        """Note that a job that was taken is done."""
+        if not job.rank:
+            self._metadata_done = time.monotonic()
+
+    def _next(self) -> Job[Any]:
+        bulk_waiting = [job for job in self._jobs if job.rank] if self._overtaken >= BULK_SHARE else []
+        if bulk_waiting:
+            self._overtaken = 0
+            job = min(bulk_waiting)
+            self._jobs.remove(job)
+            heapq.heapify(self._jobs)
+            return job
+        job = heapq.heappop(self._jobs)
+        self._overtaken = 0 if job.rank else self._overtaken + 1
+        return job

@@ -1,0 +1,143 @@
+"""kill -9 of a mount that is at work: the next mount shows old or new contents, whole, and nothing else.
+
+When it strikes isn't in the tests' hands to the byte (tests/vfs/test_every_step.py does that), but it is a real
+process, with a real kernel above it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from mount.conftest import PATIENCE, Mount, run, virtual_mount, wait_until
+
+OLD, NEW = b"old" * 1_000_000, b"newer" * 8_000_000
+
+
+def kill(mounted: Mount) -> None:
+    """Kill the mount, and clear what the kernel still has of it."""
+    mounted.process.kill()
+    mounted.process.wait(PATIENCE)
+    run("fusermount3", "-uz", mounted.mountpoint)
+
+
+def places(tmp_path: Path) -> tuple[Path, Path]:
+    phone, mountpoint = tmp_path / "phone", tmp_path / "mount"
+    phone.mkdir()
+    mountpoint.mkdir()
+    return phone, mountpoint
+
+
+def temporaries(phone: Path) -> list[Path]:
+    return [path for path in phone.iterdir() if path.name.startswith(".mtpfs-")]
+
+
+@pytest.mark.parametrize("words", ["", "no-edit"])
+@pytest.mark.parametrize("arrived", [0, 1, 20_000_000])
+def test_killed_while_replacing(tmp_path: Path, words: str, arrived: int) -> None:
+    """A program that was replacing a file hears of it, and the old file is still there, alone."""
+    phone, mountpoint = places(tmp_path)
+    (phone / "f").write_bytes(OLD)
+    (tmp_path / "source").write_bytes(NEW)
+    with virtual_mount(phone, mountpoint, words) as mounted:
+        copying = subprocess.Popen(
+            ["cp", tmp_path / "source", mounted.root / "f"], stderr=subprocess.PIPE, stdin=subprocess.DEVNULL
+        )
+        wait_until(
+            lambda: (
+                any(path.stat().st_size >= arrived for path in temporaries(phone))
+                or copying.poll() is not None
+            ),
+            "the beginning of the upload",
+        )
+        kill(mounted)
+        copying.communicate(timeout=PATIENCE)
+    with virtual_mount(phone, mountpoint, words) as mounted:
+        found = (mounted.root / "f").read_bytes()
+        assert found in ({NEW} if copying.returncode == 0 else {OLD, NEW})
+        assert os.listdir(mounted.root) == ["f"]
+    assert os.listdir(phone) == ["f"]
+
+
+def test_killed_while_saving_again_and_again(tmp_path: Path) -> None:
+    """Whenever the mount dies under an editor that saves by renaming, one version is there, whole."""
+    phone, mountpoint = places(tmp_path)
+    versions = [bytes([number]) * (1000 + number) for number in range(256)]
+    (phone / "f").write_bytes(versions[0])
+    saved = 0
+    for round_ in range(8):
+        with virtual_mount(phone, mountpoint) as mounted:
+            timer = threading.Timer(0.05 + 0.037 * round_, kill, (mounted,))
+            timer.start()
+            try:
+                while True:
+                    (mounted.root / "draft").write_bytes(versions[(saved + 1) % 256])
+                    (mounted.root / "draft").rename(mounted.root / "f")
+                    saved += 1
+            except OSError:
+                timer.join(PATIENCE)
+        with virtual_mount(phone, mountpoint) as mounted:
+            found = (mounted.root / "f").read_bytes()
+            assert found in {versions[saved % 256], versions[(saved + 1) % 256]}
+            names = set(os.listdir(mounted.root))
+            assert names <= {"f", "draft"}
+            assert set(os.listdir(phone)) == names
+            saved = versions.index(found)
+            if "draft" in names:
+                (mounted.root / "draft").unlink()
+    assert saved, "nothing was ever saved"
+
+
+def test_killed_while_a_deleted_file_is_open(tmp_path: Path) -> None:
+    """What was deleted stays deleted, and takes no room."""
+    phone, mountpoint = places(tmp_path)
+    (phone / "f").write_bytes(OLD)
+    with virtual_mount(phone, mountpoint) as mounted:
+        file = os.open(mounted.root / "f", os.O_RDONLY)
+        (mounted.root / "f").unlink()
+        assert len(temporaries(phone)) == 1
+        kill(mounted)
+        with pytest.raises(OSError, match="not connected"):
+            os.pread(file, 100_000, 2_000_000)
+        with contextlib.suppress(OSError):
+            os.close(file)
+    with virtual_mount(phone, mountpoint) as mounted:
+        assert os.listdir(mounted.root) == []
+    assert os.listdir(phone) == []
+
+
+def test_killed_before_an_fsync_returns(tmp_path: Path) -> None:
+    """What fsync said is saved is there after a kill, and what it said is only said when it is."""
+    phone, mountpoint = places(tmp_path)
+    program = """
+import os, sys
+for number in range(100000):
+    file = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.write(file, b"%06d" % number * 1000)
+    os.fsync(file)
+    os.close(file)
+    print(number, flush=True)
+"""
+    with virtual_mount(phone, mountpoint) as mounted:
+        writing = subprocess.Popen(
+            [sys.executable, "-c", program, mounted.root / "f"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL,
+            text=True,
+        )
+        assert writing.stdout is not None
+        for _ in range(20):
+            writing.stdout.readline()
+        kill(mounted)
+        rest, _ = writing.communicate(timeout=PATIENCE)
+        last = int(rest.split()[-1]) if rest.split() else 19
+    with virtual_mount(phone, mountpoint) as mounted:
+        assert (mounted.root / "f").read_bytes() in {b"%06d" % number * 1000 for number in (last, last + 1)}
+    assert os.listdir(phone) == ["f"]

@@ -1,0 +1,219 @@
+"""What becomes of the objects that a crash has left in the middle of a change."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+from pathlib import Path
+
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mtpfs.device import Device
+from mtpfs.errors import FsError
+from mtpfs.protocol.codes import Operation
+from mtpfs.protocol.wire import MAX_STRING_UNITS, utf16_units
+from mtpfs.session import open_session
+from mtpfs.vfs import Filesystem
+from mtpfs.vfs.leftovers import Kind, Leftover, moving_name, parse, temporary_name
+from mtpfs.virtual.faults import FOREVER, Fault
+from mtpfs.virtual.faults import Kind as FaultKind
+from mtpfs.virtual.transport import open_virtual
+from vfs.world import Kernel, world
+
+NAMES = st.text(st.characters(), min_size=1, max_size=300)
+
+
+@given(kind=st.sampled_from([Kind.NEW, Kind.OLD, Kind.GONE]), name=NAMES, number=st.integers(0, 2**64 - 1))
+def test_names_are_read_as_they_were_written(kind: Kind, name: str, number: int) -> None:
+    """A temporary name fits everywhere and tells kind, number and name; of a long one whether it is that name."""
+    temporary = temporary_name(kind, name, number)
+    assert utf16_units(temporary) <= MAX_STRING_UNITS
+    assert len(temporary.encode("utf-8", "surrogatepass")) <= MAX_STRING_UNITS
+    left = parse(temporary)
+    assert left is not None
+    assert (left.kind, left.number) == (kind, number)
+    assert left.means(name)
+    assert not left.means(name + "x")
+    assert left.name in {name, ""}
+
+
+@given(name=NAMES)
+def test_ordinary_names(name: str) -> None:
+    """Nothing else is taken for a leftover."""
+    assert parse(name) is None
+    for near in (
+        ".mtpfs-statistics",
+        ".mtpfs-info",
+        ".mtpfs-new-12345-0-x",
+        ".mtpfs-other-123456-0-x",
+        ".mtpfs-new-123456-0",
+    ):
+        assert parse(near) is None
+
+
+NEW, OLD, GONE = ".mtpfs-new-000000-4-f", ".mtpfs-old-000000-4-f", ".mtpfs-gone-000000-0-f"
+MOVE = "d/" + moving_name("g", "f", "d")
+
+
+@pytest.mark.parametrize(
+    ("before", "expected"),
+    [
+        ({NEW: "1234"}, {"f": "1234"}),
+        ({NEW: "1234", "f": "old"}, {"f": "old"}),
+        ({NEW: "12", "f": "old"}, {"f": "old"}),
+        ({NEW: "12"}, {NEW: "12"}),
+        ({OLD: "old"}, {"f": "old"}),
+        ({OLD: "old", "f": "1234"}, {"f": "1234"}),
+        ({OLD: "old", "f": "another"}, {OLD: "old", "f": "another"}),
+        ({GONE: "x"}, {}),
+        ({GONE: "x", "f": "y"}, {"f": "y"}),
+        ({NEW: "1234", OLD: "old"}, {"f": "1234"}),
+        ({MOVE: "1234"}, {"d/f": "1234"}),
+        ({MOVE: "1234", f"d/{OLD}": "old", "d/g": "another"}, {"d/f": "1234", "d/g": "another"}),
+        ({MOVE.removeprefix("d/"): "1234"}, {"g": "1234"}),
+        ({MOVE: "1234", "d/f": "taken"}, {MOVE: "1234", "d/f": "taken"}),
+        ({".mtpfs-new-000000-4=0123456789abcdef": "1234"}, {".mtpfs-new-000000-4=0123456789abcdef": "1234"}),
+        ({f"{GONE}/precious": "x"}, {f"{GONE}/precious": "x"}),
+    ],
+)
+async def test_settling(tmp_path: Path, before: dict[str, str], expected: dict[str, str]) -> None:
+    """Every combination ends with whole contents under their name, and what isn't certain is kept and shown."""
+    for path, data in before.items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(data)
+    async with world(tmp_path) as w:
+        directories = [w.root, *(node for node in await w.fs.entries(w.root) if node.is_folder)]
+        shown = {
+            "/".join(filter(None, (directory.device_path, node.object_name))): node
+            for directory in directories
+            for node in await w.fs.entries(directory)
+            if not node.is_folder
+        }
+        assert {path: (await w.get(node)).decode() for path, node in shown.items()} == expected
+        before_again = w.operations.copy()
+        w.fs.tree.expire()
+        await w.names()
+        assert w.operations.get("SetObjectPropValue") == before_again.get("SetObjectPropValue")
+        assert w.operations.get("DeleteObject") == before_again.get("DeleteObject")
+    found = {
+        str(path.relative_to(tmp_path)): path.read_text() for path in tmp_path.rglob("*") if path.is_file()
+    }
+    assert found == expected
+
+
+async def test_read_only(tmp_path: Path) -> None:
+    """A read-only mount, and a storage that can't be written to, show what is there and touch nothing."""
+    (tmp_path / NEW).write_text("1234")
+    for words, read_only in (("", True), ("read-only", False)):
+        async with (
+            open_session(open_virtual(f"{tmp_path}?{words}")) as session,
+            trio.open_nursery() as nursery,
+        ):
+            fs = Filesystem(Device(session), nursery, Kernel(), read_only=read_only)
+            (storage,) = await fs.entries(fs.tree.root)
+            assert [node.name for node in await fs.entries(storage)] == [NEW.encode()]
+        assert os.listdir(tmp_path) == [NEW]
+
+
+@pytest.mark.parametrize("operation", [Operation.DeleteObject, Operation.SetObjectPropValue])
+async def test_settling_that_fails(
+    tmp_path: Path, operation: Operation, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A listing comes whatever goes wrong with leftovers, which are tried once and reported once."""
+    (tmp_path / GONE).write_text("gone")
+    (tmp_path / NEW).write_text("1234")
+    (tmp_path / "other").touch()
+    async with world(tmp_path) as w:
+        w.transport.faults.add(Fault(FaultKind.REFUSE, operation, times=FOREVER))
+        with caplog.at_level(logging.WARNING, "mtpfs.vfs.leftovers"):
+            names = await w.names()
+            w.fs.tree.expire()
+            assert await w.names() == names
+        assert b"other" in names
+        assert (NEW.encode() in names) == (operation is Operation.SetObjectPropValue)
+        assert GONE.encode() not in names
+        assert len([record for record in caplog.records if "crash" in record.getMessage()]) == 2
+
+
+async def test_settling_that_breaks_off(tmp_path: Path) -> None:
+    """When the device is lost or silent while a leftover is settled, a later listing settles it."""
+    (tmp_path / NEW).write_text("1234")
+    async with world(tmp_path) as w:
+        w.transport.faults.add(Fault(FaultKind.SILENCE, Operation.SetObjectPropValue))
+        assert await w.names() == [NEW.encode()]
+        w.fs.tree.expire()
+        assert await w.names() == [b"f"]
+    assert os.listdir(tmp_path) == ["f"]
+
+
+async def test_what_is_in_use_is_left_alone(tmp_path: Path) -> None:
+    """A file that this mount has deleted while it is open isn't a leftover, however often the directory is listed."""
+    (tmp_path / "f").write_bytes(b"contents")
+    async with world(tmp_path) as w:
+        node = await w.fs.lookup(w.root, b"f")
+        w.fs.open(node, write=False)
+        await w.fs.unlink(w.root, b"f")
+        (hidden,) = os.listdir(tmp_path)
+        left = parse(hidden)
+        assert left is not None
+        assert (left.kind, left.name) == (Kind.GONE, "f")
+        for _ in range(3):
+            w.fs.tree.expire()
+            assert await w.names() == []
+        assert await w.fs.read(node, 0, 100) == b"contents"
+        await w.fs.release(node)
+    assert os.listdir(tmp_path) == []
+
+
+async def test_replaced_while_open(tmp_path: Path) -> None:
+    """A file that was replaced while open is called deleted, so that a crash can't bring it back."""
+    (tmp_path / "f").write_bytes(b"old")
+    (tmp_path / "g").write_bytes(b"newer")
+    async with world(tmp_path) as w:
+        node = await w.fs.lookup(w.root, b"f")
+        w.fs.open(node, write=False)
+        await w.fs.rename(w.root, b"g", w.root, b"f")
+        assert {left.kind if (left := parse(name)) else name for name in os.listdir(tmp_path)} == {
+            Kind.GONE,
+            "f",
+        }
+        assert await w.fs.read(node, 0, 100) == b"old"
+        await w.fs.release(node)
+    assert os.listdir(tmp_path) == ["f"]
+
+
+async def test_reserved_names(tmp_path: Path) -> None:
+    """Nobody can make an entry that the next listing would delete."""
+    async with world(tmp_path) as w:
+        await w.put(b"f", b"x")
+        for attempt in (
+            w.fs.create(w.root, GONE.encode()),
+            w.fs.mkdir(w.root, NEW.encode()),
+            w.fs.rename(w.root, b"f", w.root, GONE.encode()),
+        ):
+            with pytest.raises(FsError) as caught:
+                await attempt
+            assert caught.value.errno == errno.EINVAL
+        assert await w.names() == [b"f"]
+
+
+async def test_case_counts_where_it_counts(tmp_path: Path) -> None:
+    """Contents aren't given back a name that would destroy another file on a device that ignores case."""
+    (tmp_path / NEW).write_text("1234")
+    (tmp_path / "F").write_text("another")
+    async with world(tmp_path, "case-insensitive") as w:
+        assert sorted(await w.names()) == [NEW.encode(), b"F"]
+    assert (tmp_path / "F").read_text() == "another"
+
+
+def test_leftover_of_a_long_name() -> None:
+    """Of a long name only a digest is kept, which is enough to know it again."""
+    name = "n" * 250
+    left = parse(temporary_name(Kind.NEW, name, 7))
+    assert isinstance(left, Leftover)
+    assert (left.name, left.number) == ("", 7)
+    assert left.means(name)
