@@ -16,6 +16,7 @@ from trio.testing import MockClock
 from mtpfs.errors import FsError, MtpfsError
 from mtpfs.protocol.codes import Operation, Response
 from mtpfs.vfs import Node, delivery
+from mtpfs.vfs.edit import COALESCE
 from mtpfs.vfs.rescue import recovery_directory
 from mtpfs.virtual.faults import FOREVER, Fault, Kind
 from vfs.world import KINDS, World, world
@@ -249,7 +250,7 @@ async def test_edit_buffer_stays_small(phone: Path) -> None:
         await w.fs.write(node, 0, b"OLD")
         await unplug(w)
         failed = 0
-        for number in range(40):
+        for number in range(COALESCE // 131072 + 35):
             try:
                 await w.fs.write(node, 3 + number * 131072, bytes(131072))
             except MtpfsError as error:
