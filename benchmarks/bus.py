@@ -1,8 +1,13 @@
-"""What is measured over USB: uMTP-Responder on a bus of software, read and written by each program.
+"""What is measured over USB: each program alone with a phone on a bus of software.
 
 Strategy: one phone, one program at a time, each work on a fresh mount so that
-no cache of the kernel's helps; the raw link is measured in the same run, before
-and after, and everything is told as a ratio to it.
+no cache of the kernel's helps. The raw link is measured right before mtpfs, in
+every round, and rates are told as shares of it: another machine, or the same one
+when it is busy, has other times, but hardly other shares. Of several rounds the
+best counts, for everybody.
+
+The phone is uMTP-Responder without its events: with them it is deaf until each
+has been taken, and programs that never take one can't write to it at all.
 
 Invariant: what was copied is compared with the original, so nothing that lost
 a byte has a rate.
@@ -21,57 +26,66 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import raw
-from programs import PROGRAMS, Mounted, Program, UnusableError, mounted
+from programs import OURS, PEERS, Mounted, Program, UnusableError, mounted
 from vm.phones import UmtpPhone
 
-LARGE = 200 << 20  # bytes
+LARGE, HUGE = 200 << 20, 1 << 30  # bytes
+LARGE_NAME, HUGE_NAME = "large.bin", "huge.bin"
 FILES, SMALL_FILES, SMALL = 200, 500, 10_000
-DIRECTORIES = 40
 PATIENCE = 120.0  # seconds for one copy; some programs hang
 _CHUNK = 1 << 20
+
+READ, FIRST_BYTE, WRITE = "read 200 MiB", "first byte of 1 GiB", "write 200 MiB"
+LIST = f"ls -l of {FILES} files"
+OUT, IN = f"{SMALL_FILES} files of 10 KB out", f"{SMALL_FILES} files of 10 KB in"
 
 
 @dataclass
 class Result:
-    """What was measured of one program; None where it can't do the work."""
+    """What was measured of one program, by work; what it can't do is missing and has a note."""
 
     program: str
-    values: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    shares: dict[str, float] = field(default_factory=dict)
+    """Rates, as shares of the raw link's in the same round."""
+    steps: dict[str, float] = field(default_factory=dict)
+    """Seconds, in small transactions of the same round."""
+    transactions: dict[str, int] = field(default_factory=dict)
+    memory: dict[str, int] = field(default_factory=dict)
+    """Most bytes resident."""
+    cpu: dict[str, float] = field(default_factory=dict)
+    """Seconds of the program's own, in user and kernel mode."""
     notes: dict[str, str] = field(default_factory=dict)
 
 
 def prepare(directory: Path) -> None:
     """Put on the phone what is read."""
     block = os.urandom(_CHUNK)
-    with (directory / "large.bin").open("wb") as file:
+    with (directory / LARGE_NAME).open("wb") as file:
         for _ in range(LARGE // _CHUNK):
             file.write(block)
-    with (directory / "huge.bin").open("wb") as file:
-        file.truncate(1 << 30)
+    with (directory / HUGE_NAME).open("wb") as file:
+        file.truncate(HUGE)
     for name, count, size in (("listed", FILES, 100), ("small", SMALL_FILES, SMALL)):
         (directory / name).mkdir()
         for number in range(count):
             (directory / name / f"{number:04}.bin").write_bytes(block[number : number + size])
-    for number in range(DIRECTORIES):
-        (directory / f"d{number}").mkdir()
-        for file_number in range(5):
-            (directory / f"d{number}/{file_number}").touch()
 
 
 def read_large(phone: Mounted, _scratch: Path) -> None:
-    with (phone.root / "large.bin").open("rb", buffering=0) as file:
+    with (phone.root / LARGE_NAME).open("rb", buffering=0) as file:
         buffer = bytearray(_CHUNK)
         while file.readinto(buffer):
             pass
 
 
 def first_byte(phone: Mounted, _scratch: Path) -> None:
-    with (phone.root / "huge.bin").open("rb", buffering=0) as file:
+    with (phone.root / HUGE_NAME).open("rb", buffering=0) as file:
         file.read(1)
 
 
 def write_large(phone: Mounted, scratch: Path) -> None:
-    subprocess.run(["cp", scratch / "large.bin", phone.root / "written.bin"], check=True, timeout=PATIENCE)
+    subprocess.run(["cp", scratch / LARGE_NAME, phone.root / "written.bin"], check=True, timeout=PATIENCE)
 
 
 def list_files(phone: Mounted, _scratch: Path) -> None:
@@ -91,111 +105,144 @@ def copy_small_in(phone: Mounted, scratch: Path) -> None:
 
 
 WORK: dict[str, Callable[[Mounted, Path], None]] = {
-    "read 200 MiB": read_large,
-    "first byte of 1 GiB": first_byte,
-    "write 200 MiB": write_large,
-    f"ls -l of {FILES} files": list_files,
-    f"{SMALL_FILES} files of 10 KB out": copy_small_out,
-    f"{SMALL_FILES} files of 10 KB in": copy_small_in,
+    READ: read_large,
+    FIRST_BYTE: first_byte,
+    LIST: list_files,
+    OUT: copy_small_out,
+    WRITE: write_large,
+    IN: copy_small_in,
 }
 
 
 def check(work: str, directory: Path, scratch: Path) -> None:
-    """Raise `OSError` unless what was copied is the same, and take it away."""
-    if work.startswith("write"):
-        if not filecmp.cmp(directory / "written.bin", scratch / "large.bin", shallow=False):
-            raise OSError("the copy differs")
-        (directory / "written.bin").unlink()
-    for word, copy, original in (("out", scratch / "out", "small"), ("in", directory / "in", "small")):
-        if work.endswith(f" {word}"):
-            names = sorted(os.listdir(directory / original))
-            _, different, missing = filecmp.cmpfiles(directory / original, copy, names, shallow=False)
+    """Raise `OSError` unless what was copied is the same."""
+    if work == WRITE and not filecmp.cmp(directory / "written.bin", scratch / LARGE_NAME, shallow=False):
+        raise OSError("the copy differs")
+    for place, original in ((scratch / "out", OUT), (directory / "in", IN)):
+        if work == original:
+            names = sorted(os.listdir(directory / "small"))
+            _, different, missing = filecmp.cmpfiles(directory / "small", place, names, shallow=False)
             if different or missing:
                 raise OSError(f"{len(different) + len(missing)} copies differ")
-            subprocess.run(["rm", "-r", copy], check=True)
 
 
-def measure(base: Path, say: Callable[[str], None]) -> tuple[raw.Link, list[Result]]:
-    """Measure everything below `base`, a directory with room for a gigabyte, best in memory."""
-    directory, scratch = base / "phone", base / "scratch"
-    for place in (directory, scratch):
-        place.mkdir()
-    prepare(directory)
-    subprocess.run(["cp", "-r", directory / "small", directory / "large.bin", scratch], check=True)
-    phone = UmtpPhone(0, directory)
-    links = [_measure_link(phone)]
-    results = []
-    for program in PROGRAMS:
-        say(program.name)
-        phone.unplug()  # whatever the one before has left the responder in
-        phone.plug_in()
-        results.append(_measure_program(program, phone, scratch, base / "mount"))
-        say("  " + str(results[-1].notes))
-        say("  " + ", ".join(f"{work} {value:.3g}" for work, value in results[-1].values.items()))
-    phone.unplug()
-    phone.plug_in()
-    links.append(_measure_link(phone))
-    phone.unplug()
-    best = raw.Link(
-        max(link.read for link in links),
-        max(link.write for link in links),
-        min(link.transaction for link in links),
-    )
-    return best, results
+class Bench:
+    """The phone, and what has been measured with it so far."""
 
+    def __init__(self, base: Path, say: Callable[[str], None]) -> None:
+        self.directory, self._scratch, self._place = base / "phone", base / "scratch", base / "mount"
+        for place in (self.directory, self._scratch):
+            place.mkdir()
+        prepare(self.directory)
+        subprocess.run(
+            ["cp", "-r", self.directory / "small", self.directory / LARGE_NAME, self._scratch], check=True
+        )
+        self._say = say
+        self.phone = UmtpPhone(0, self.directory, events=False)
+        self.ours = Result(OURS.name)
+        self.peers = [Result(program.name) for program in PEERS]
 
-def _measure_link(phone: UmtpPhone) -> raw.Link:
-    # In a process of its own: without udev, libusb never learns of what is plugged in after it has started.
-    words = [sys.executable, raw.__file__, phone.serial, "large.bin", f"{LARGE}"]
-    answer = subprocess.run(words, check=True, stdout=subprocess.PIPE, timeout=PATIENCE)
-    return raw.Link(**json.loads(answer.stdout))
+    def round(self) -> None:
+        """Measure mtpfs once more, beside the raw link."""
+        self._replug()
+        link = measure_link(self.phone.serial)
+        self._say(f"link: {link}")
+        for work in WORK:
+            before = self.ours.seconds.pop(work, None)
+            self._measure(OURS, self.ours, work)
+            seconds = self.ours.seconds.get(work)
+            if seconds is None:
+                continue
+            rate = {READ: link.read, WRITE: link.write}.get(work)
+            if rate is not None:
+                share = LARGE / seconds / rate
+                self.ours.shares[work] = max(share, self.ours.shares.get(work, 0.0))
+            steps = seconds / link.transaction
+            self.ours.steps[work] = min(steps, self.ours.steps.get(work, steps))
+            self.ours.seconds[work] = min(seconds, before or seconds)
+            self._say(f"  {work}: {seconds:.2f} s, {self.ours.shares.get(work, 0):.2f} of the link at best")
 
+    def compare(self) -> None:
+        """Measure the others, once; whoever fails at writing isn't asked to write more."""
+        for program, result in zip(PEERS, self.peers, strict=True):
+            self._say(program.name)
+            for work in WORK:
+                self._replug()  # whatever the one before has left the responder in
+                try:
+                    self._measure(program, result, work)
+                except UnusableError as error:
+                    result.notes.setdefault(READ, str(error))
+                    break
+                self._say(f"  {work}: {result.seconds.get(work, result.notes.get(work))}")
 
-def _measure_program(program: Program, phone: UmtpPhone, scratch: Path, place: Path) -> Result:
-    result = Result(program.name)
-    for work, run in WORK.items():
-        if work.endswith(" in") and "write 200 MiB" in result.notes:
-            result.notes[work] = result.notes["write 200 MiB"]
-            continue
+    def use_tool(self) -> None:
+        """Measure libmtp's own tool at getting the large file; it looks for the device and its objects first."""
+        result = Result("mtp-getfile")
+        self.peers.append(result)
+        copy = self._scratch / "got.bin"
+        self._replug()
         try:
-            with mounted(program, phone.serial, place) as mount:
-                ours = program.name == "mtpfs"
-                before = mount.transactions() if ours else 0
-                started = time.perf_counter()
-                run(mount, scratch)
-                result.values[work] = time.perf_counter() - started
-                if ours:
-                    result.values[f"{work}: transactions"] = mount.transactions() - before
-                    result.values[f"{work}: memory"] = mount.peak_memory()
-                    result.values |= _meanwhile(mount, work)
-            check(work, phone.directory, scratch)
-        except (UnusableError, OSError, subprocess.SubprocessError) as error:
-            result.values.pop(work, None)
+            listing = _run("mtp-files")
+            number = listing.split(f"Filename: {LARGE_NAME}")[0].rpartition("File ID: ")[2].split()[0]
+            started = time.perf_counter()
+            _run("mtp-getfile", number, str(copy))
+            seconds = time.perf_counter() - started
+            if not filecmp.cmp(copy, self._scratch / LARGE_NAME, shallow=False):
+                raise OSError("the copy differs")
+            result.seconds[READ] = seconds
+        except FileNotFoundError:
+            result.notes[READ] = "not installed"
+        except (OSError, IndexError, subprocess.SubprocessError) as error:
+            result.notes[READ] = f"fails: {error}"
+        copy.unlink(missing_ok=True)
+        for work in WORK:
+            if work != READ:
+                result.notes[work] = "no mount"
+
+    def end(self) -> None:
+        self.phone.unplug()
+
+    def _replug(self) -> None:
+        self.phone.unplug()
+        self._clean()
+        self.phone.plug_in()
+
+    def _clean(self) -> None:
+        (self.directory / "written.bin").unlink(missing_ok=True)
+        for leftover in (self.directory / "in", self._scratch / "out"):
+            subprocess.run(["rm", "-rf", leftover], check=True)
+
+    def _measure(self, program: Program, result: Result, work: str) -> None:
+        try:
+            with mounted(program, self.phone.serial, self._place) as mount:
+                before = mount.transactions() if program is OURS else 0
+                cpu, started = mount.cpu(), time.perf_counter()
+                WORK[work](mount, self._scratch)
+                seconds = time.perf_counter() - started
+                result.cpu[work] = mount.cpu() - cpu
+                if program is OURS:
+                    result.transactions[work] = mount.transactions() - before
+                    result.memory[work] = mount.peak_memory()
+            check(work, self.directory, self._scratch)
+            result.seconds[work] = seconds
+        except (OSError, subprocess.SubprocessError) as error:
             reached = isinstance(error, subprocess.SubprocessError)
             result.notes[work] = "cp fails or hangs" if reached else str(error)
-            result.values = {
-                key: value for key, value in result.values.items() if not key.startswith(f"{work}:")
-            }
-            phone.unplug()
-            phone.plug_in()
-            if isinstance(error, UnusableError):
-                break
-    return result
+        finally:
+            if work in {WRITE, IN, OUT} and program is OURS:
+                self._replug()  # it would keep what is deleted behind its back
 
 
-def _meanwhile(mount: Mounted, work: str) -> dict[str, float]:
-    """List directories while a large file is read: how long the slowest took, and the reading."""
-    if not work.startswith("ls"):
-        return {}
-    started = time.perf_counter()
-    reader = subprocess.Popen(["cat", mount.root / "large.bin"], stdout=subprocess.DEVNULL)
-    waits = []
-    for number in range(DIRECTORIES):
-        time.sleep(0.05)
-        if reader.poll() is not None:
-            break
-        begun = time.perf_counter()
-        os.listdir(mount.root / f"d{number}")
-        waits.append(time.perf_counter() - begun)
-    reader.wait()
-    return {"ls meanwhile": max(waits, default=0.0), "read meanwhile": time.perf_counter() - started}
+def _run(*words: str) -> str:
+    finished = subprocess.run(
+        words, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=PATIENCE
+    )
+    return finished.stdout.decode("utf-8", "replace")
+
+
+def measure_link(serial: str) -> raw.Link:
+    """Measure the raw link to a phone that has the large file."""
+    # In a process of its own: without udev, libusb never learns of what is plugged in after it has started.
+    words = [sys.executable, raw.__file__, serial, LARGE_NAME, f"{LARGE}"]
+    answer = subprocess.run(words, check=True, stdout=subprocess.PIPE, timeout=PATIENCE)
+    return raw.Link(**json.loads(answer.stdout))

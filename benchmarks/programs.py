@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -36,13 +37,15 @@ class Program:
         return shutil.which(self.words("", "")[0]) is not None
 
 
-PROGRAMS = [
-    Program("mtpfs", lambda serial, place: [sys.executable, "-m", "mtpfs", f"serial:{serial}", place, "-f"]),
+OURS = Program(
+    "mtpfs", lambda serial, place: [sys.executable, "-m", "mtpfs", f"serial:{serial}", place, "-f"]
+)
+PEERS = [
     Program("jmtpfs", lambda _serial, place: ["jmtpfs", "-f", place]),
     Program("go-mtpfs", lambda _serial, place: ["go-mtpfs", place]),
     Program("aft-mtp-mount", lambda _serial, place: ["aft-mtp-mount", "-f", place]),
 ]
-"""The others take the only phone that there is."""
+"""They take the only phone that there is."""
 
 
 class UnusableError(Exception):
@@ -64,6 +67,11 @@ class Mounted:
     def statistics(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads((self.mountpoint / ".mtpfs-statistics").read_text())
         return found
+
+    def cpu(self) -> float:
+        """Return the seconds that the program has computed so far, in user and kernel mode."""
+        words = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
     def peak_memory(self) -> int:
         """Return the most memory that the program has had so far, in bytes."""

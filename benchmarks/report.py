@@ -1,94 +1,171 @@
 """The results as a table in Markdown and as a picture, in ratios: times say nothing on another machine.
 
-Strategy: a row says what was done, what mtpfs reached, what its bar is, and how
-many times longer each of the others took. The picture has one group of bars per
-work, the raw link being 1.
+Strategy: a row says what was done, what the bar is, what mtpfs reached and whether
+that is enough, and how many times longer each of the others took. The picture has
+one group of bars per work, the raw link being 1.
 
 Invariant: what couldn't be measured is a dash with its reason below the table,
-never a zero.
+never a zero, and never a bar that is met.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
 
-from bus import LARGE, Result
-from raw import Link
+from bus import FILES, FIRST_BYTE, IN, LARGE, LIST, OUT, READ, SMALL_FILES, WORK, WRITE, Result
+from meanwhile import Meanwhile, Spooled
 
+MIB = 1 << 20
+PEAK_MEMORY = 96 * MIB  # bytes
 WIDTH, BAR, GAP, LEFT = 720, 16, 26, 190
-COLOURS = ("#1b6ca8", "#9aa5b1", "#c3cad2", "#dfe3e8")
+COLOURS = ("#1b6ca8", "#9aa5b1", "#aeb8c2", "#c3cad2", "#dfe3e8")
 
 
-def ratio_to_link(link: Link, work: str, seconds: float) -> float | None:
-    """Return the rate as a share of the raw link's; None for work that isn't a transfer."""
-    if work.startswith("read"):
-        return LARGE / seconds / link.read
-    if work.startswith("write"):
-        return LARGE / seconds / link.write
-    return None
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of a table."""
+
+    work: str
+    bar: str
+    reached: str
+    met: bool | None
+    """None: there is no bar."""
+    others: Sequence[str] = ()
 
 
-def table(link: Link, results: list[Result]) -> str:
+def bus_table(
+    ours: Result, peers: Sequence[Result], meanwhile: Meanwhile | None, spooled: Spooled | None
+) -> str:
     """Return the table of the measurements over USB."""
-    ours, others = results[0], results[1:]
-    lines = [
-        f"| work | mtpfs | {' | '.join(f'{other.program} took' for other in others)} |",
-        "|---|---|" + "---|" * len(others),
-    ]
-    reasons = []
-    for work, seconds in ours.values.items():
-        if ":" in work or work.endswith("meanwhile"):
+    rows, reasons = [], []
+    for work in WORK:
+        if work not in ours.seconds:
+            reasons.append(f"mtpfs, {work}: {ours.notes.get(work, 'not measured')}")
+            rows.append(Row(work, "", "—", met=False))
             continue
-        share = ratio_to_link(link, work, seconds)
-        own = (
-            f"{share:.2f} of the raw link"
-            if share
-            else f"{seconds / link.transaction:.0f} small transactions"
-        )
-        count = ours.values[f"{work}: transactions"]
-        cells = [f"{own}, {count:.0f} transactions"]
-        for other in others:
-            if work in other.values:
-                cells.append(f"{other.values[work] / seconds:.1f} times as long")
+        reached, bar, met = _judge(ours, peers, work)
+        others = []
+        for peer in peers:
+            if work in peer.seconds:
+                others.append(f"{peer.seconds[work] / ours.seconds[work]:.1f}")
             else:
-                cells.append("—")
-                note = other.notes.get(work) or next(iter(other.notes.values()), "")
-                reasons.append(f"{other.program}, {work}: {note}")
-        lines.append(f"| {work} | {' | '.join(cells)} |")
-    if "ls meanwhile" in ours.values:
-        window = (4 << 20) / link.read
-        lines.append(
-            f"| slowest ls while 200 MiB are read | {ours.values['ls meanwhile'] / window:.1f} windows of 4 MiB "
-            f"|{' |' * len(others)}"
-        )
-    memory = max(value for key, value in ours.values.items() if key.endswith(": memory"))
-    lines.append(f"| most memory | {memory / (1 << 20):.0f} MiB |{' |' * len(others)}")
-    if reasons:
-        lines += ["", *(f"- {reason}" for reason in dict.fromkeys(reasons))]
-    return "\n".join(lines)
+                others.append("—")
+                reasons.append(f"{peer.program}, {work}: {peer.notes.get(work) or peer.notes.get(READ, '')}")
+        rows.append(Row(work, bar, reached, met, others))
+    if READ in ours.cpu:
+        per_gigabyte = 1e9 / LARGE * ours.cpu[READ]
+        others = [f"{p.cpu[READ] / ours.cpu[READ]:.1f}" if p.cpu.get(READ) else "—" for p in peers]
+        rows.append(Row("CPU per GB read", "", f"{per_gigabyte:.1f} s", None, others))
+    if meanwhile is not None:
+        rows += _meanwhile_rows(meanwhile)
+    if spooled is not None:
+        rows += [
+            Row(
+                "close of 200 MiB, device without edit operations",
+                "≥ 0.9 of the raw link",
+                f"{spooled.share:.2f}; {spooled.with_spooling:.2f} with the writing before it",
+                spooled.share >= 0.9,
+            ),
+            Row(
+                "memory during that",
+                "no copy of it",
+                f"{spooled.memory / MIB:.0f} MiB",
+                spooled.memory < 96 * MIB,
+            ),
+        ]
+    memory = max(ours.memory.values(), default=0)
+    rows.append(Row("most memory in all of it", "< 96 MiB", f"{memory / MIB:.0f} MiB", memory < PEAK_MEMORY))
+    table = _table(rows, [f"{peer.program} took" for peer in peers])
+    return "\n".join([table, "", *(f"- {reason}" for reason in dict.fromkeys(reasons))])
+
+
+def _judge(ours: Result, peers: Sequence[Result], work: str) -> tuple[str, str, bool | None]:
+    """Return what was reached, the bar, and whether it is met."""
+    count, share, steps = ours.transactions[work], ours.shares.get(work, 0.0), ours.steps[work]
+    times = {peer.program: peer.seconds[work] / ours.seconds[work] for peer in peers if work in peer.seconds}
+    fastest = min(times.values(), default=0.0)
+    if work == READ:
+        # Who can't do it at all isn't faster.
+        met = share >= 0.85 and times.get("jmtpfs", 2.4) >= 2.4 and times.get("go-mtpfs", 8) >= 8
+        return f"{share:.2f}", "≥ 0.85 of the raw link, jmtpfs ≥ 2.4, go-mtpfs ≥ 8", met
+    if work == WRITE:
+        met = share >= 0.75 and (not times or fastest >= 1.5)
+        return f"{share:.2f}", "≥ 0.75 of the raw link, others ≥ 1.5", met
+    if work == FIRST_BYTE:
+        return f"{steps:.1f}", "< 3 small transactions' time", steps < 3
+    if work == LIST:
+        met = count <= 1.1 * FILES and (not times or fastest > 1)
+        return f"{count / FILES:.2f}", "≤ 1.1 transactions per file, others > 1", met
+    per_file = count / SMALL_FILES
+    limit = {OUT: 2, IN: 3}[work]
+    allowance = 10  # for the directory itself
+    return f"{per_file:.2f}", f"≤ {limit} transactions per file", count <= limit * SMALL_FILES + allowance
+
+
+def _meanwhile_rows(found: Meanwhile) -> list[Row]:
+    return [
+        Row(
+            "ls of a directory while 1 GiB is copied, 99th percentile",
+            "≤ 2 windows of 4 MiB",
+            f"{found.p99:.1f} (of {found.listings}; longest {found.longest:.1f}; {found.waiting_p99:.1f} waiting)",
+            found.p99 <= 2,
+        ),
+        Row(
+            "the copy meanwhile, an ls every half second",
+            "< 10 % slower",
+            f"{100 * found.slower:.0f} %",
+            found.slower < 0.1,
+        ),
+    ]
 
 
 def local_table(found: dict[str, dict[str, float]], starts: dict[str, float]) -> str:
     """Return the table of the measurements on the virtual phone."""
-    lines = ["| work | transactions | most memory |", "|---|---|---|"]
+    rows = []
     for work, values in found.items():
-        lines.append(f"| {work} | {values['transactions']:.0f} | {values['memory'] / (1 << 20):.0f} MiB |")
+        limit = values.get("limit")
+        count, memory = values["transactions"], values["memory"]
+        reached = f"{count / values.get('per', 1):.4g} {'each' if 'per' in values else 'transactions'}, {memory / MIB:.0f} MiB"
+        bar = f"≤ {limit:g}" if limit is not None else "< 96 MiB"
+        # Directories that lead there, and the first listing, cost some in addition.
+        within = limit is None or count <= limit * values.get("per", 1) + values.get("allowance", 0)
+        rows.append(Row(work, bar, reached, within and memory < PEAK_MEMORY))
     linear = found["ls -l of 10000 files"]["seconds"] / found["ls -l of 1000 files"]["seconds"]
-    lines += ["", f"Ten times as many files take {linear:.1f} times as long to list."]
-    lines += [f"- {what}: {seconds:.2f} s" for what, seconds in starts.items()]
+    rows.append(Row("ten times as many files", "linear: ≤ 12 times as long", f"{linear:.1f}", linear <= 12))
+    for what, (seconds, limit) in {
+        "mounted after": (starts["mounted after"], 0.6),
+        "--help, own imports": (starts["help, own imports"], 0.15),
+    }.items():
+        rows.append(Row(what, f"< {limit} s", f"{seconds:.2f} s", seconds < limit))
+    return _table(rows, [])
+
+
+def _table(rows: Sequence[Row], others: Sequence[str]) -> str:
+    heads = ["work", "bar", "mtpfs", "met", *others]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for row in rows:
+        met = {True: "yes", False: "**no**", None: ""}[row.met]
+        rest = [*row.others, *[""] * (len(others) - len(row.others))]
+        lines.append(f"| {' | '.join([row.work, row.bar, row.reached, met, *rest])} |")
     return "\n".join(lines)
 
 
-def picture(link: Link, results: list[Result]) -> str:
-    """Return the shares of the raw link as an SVG."""
-    y, parts = GAP, []
-    for work in ("read 200 MiB", "write 200 MiB"):
+def picture(results: Sequence[Result]) -> str:
+    """Return the shares of the raw link as an SVG; the first result is the one that has shares."""
+    ours = results[0]
+    y, parts = 2 * GAP, []
+    for work in (READ, WRITE):
         parts.append(
             f'<text x="4" y="{y - 8}" font-weight="bold">{escape(work)}, share of the raw link</text>'
         )
         for result, colour in zip(results, COLOURS, strict=False):
-            seconds = result.values.get(work)
-            share = ratio_to_link(link, work, seconds) if seconds else None
+            share = None
+            if work in result.seconds and work in ours.shares:
+                share = ours.shares[work] * ours.seconds[work] / result.seconds[work]
+            elif result.notes.get(work) == "no mount":
+                continue
             length = (WIDTH - LEFT - 60) * (share or 0)
             label = f"{share:.2f}" if share else "—"
             parts += [
@@ -97,8 +174,9 @@ def picture(link: Link, results: list[Result]) -> str:
                 f'<text x="{LEFT + length + 6:.0f}" y="{y + 12}">{label}</text>',
             ]
             y += BAR + 4
-        y += GAP
+        y += 2 * GAP
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{y}" '
-        f'font-family="sans-serif" font-size="13">{"".join(parts)}</svg>\n'
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{y - GAP}" '
+        f'font-family="sans-serif" font-size="13"><rect width="100%" height="100%" fill="white"/>'
+        f"{''.join(parts)}</svg>\n"
     )

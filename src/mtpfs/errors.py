@@ -96,6 +96,10 @@ class TransportGoneError(TransportError):
     errno = e.ENODEV
 
 
+class SessionLostError(TransportGoneError):
+    """There is another session now: what was to be done was about object handles of an earlier one."""
+
+
 # --- the device's answers -----------------------------------------------------
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import threading
 from array import array
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import trio.testing
 from mtpfs.errors import (
     MtpfsError,
     RemoteProtocolError,
+    SessionLostError,
     TransportError,
     TransportStallError,
     TransportTimeoutError,
@@ -430,3 +431,47 @@ async def test_closing_in_the_middle_of_silence(tmp_path: Path) -> None:
             await trio.to_thread.run_sync(begun.wait, 10)
         before = transport.monotonic()
     assert transport.monotonic() - before < LADDER
+
+
+async def test_old_handles_never_get_into_a_new_session(tmp_path: Path) -> None:
+    """What was waiting, or goes on, with handles of an earlier session is refused; what has none is done."""
+    (tmp_path / "f").write_bytes(b"contents")
+    begun, gate = threading.Event(), threading.Event()
+    outcomes: dict[str, MtpfsError | None] = {}
+
+    def lose(engine: Engine) -> None:
+        begun.set()
+        gate.wait(10)
+        transport.faults.add(
+            Fault(Kind.SILENCE, times=2)
+        )  # GetDeviceInfo, too: so there will be a new session
+        engine.transact(Operation.GetStorageInfo, 0x10001)
+
+    async with watched(tmp_path) as (session, transport):
+        (handle,) = await handles(session)
+
+        async def record(name: str, call: Awaitable[object]) -> None:
+            outcomes[name] = None
+            try:
+                await call
+            except MtpfsError as error:
+                outcomes[name] = error
+
+        with session.pinned():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(record, "lose", session.run(lose))
+                await trio.to_thread.run_sync(begun.wait, 10)
+                nursery.start_soon(record, "delete", session.transact(Operation.DeleteObject, handle))
+                nursery.start_soon(record, "storages", session.transact(Operation.GetStorageIDs))
+                await trio.testing.wait_all_tasks_blocked()
+                gate.set()
+            assert isinstance(outcomes.pop("lose"), TransportTimeoutError)
+            assert session.generation == 1
+            assert isinstance(outcomes.pop("delete"), SessionLostError)
+            assert set(outcomes.values()) == {None}
+            with pytest.raises(SessionLostError), session.pinned():
+                await session.transact(Operation.DeleteObject, handle)
+            assert (tmp_path / "f").exists()
+            with session.pinned(anew=True):
+                await session.transact(Operation.GetObject, handle)
+        assert await handles(session) == (handle,)

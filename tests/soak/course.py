@@ -119,9 +119,9 @@ class Soak:
         try:
             for worker in self.workers:
                 os.listdir(self.rig.root / worker.name)
+            return not self.rig.statistics()["cache"]["undelivered"]
         except OSError:
             return False
-        return True
 
     def _check_leaks(self) -> list[str]:
         wrong = []
@@ -134,7 +134,7 @@ class Soak:
                 for path in sorted((self.rig.root / worker.name).iterdir()):
                     shutil.rmtree(path)
         except OSError as error:
-            return [f"deleting everything: {error}"]
+            return [f"deleting everything: {error} in {path}, of {os.listdir(path)}"]
         left = [path for path in self.rig.phone.rglob("*") if path.name not in {w.name for w in self.workers}]
         if left:
             self.result.troubles["temporary objects left on the phone"] += len(left)

@@ -54,7 +54,7 @@ TABLE: tuple[tuple[str, str, int], ...] = (
     ("gone-mid-data", "SendObject SendPartialObject GetPartialObject64", 300_000),
 )
 CODES = ("GeneralError", "AccessDenied", "StoreFull", "InvalidObjectHandle", "DeviceBusy")
-PATIENCE = 3.0  # seconds for a fault to strike
+PATIENCE = 1.5  # seconds for a fault to strike
 
 
 class Trouble:
@@ -70,7 +70,7 @@ class Trouble:
 
     def run(self) -> None:
         try:
-            while not self._ended.wait(self._random.expovariate(1.0)):
+            while not self._ended.wait(self._random.expovariate(2.0)):
                 self._once()
         except BaseException as error:  # noqa: BLE001 - told by the main thread
             self.failure = error

@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from soak.model import Blend, File, Violation
+from soak.model import Blend, File, Violation, told
 
 FILES, FOLDERS = 12, 3
 SMALL, LARGE = 40_000, 6_000_000  # bytes
@@ -267,9 +267,11 @@ class Worker:
         for name, file in self.files.items():
             on_disk = self._on_disk(name)
             file.check(f"{self.name}/{name}, on the phone's disk", on_disk)
-            through_mount = self._read(name, file)
+            through_mount = self._read(name, file, patient=True)
             if through_mount != on_disk:
-                raise Violation(f"{self.name}/{name}: the mount shows something else than the phone has")
+                raise Violation(
+                    f"{self.name}/{name}: the mount shows {told(through_mount)}, the phone has {told(on_disk)}"
+                )
             self._tally.add(verified=len(on_disk or b"") + len(through_mount or b""))
 
     def _acknowledged(self, name: str, content: bytes) -> None:
@@ -315,8 +317,11 @@ class Worker:
         except FileNotFoundError:
             return None
 
-    def _read(self, name: str, file: File) -> bytes | None:
-        """Read through the mount, from the phone; insist for a while on a file that has to be there."""
+    def _read(self, name: str, file: File, *, patient: bool = False) -> bytes | None:
+        """Read through the mount, from the phone; insist for a while on a file that has to be there.
+
+        `patient`: also on an answer other than an error. A device that was given up is tried again after seconds.
+        """
         deadline = time.monotonic() + REACH
         while True:
             try:
@@ -333,6 +338,10 @@ class Worker:
                 with contextlib.suppress(OSError):  # on a locked phone nothing is
                     os.listdir(self._root.parent)
                     os.listdir(self._mount(name).parent)
+                time.sleep(0.2)
+            except OSError:
+                if not patient or time.monotonic() > deadline:
+                    raise
                 time.sleep(0.2)
 
     def _any(self) -> tuple[str, File]:

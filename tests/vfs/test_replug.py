@@ -367,8 +367,6 @@ async def test_service_that_starts_anew(phone: Path) -> None:
     async with world(phone) as w:
         numbers = await everything(w)
         node = await w.fs.lookup(w.root, b"f")
-        w.transport.unplug()
-        w.transport.replug()
         w.transport.replug()
         assert await w.get(node) == b"old contents"
         assert await everything(w) == numbers
@@ -441,4 +439,42 @@ async def test_chosen_storage_is_locked(phone: Path) -> None:
         await answers(errno.ENODEV, w.get(node))
         await replug(w)
         assert await everything(w) == numbers
+        assert await w.get(node) == b"old contents"
+
+
+@pytest.mark.parametrize("change", ["unlink", "rename", "rmdir", "mkdir"])
+async def test_change_that_waited_meanwhile(phone: Path, change: str) -> None:
+    """What has waited for a lock while the phone was away fails; handles are others now, and nothing else is hit."""
+    (phone / "d").mkdir(exist_ok=True)
+    (phone / "0").mkdir()
+    async with world(phone) as w:
+        node = await w.fs.lookup(w.root, b"f")
+        directory = await w.fs.lookup(w.root, b"d")
+        await w.fs.entries(directory)
+        before = sorted(path.name for path in phone.iterdir())
+        failures: list[int | None] = []
+
+        async def run() -> None:
+            try:
+                if change == "unlink":
+                    await w.fs.unlink(w.root, b"f")
+                elif change == "rename":
+                    await w.fs.rename(w.root, b"f", directory, b"g")
+                elif change == "rmdir":
+                    await w.fs.rmdir(w.root, b"0")
+                else:
+                    await w.fs.mkdir(directory, b"new")
+            except MtpfsError as error:
+                failures.append(error.errno)
+
+        async with trio.open_nursery() as nursery, w.root.lock, directory.lock:
+            nursery.start_soon(run)
+            await trio.testing.wait_all_tasks_blocked()
+            w.transport.unplug()
+            for name in ("A", "B", "C"):
+                (phone / name).write_bytes(b"somebody else's")
+            await w.fs.device.session.until_gone()
+            await replug(w)
+        assert failures == [errno.ENODEV]
+        assert sorted(path.name for path in phone.iterdir()) == sorted([*before, "A", "B", "C"])
         assert await w.get(node) == b"old contents"

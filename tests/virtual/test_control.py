@@ -61,6 +61,9 @@ def test_everything_that_can_be_said(connect: Connect, root: Path, tmp_path: Pat
         with pytest.raises(TransportGoneError):
             phone.do(Operation.GetDeviceInfo)
         assert say("plug") == "done: plug"
+        with pytest.raises(TransportGoneError):  # it is another connection
+            phone.do(Operation.GetDeviceInfo)
+        assert phone.transport.reconnect()
         phone.open()
         assert phone.handles() == [1]
 

@@ -285,6 +285,7 @@ def test_gone_until_plugged_in_again(phone: Initiator, fault: Fault) -> None:
     with pytest.raises(TransportGoneError):
         phone.transport.reopen()
     phone.transport.replug()
+    assert phone.transport.reconnect()
     phone.open()
     assert phone.handles() == [1]
     assert phone.get(GET, 1) == CONTENT

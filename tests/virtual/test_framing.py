@@ -46,6 +46,7 @@ def test_a_new_plug_helps(connect: Connect, complaints: Complaints) -> None:
     complaints()
     phone.transport.unplug()
     phone.transport.replug()
+    assert phone.transport.reconnect()
     phone.open()
 
 

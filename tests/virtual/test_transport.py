@@ -83,6 +83,7 @@ def test_plugged_in_again(connect: Connect, root: Path) -> None:
     phone.upload("c", b"x")
     phone.transport.unplug()
     phone.transport.replug()
+    assert phone.transport.reconnect()
     assert phone.do(Operation.GetStorageIDs).code == Response.SessionNotOpen
     phone.open()
     assert sorted(phone.handles()) == [1, 2, 3]

@@ -84,9 +84,12 @@ def port_of(serial: str) -> Path | None:
 
 
 class UmtpPhone:
-    """uMTP-Responder serving a directory, on one of dummy_hcd's controllers."""
+    """uMTP-Responder serving a directory, on one of dummy_hcd's controllers.
 
-    def __init__(self, number: int, directory: Path) -> None:
+    With its events, it is deaf until the host has taken each of them; programs that never do can't write then.
+    """
+
+    def __init__(self, number: int, directory: Path, *, events: bool = True) -> None:
         self.serial = f"0000{number}"
         self.source = f"serial:{self.serial}"
         self.directory = directory
@@ -98,7 +101,7 @@ class UmtpPhone:
         self._log = Path(f"/run/{name}.log")
         self._configuration = Path(f"/run/{name}.conf")
         self._configuration.write_text(
-            f'loop_on_disconnect 1\nstorage "{directory}" "Internal" "rw"\n'
+            f'loop_on_disconnect 1\nno_inotify {int(not events)}\nstorage "{directory}" "Internal" "rw"\n'
             f'manufacturer "Viveris Technologies"\nproduct "Phone {number}"\nserial "{self.serial}"\n'
             'firmware_version "Rev A"\ninterface "MTP"\n'
             "usb_vendor_id 0x1D6B\nusb_product_id 0x0100\nusb_class 0x6\nusb_subclass 0x1\nusb_protocol 0x1\n"
@@ -175,12 +178,19 @@ class UmtpPhone:
 class VirtualUsbPhone:
     """Our own virtual phone behind a gadget, on a controller that is free."""
 
-    def __init__(self, directory: Path, name: str) -> None:
+    def __init__(self, directory: Path, name: str, words: str = "") -> None:
         self.directory = directory
         self.serial = name
         self.source = f"serial:{name}"
         self._program = subprocess.Popen(
-            [sys.executable, "-m", "mtpfs.virtual.functionfs", f"{directory}?serial={name}", "--name", name],
+            [
+                sys.executable,
+                "-m",
+                "mtpfs.virtual.functionfs",
+                f"{directory}?serial={name}&{words}",
+                "--name",
+                name,
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

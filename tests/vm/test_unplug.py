@@ -20,6 +20,7 @@ PROMPT = (
 )
 LARGE = "large.bin"
 CHUNK = 128 << 10
+AWAY_DATA, NEVER = b"written while away" * 6, b"never delivered" * 6
 AWAY = {errno.ENODEV, errno.EIO}
 """EIO for the call that was on the wire: what happens to it may be a stall before it is a departure."""
 
@@ -170,6 +171,8 @@ def test_pulled_while_reading(phone: Phone, mount: Mount) -> None:
 
 def test_pulled_while_writing(phone: Phone, mount: Mount) -> None:
     """The writer hears of it in close, and the file arrives nevertheless when the phone is back."""
+    if isinstance(phone, QemuPhone):
+        pytest.skip("QEMU ends itself when an upload breaks off")
     root, name = storage(mount), f"cut off {time.monotonic_ns()}"
     data = os.urandom((24 << 20) + 100)
     known = set(phone.directory.iterdir())
@@ -210,21 +213,21 @@ def test_written_while_away(phone: Phone, mount: Mount, spool: Path) -> None:
     first, second = (f"{count} {time.monotonic_ns()}" for count in ("first", "second"))
     stream = (root / first).open("wb", buffering=0)
     phone.unplug()
-    assert stream.write(b"written while away") == 18
+    assert stream.write(AWAY_DATA) == len(AWAY_DATA)
     before = time.monotonic()
     Call(stream.close).expect({errno.ENODEV}, before)
     phone.plug_in()
     wait_until((phone.directory / first).exists, "the delivery")
     check_back(phone, mount, root)
-    assert (phone.directory / first).read_bytes() == b"written while away"
+    assert (phone.directory / first).read_bytes() == AWAY_DATA
     stream = (root / second).open("wb", buffering=0)
     phone.unplug()
-    stream.write(b"never delivered")
+    stream.write(NEVER)
     Call(stream.close).expect({errno.ENODEV}, time.monotonic())
     log = mount.unmount()
     (rescued,) = (path for path in spool.rglob("*") if path.is_file())
     assert rescued.name == second
-    assert rescued.read_bytes() == b"never delivered"
+    assert rescued.read_bytes() == NEVER
     assert str(rescued) in log
     assert spool / f"mtpfs-recovered-{os.getuid()}" in rescued.parents
     phone.plug_in()

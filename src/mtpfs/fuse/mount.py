@@ -125,7 +125,7 @@ async def _serve(
             read_only=settings.read_only,
             readahead=settings.readahead,
         )
-        if settings.storage:
+        if settings.storage and await device.storages():  # a locked phone has none, and may be unlocked later
             await fs.tree.ensure_listed(fs.tree.root)
         nursery.start_soon(follow, fs)
         try:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import functools
 import logging
+import math
 import os
 import stat
 import time
@@ -70,35 +71,38 @@ def _answers(handler: Handler[P, R]) -> Handler[P, R]:
 
 
 class KernelNotifier:
-    """Tells the kernel what it should forget, from a task of its own: the calls may block."""
+    """Tells the kernel what it should forget, from a task of its own: the calls may block.
+
+    pyfuse3's own thread for that complains of what comes when the mount has just ended.
+    """
 
     def __init__(self, nursery: trio.Nursery) -> None:
         self.connected = True
         """False when the mount has ended: then there is nobody to tell."""
-        self._nursery = nursery
+        self._send, self._receive = trio.open_memory_channel[Callable[[], None]](math.inf)
+        nursery.start_soon(self._run)
 
     def entry_gone(self, parent_ino: int, name: bytes) -> None:
-        if self.connected:
-            pyfuse3.invalidate_entry_async(parent_ino, name, ignore_enoent=True)
+        self._tell(pyfuse3.invalidate_entry, parent_ino, name)
 
     def inode_changed(self, ino: int) -> None:
-        self._nursery.start_soon(self._invalidate, ino, False)
+        self._tell(pyfuse3.invalidate_inode, ino)
 
     def attributes_changed(self, ino: int) -> None:
-        self._nursery.start_soon(self._invalidate, ino, True)
+        self._tell(pyfuse3.invalidate_inode, ino, True)
 
-    async def _invalidate(self, ino: int, attributes_only: bool) -> None:
-        if not self.connected:
-            return
+    def _tell(self, call: Callable[..., None], *arguments: object) -> None:
+        if self.connected:
+            self._send.send_nowait(functools.partial(call, *arguments))
 
-        def call() -> None:
+    async def _run(self) -> None:
+        async for call in self._receive:
             try:
-                pyfuse3.invalidate_inode(ino, attributes_only)
+                # Whoever holds what the kernel waits for may be waiting for us: the end doesn't wait for that.
+                await trio.to_thread.run_sync(call, abandon_on_cancel=True)
             except OSError as error:
                 # ENOENT: the kernel doesn't know it, or has just forgotten it
-                log.debug("invalidate_inode %d: %s", ino, error)
-
-        await trio.to_thread.run_sync(call)
+                log.debug("%s: %s", call, error)
 
 
 class Operations(pyfuse3.Operations):

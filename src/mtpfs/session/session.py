@@ -18,9 +18,10 @@ handed in is answered, with a value or an error, in finite time.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from typing import TypeVar
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
+from typing import Any, TypeVar
 
 import trio
 
@@ -29,12 +30,13 @@ from mtpfs.errors import (
     ProtocolError,
     RemoteProtocolError,
     ResponseError,
+    SessionLostError,
     SetupError,
     TransportError,
     TransportGoneError,
     name_of,
 )
-from mtpfs.protocol.codes import Operation, Response
+from mtpfs.protocol.codes import ROOT_PARENT, Operation, Response
 from mtpfs.protocol.containers import decode_event
 from mtpfs.protocol.datasets import DeviceInfo
 from mtpfs.session import recovery
@@ -49,6 +51,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+_pin: ContextVar[int | None] = ContextVar("generation", default=None)
+
 EVENT_WAIT = 0.5  # seconds per interrupt read; also how long closing may have to wait for it
 BUSY_PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0, 4.0)  # seconds between tries while the device answers DeviceBusy
 LINGER = 0.002  # seconds that the worker thread waits for another job before it goes back to sleep
@@ -57,6 +61,16 @@ RETRY_PAUSE = 5.0  # seconds between two attempts to revive a device that fails 
 RETURN_PAUSE = 1.0  # seconds between two looks for a device that was unplugged
 _SESSION_LOST = {Response.SessionNotOpen, Response.InvalidTransactionID}
 """What a device answers that has started its MTP service anew without leaving the bus."""
+_WITHOUT_HANDLES = {
+    Operation.GetDeviceInfo,
+    Operation.GetStorageIDs,
+    Operation.GetStorageInfo,
+    Operation.GetObjectPropsSupported,
+    Operation.GetObjectPropDesc,
+    Operation.GetDevicePropDesc,
+    Operation.GetDevicePropValue,
+}
+"""What may be asked again in a new session. Object handles are others there: the same one may be another object's."""
 
 
 class Session:
@@ -109,14 +123,16 @@ class Session:
         def job(engine: Engine) -> Result:
             return engine.transact(operation, *parameters, data=data, expected=expected, limit=limit)
 
+        at_root = operation == Operation.GetObjectHandles and parameters[2:] == (ROOT_PARENT,)
+        generation = None if at_root or operation in _WITHOUT_HANDLES else self._pinned()
         for pause in BUSY_PAUSES:
             try:
-                return await self.run(job, bulk=bulk)
+                return await self._submit(Job(int(bulk), job, generation))
             except ResponseError as error:
                 if error.code != Response.DeviceBusy:
                     raise
             await trio.sleep(pause)
-        return await self.run(job, bulk=bulk)
+        return await self._submit(Job(int(bulk), job, generation))
 
     async def transact_each(self, operation: int, parameters: Sequence[int]) -> list[Result | ResponseError]:
         """Run one transaction for each parameter, back to back; return their results or errors in order.
@@ -133,8 +149,9 @@ class Session:
                 except ResponseError as error:
                     found.append(error)
 
+        generation = self._pinned()
         while len(found) < len(parameters):
-            await self.run(job)
+            await self._submit(Job(0, job, generation))
         return found
 
     async def run(self, function: Callable[[Engine], T], *, bulk: bool = False) -> T:
@@ -144,9 +161,28 @@ class Session:
         SendObject) go into one function. It must not be interrupted, so it has
         to be short: windows, not whole files, wherever the device can.
         """
+        return await self._submit(Job(int(bulk), function, self._pinned()))
+
+    @contextmanager
+    def pinned(self, *, anew: bool = False) -> Iterator[None]:
+        """Work in this session only: in another one what is asked for raises `SessionLostError`.
+
+        For what uses object handles that it got before it had to wait: their numbers may be other
+        objects' by then. Within another such context it changes nothing, unless `anew`.
+        """
+        token = _pin.set(self.generation if anew else self._pinned())
+        try:
+            yield
+        finally:
+            _pin.reset(token)
+
+    def _pinned(self) -> int:
+        generation = _pin.get()
+        return self.generation if generation is None else generation
+
+    async def _submit(self, job: Job[T]) -> T:
         if self._closed:
             raise TransportGoneError("the session is closed")
-        job: Job[T] = Job(int(bulk), function)
         self._queue.put(job)
         try:
             await job.done.wait()
@@ -208,11 +244,14 @@ class Session:
     def _work_off(self) -> Exception | None:
         """Run jobs, on the worker thread, until none comes or one needs recovery: return its error."""
         while (job := self._queue.take(LINGER)) is not None:
+            session_lost = False
             try:
                 self._check_present()
+                self._check_generation(job)
                 job.value = job.function(self._engine)
             except ResponseError as error:
-                if error.code in _SESSION_LOST and not job.repeated:
+                session_lost = error.code in _SESSION_LOST and not job.repeated
+                if session_lost and job.generation is None:
                     # Nothing was done. In a new session the answer will be another one.
                     job.repeated = True
                     self._queue.put_back(job)
@@ -220,10 +259,13 @@ class Session:
                 job.error = error
             except Exception as error:  # noqa: BLE001 - every error belongs to the one who waits for the job
                 job.error = error
+            reason = job.error
+            if session_lost:
+                job.error = SessionLostError("the device has forgotten the session")
             self._token.run_sync_soon(job.done.set)
             self._queue.finished(job)
-            if job.error is not None and not self._engine.in_step:
-                return job.error
+            if session_lost or (reason is not None and not self._engine.in_step):
+                return reason
         return None
 
     async def _in_thread(self, function: Callable[[], T]) -> T:
@@ -255,6 +297,10 @@ class Session:
     def _check_present(self) -> None:
         if self.gone:
             raise TransportGoneError("the device was unplugged")
+
+    def _check_generation(self, job: Job[Any]) -> None:
+        if job.generation not in {None, self.generation}:
+            raise SessionLostError("there is a new session, in which object handles are others")
 
     async def _revive(self) -> None:
         self._check_present()

@@ -37,7 +37,7 @@ import trio
 
 from mtpfs.device import Device, Entry, listing
 from mtpfs.device.reading import can_read_ranges, read
-from mtpfs.errors import FsError, MtpfsError, ResponseError, TransportError
+from mtpfs.errors import FsError, MtpfsError, ResponseError, SessionLostError, TransportError
 from mtpfs.protocol.codes import Operation, Response
 from mtpfs.vfs.drafts import is_draft_name
 from mtpfs.vfs.edit import Edit
@@ -128,7 +128,7 @@ class Content:
                     await self._edit.send()
                 if self._edit is not None and self._edit.extended:
                     await self._finish_edit()
-        if self._spool is None and not can_read_ranges(self._context.device, size):
+        if (self._spool is None or self._fetch) and not can_read_ranges(self._context.device, size):
             self._start_fetch()
         if self._spool is not None:
             return await self._read_spool(offset, count)
@@ -153,6 +153,17 @@ class Content:
         return await spool.read(offset, count)
 
     async def _read_device(self, offset: int, count: int) -> memoryview:
+        session = self._context.device.session
+        with session.pinned(anew=True):
+            try:
+                return await self._read_object(offset, count)
+            except SessionLostError:
+                if session.gone:
+                    raise
+        with session.pinned(anew=True):
+            return await self._read_object(offset, count)
+
+    async def _read_object(self, offset: int, count: int) -> memoryview:
         context, node = self._context, self._node
         handle = await context.tree.handle(node)
         generation = node.generation
@@ -244,16 +255,28 @@ class Content:
             if self._node.unlinked:
                 return  # nobody can reach it any more, so there is nothing to keep
             try:
-                if self._edit is not None:
-                    await self._finish_edit()
-                if self.dirty:
-                    await self._send()
+                await self._flush()
             except MtpfsError as error:
                 self._failed = True
                 # ENODEV: the device, or its storage.
                 self._device_failed = isinstance(error, TransportError) or error.errno == errno.ENODEV
                 raise
             self._failed = self._device_failed = False
+
+    async def _flush(self) -> None:
+        session = self._context.device.session
+        for last in (False, True):
+            try:
+                with session.pinned():
+                    if self._edit is not None:
+                        await self._finish_edit()
+                    if self.dirty:
+                        await self._send()
+                return
+            except SessionLostError:
+                if last or session.gone:
+                    raise
+                self._failed = True
 
     def rescue(self, device: str) -> list[Path]:
         """Put what the device hasn't got into the recovery directory; return the files. Raises `OSError`."""
@@ -423,6 +446,8 @@ class Content:
         self._explicit_date = None
 
     def _start_fetch(self) -> None:
+        if self._fetch is not None and self._fetch.error is not None:
+            self._drop_spool()  # that was another time; the device may be back
         if self._spool is None:
             context, node = self._context, self._node
             self._spool = Spool()

@@ -37,7 +37,8 @@ async def deliver(fs: Filesystem, node: Node) -> None:
     while content is not None and node.content is content and content.is_stranded:
         await fs.device.session.until_back()
         try:
-            await fs.sync(node)
+            with fs.device.session.pinned(anew=True):
+                await fs.sync(node)
             log.warning("%s has arrived on the device now", node.path)
         except MtpfsError as error:
             failures += isinstance(error, TransportError) and not fs.device.session.gone

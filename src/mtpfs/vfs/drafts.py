@@ -58,7 +58,8 @@ async def send_later(fs: Filesystem, node: Node) -> None:
     if node.content is not content or content is None or content.opens:
         return
     try:
-        await fs.sync(node)
+        with fs.device.session.pinned(anew=True):
+            await fs.sync(node)
     except MtpfsError as error:
         log.error("%s could not be saved: %s", node.path, error)
     except Exception:  # whatever it is, the mount must outlive it

@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable
 
 from mtpfs.device import Device, writing
 
-COALESCE = 1 << 20  # bytes per SendPartialObject
+COALESCE = 4 << 20  # bytes per SendPartialObject; with 1 MiB a tenth of the rate is lost
 
 
 class Edit:

@@ -50,18 +50,8 @@ class Fetch:
 
     async def run(self) -> None:
         try:
-            handle = await self._handle()
-            if can_read_ranges(self._device, self.size):
-                while self.arrived < self.size:
-                    count = min(WINDOW, self.size - self.arrived)
-                    data = await read(self._device, handle, self.arrived, count, self.size, bulk=True)
-                    await self.spool.write(self.arrived, data)
-                    self._advance(self.arrived + len(data))
-            elif self.size:
-                await read_whole(self._device, handle, self.size, self._take)
-                self._advance(self._written)
-                if self.arrived < self.size:
-                    raise FsError(errno.EIO, f"{self.arrived} bytes came, {self.size} were announced")
+            with self._device.session.pinned(anew=True):
+                await self._run()
         except MtpfsError as error:
             self._fail(error)
         except OSError as error:
@@ -69,6 +59,20 @@ class Fetch:
         except Exception:
             log.exception("fetching an object of %d bytes", self.size)
             self._fail(MtpfsError("internal error"))
+
+    async def _run(self) -> None:
+        handle = await self._handle()
+        if can_read_ranges(self._device, self.size):
+            while self.arrived < self.size:
+                count = min(WINDOW, self.size - self.arrived)
+                data = await read(self._device, handle, self.arrived, count, self.size, bulk=True)
+                await self.spool.write(self.arrived, data)
+                self._advance(self.arrived + len(data))
+        elif self.size:
+            await read_whole(self._device, handle, self.size, self._take)
+            self._advance(self._written)
+            if self.arrived < self.size:
+                raise FsError(errno.EIO, f"{self.arrived} bytes came, {self.size} were announced")
 
     def _take(self, piece: memoryview) -> None:
         """Store a piece; runs on the worker thread."""

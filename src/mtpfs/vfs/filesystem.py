@@ -12,10 +12,12 @@ a name that the tree shows can be opened.
 from __future__ import annotations
 
 import errno
+import functools
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 import trio
 
@@ -28,6 +30,9 @@ from mtpfs.vfs.tree import Node, Tree, locked
 from mtpfs.vfs.windows import LARGEST, Pool
 
 log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 STATFS_TTL = 2.0  # seconds that a storage's free space is believed
 
@@ -68,6 +73,19 @@ class Space:
 
     capacity: int
     free: int
+
+
+def in_one_session(
+    method: Callable[Concatenate[Filesystem, P], Awaitable[T]],
+) -> Callable[Concatenate[Filesystem, P], Awaitable[T]]:
+    """Let a change fail (ENODEV) rather than go on in a new session with the old one's object handles."""
+
+    @functools.wraps(method)
+    async def pinned(self: Filesystem, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        with self.device.session.pinned():
+            return await method(self, *args, **kwargs)
+
+    return pinned
 
 
 class Filesystem:
@@ -256,11 +274,12 @@ class Filesystem:
 
     async def _remove_hidden(self, node: Node, parent: Node, content: Content) -> None:
         try:
-            await self.tree.handle(node)
-            # close(2) doesn't wait for this, but the rmdir of the directory that may follow has to.
-            async with parent.lock:
-                await content.close()
-                await writing.delete(self.device, node.handle)
+            with self.device.session.pinned(anew=True):
+                await self.tree.handle(node)
+                # close(2) doesn't wait for this, but the rmdir of the directory that may follow has to.
+                async with parent.lock:
+                    await content.close()
+                    await writing.delete(self.device, node.handle)
         except MtpfsError as error:
             log.warning("%s, which was deleted, stays as %s: %s", node.path, node.object_name, error)
             await content.close()
@@ -292,6 +311,7 @@ class Filesystem:
 
     # --- changing directories -------------------------------------------------------------
 
+    @in_one_session
     async def mkdir(self, parent: Node, name: bytes) -> Node:
         text = await self._new_name(parent, name)
         storage, handle = await self.tree.place(parent)
@@ -308,6 +328,7 @@ class Filesystem:
             node.listed_at = trio.current_time()  # known to be empty
         return node
 
+    @in_one_session
     async def rmdir(self, parent: Node, name: bytes) -> None:
         node = await self.tree.child(parent, name)
         if not node.is_folder:
@@ -326,6 +347,7 @@ class Filesystem:
             node.listed_at = None
             raise FsError(errno.ENOTEMPTY)
 
+    @in_one_session
     async def unlink(self, parent: Node, name: bytes) -> None:
         node = await self.tree.child(parent, name)
         if node.is_folder:
@@ -356,6 +378,7 @@ class Filesystem:
         await writing.rename(self.device, node.handle, hidden)
         self.tree.hide(node, hidden)
 
+    @in_one_session
     async def rename(
         self, old_parent: Node, old_name: bytes, new_parent: Node, new_name: bytes, *, replace: bool = True
     ) -> None:

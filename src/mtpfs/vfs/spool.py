@@ -47,11 +47,8 @@ class Spool:
                 raise
             self._fd, path = tempfile.mkstemp(prefix="mtpfs-", dir=directory)
             Path(path).unlink()
+        self.size = 0
         weakref.finalize(self, os.close, self._fd)
-
-    @property
-    def size(self) -> int:
-        return os.fstat(self._fd).st_size
 
     async def read(self, offset: int, count: int) -> bytes:
         """Return up to `count` bytes; fewer only at the end."""
@@ -71,9 +68,11 @@ class Spool:
         while view:
             count = os.pwrite(self._fd, view, offset)
             view, offset = view[count:], offset + count
+            self.size = max(self.size, offset)
 
     def truncate(self, size: int) -> None:
         os.ftruncate(self._fd, size)
+        self.size = size
 
     def keep(self, path: Path) -> None:
         """Give the contents a name, as a file of their own. Raises `FileExistsError`, `OSError`."""

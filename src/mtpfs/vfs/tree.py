@@ -30,7 +30,7 @@ import trio
 from mtpfs.device import Device, Entry, Storage
 from mtpfs.device.listing import MAX_HANDLES
 from mtpfs.device.listing import children as list_children
-from mtpfs.errors import FsError, ResponseError
+from mtpfs.errors import FsError, ResponseError, SessionLostError
 from mtpfs.protocol.codes import Response
 from mtpfs.vfs import names
 from mtpfs.vfs.eviction import evict
@@ -175,6 +175,16 @@ class Tree:
         if not fresh and self._is_current(directory):
             self.listings_cached += 1
             return
+        with self.device.session.pinned(anew=True):
+            try:
+                await self._list(directory, fresh=fresh)
+                return
+            except SessionLostError:
+                log.debug("%s: listed again, in a new session", directory.path)
+        with self.device.session.pinned(anew=True):
+            await self._list(directory, fresh=fresh)
+
+    async def _list(self, directory: Node, *, fresh: bool) -> None:
         asked_at = trio.current_time()
         # Handles are looked up before the lock is taken: lookups go upwards, and nothing
         # that holds one directory's lock may wait for another's (rename takes two, in order).

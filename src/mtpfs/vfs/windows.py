@@ -2,7 +2,7 @@
 
 Strategy: the kernel asks in requests of at most 128 KiB, two at a time, and MTP
 wants transfers of megabytes. A window starts with the size that is asked for;
-a request that continues a window gets one of twice its size, up to
+a request that continues a window gets one of `GROWTH` times its size, up to
 the pool's limit. When a reader enters the last window of a run, the next one is
 fetched at once, so that link and reader work at the same time. Random reads
 never continue a window and therefore fetch what they ask for and no more.
@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 LARGEST = 4 << 20  # bytes per window, unless told otherwise: 0.9 of the raw link's rate
 MEMORY = 6  # windows of the largest size that are kept, all files together
 REQUEST = 1 << 20  # bytes; the kernel's largest request, which a window always holds
+GROWTH = 4  # times; each size on the way up costs buffers of its own and a transaction
 SEQUENTIAL = 2  # windows in a row after which the next one is fetched ahead
 
 Fetch = Callable[[int, int], Awaitable[memoryview]]
@@ -148,7 +149,7 @@ class Windows:
         before = self._covering(offset - 1) if offset else None
         count, run = wanted, 1
         if before is not None:
-            count, run = max(wanted, min(2 * before.count, self._pool.largest)), before.run + 1
+            count, run = max(wanted, min(GROWTH * before.count, self._pool.largest)), before.run + 1
         index = bisect_right(self._offsets, offset)
         limit = self._offsets[index] if index < len(self._offsets) else size
         window = Window(self, offset, min(count, limit - offset, max(self._pool.largest, REQUEST)), run)
@@ -162,7 +163,7 @@ class Windows:
         behind = window.offset - self._pool.largest - REQUEST
         if window.run >= SEQUENTIAL and (passed := self._covering(behind)) is not None:
             self.drop(passed)
-        ahead = min(2 * window.count, self._pool.largest)
+        ahead = min(GROWTH * window.count, self._pool.largest)
         if ahead and window.run >= SEQUENTIAL and window.end < size and self._covering(window.end) is None:
             self._start(window.end, ahead, size)
 

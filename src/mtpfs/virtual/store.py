@@ -237,6 +237,7 @@ class Store:
         for name, is_folder in found.items():
             if name not in folder.children:
                 node = self.adopt(folder, name, folder=is_folder)
+                self.note_content(node)  # what changes after the host has heard of it is reported
                 if known_before:
                     self._announce(node)
         folder.stamp = stamp if time.time_ns() - stamp > SETTLED else -1

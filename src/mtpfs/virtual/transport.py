@@ -51,6 +51,8 @@ class VirtualTransport:
         self._sleeper = sleeper
         self._skipped = 0.0
         self._closed = False
+        self._parted = False
+        """The phone has left since it was connected last."""
         self._control: ControlSocket | None = None
         self._changed = threading.Condition(threading.RLock())
 
@@ -83,6 +85,9 @@ class VirtualTransport:
     def _check_open(self) -> None:
         if self._closed:
             raise TransportGoneError("the transport is closed")
+        if self._parted or self._responder.gone:
+            self._parted = True  # as on a bus: what comes back is another connection, which has to be made
+            raise TransportGoneError("the virtual phone was unplugged")
 
     # --- Transport
 
@@ -125,8 +130,6 @@ class VirtualTransport:
         with self._changed:
             while True:
                 self._check_open()
-                if self._responder.gone:
-                    raise TransportGoneError("the virtual phone was unplugged")
                 event = self._responder.next_event()
                 if event is None:
                     self._responder.phone.poll()
@@ -140,22 +143,22 @@ class VirtualTransport:
 
     def clear_halt(self) -> None:
         with self._changed:
-            self._check_plugged()
+            self._check_open()
             self._responder.clear_halt()
 
     def cancel(self, transaction_id: int) -> None:
         with self._changed:
-            self._check_plugged()
+            self._check_open()
             self._responder.cancel(transaction_id)
 
     def device_status(self) -> int:
         with self._changed:
-            self._check_plugged()
+            self._check_open()
             return self._responder.device_status()
 
     def reopen(self) -> None:
         with self._changed:
-            self._check_plugged()
+            self._check_open()
         self.sleep(QUIET_TIME)
 
     def release(self) -> None:
@@ -163,7 +166,8 @@ class VirtualTransport:
 
     def reconnect(self) -> bool:
         with self._changed:
-            return not (self._closed or self._responder.gone)
+            self._parted = self._closed or self._responder.gone
+            return not self._parted
 
     def close(self) -> None:
         with self._changed:
@@ -174,24 +178,23 @@ class VirtualTransport:
         if self._control is not None:
             self._control.close()
 
-    def _check_plugged(self) -> None:
-        self._check_open()
-        if self._responder.gone:
-            raise TransportGoneError("the virtual phone was unplugged")
-
     # --- the hand on the phone
 
     def unplug(self) -> None:
         """Pull the cable: every call raises `TransportGoneError` from now on."""
         with self._changed:
             self._responder.close()
-            self._responder.gone = True
+            self._responder.gone = self._parted = True
             self._changed.notify_all()
 
     def replug(self) -> None:
-        """Put the cable back: a new MTP service with new handles, over the same directories."""
+        """Put the cable back: a new MTP service with new handles, over the same directories.
+
+        Whoever was connected has to `reconnect`. A phone that isn't unplugged only begins its service anew.
+        """
         with self._changed:
             old = self._responder
+            self._parted |= old.gone
             old.close()
             self._responder = Responder(
                 old.directories, old.capabilities, max_packet=old.max_packet, faults=old.faults
