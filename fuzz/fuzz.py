@@ -25,6 +25,7 @@ with atheris.instrument_imports(include=["mtpfs"]):
     from mtpfs.protocol import datasets, wire
     from mtpfs.protocol.containers import ContainerStream, decode_event
     from mtpfs.protocol.dates import decode_date
+    from mtpfs.transport.recognition import os_descriptor_names_mtp, os_vendor_code
 
 DECODERS: list[Callable[[bytes], object]] = [
     datasets.DeviceInfo.decode,
@@ -36,6 +37,8 @@ DECODERS: list[Callable[[bytes], object]] = [
     decode_event,
     lambda data: wire.decode_value(int.from_bytes(data[:2], "little"), data[2:]),
     lambda data: decode_date(data.decode("utf-16-le", "replace"), None),
+    os_vendor_code,
+    lambda data: os_descriptor_names_mtp(data, data[0] if data else 0),
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from pathlib import Path
@@ -77,6 +78,27 @@ async def test_deep_tree(tmp_path: Path) -> None:
         assert node.path.count("/d") == 3001
         w.fs.tree.detach(top)
         assert node.unlinked
+
+
+def test_spool_where_no_file_is_nameless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A filesystem without O_TMPFILE gets a file that nobody else may open, and that loses its name at once."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    plain = os.open
+    modes: list[int] = []
+
+    def without(path: str, flags: int, mode: int = 0o777, **words: int) -> int:
+        if flags & os.O_TMPFILE == os.O_TMPFILE:
+            raise OSError(errno.EOPNOTSUPP, "no nameless files")
+        modes.append(mode)
+        return plain(path, flags, mode, **words)
+
+    monkeypatch.setattr(os, "open", without)
+    spool = Spool()
+    monkeypatch.undo()
+    assert modes == [0o600]
+    assert not os.listdir(tmp_path)
+    spool.write_now(0, b"secret")
+    assert spool.size == 6
 
 
 def test_spool_is_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,9 +17,11 @@ from mtpfs.protocol.datasets import (
     PropertyDescription,
     StorageInfo,
     decode_property_list,
+    encode_property_list,
 )
 from mtpfs.protocol.dates import decode_date
 from mtpfs.protocol.wire import decode_integers, decode_value
+from mtpfs.transport.recognition import os_descriptor_names_mtp, os_vendor_code
 from protocol import strategies
 
 DECODERS: list[Callable[[bytes], object]] = [
@@ -31,6 +33,9 @@ DECODERS: list[Callable[[bytes], object]] = [
     decode_integers,
     lambda data: decode_integers(data, 16),
     decode_event,
+    os_vendor_code,
+    lambda data: os_descriptor_names_mtp(data, data[0] if data else 0),
+    lambda data: decode_date(data.decode("utf-16-le", "surrogatepass" if len(data) % 2 == 0 else "replace")),
 ]
 NAMES = [
     "DeviceInfo",
@@ -41,6 +46,9 @@ NAMES = [
     "u32s",
     "u128s",
     "event",
+    "Microsoft OS string",
+    "Microsoft OS descriptor",
+    "date",
 ]
 
 
@@ -59,6 +67,8 @@ def test_damaged_datasets(data: st.DataObject) -> None:
         strategies.device_infos.map(DeviceInfo.encode)
         | strategies.object_infos.map(ObjectInfo.encode)
         | strategies.property_descriptions().map(PropertyDescription.encode)
+        | strategies.property_lists.map(encode_property_list)
+        | strategies.storage_infos.map(StorageInfo.encode)
     )
     position = data.draw(st.integers(0, len(whole) - 1))
     damaged = bytearray(whole[: data.draw(st.integers(0, len(whole)))])

@@ -48,7 +48,8 @@ async def handles(session: Session) -> tuple[int, ...]:
 
 
 async def get(session: Session, handle: int, size: int) -> bytes:
-    return bytes((await session.transact(Operation.GetObject, handle, expected=size)).data)
+    answer = await session.transact(Operation.GetObject, handle, expected=size, limit=size)
+    return bytes(answer.data)
 
 
 async def send(session: Session, name: str, data: bytes | DataSource) -> None:

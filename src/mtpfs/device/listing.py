@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from itertools import islice
 
 from mtpfs.device.device import Device, Entry, is_folder, listing_parent
 from mtpfs.errors import ProtocolError, RemoteProtocolError, ResponseError
@@ -26,7 +27,9 @@ from mtpfs.session import Result
 
 log = logging.getLogger(__name__)
 
-MAX_HANDLES = 1 << 20  # objects in one directory; more than that is a lie
+MAX_HANDLES = 1 << 18  # objects in one directory; more than that is a lie
+MAX_SIZE = (1 << 63) - 1  # bytes of a file; the kernel can't say more
+LIST_LIMIT = 64 << 20  # bytes of a property list
 ATTEMPTS = 3  # at a directory whose objects get other handles while they are asked for
 FEW = 4  # up to here asking one by one costs no more transactions than lists
 LIST_FAILURES = 3  # incomplete property lists after which they are given up
@@ -117,6 +120,7 @@ async def entry_of(device: Device, handle: int, info: ObjectInfo) -> Entry:
     size = 0 if folder else info.object_compressed_size
     if size == SIZE_UNKNOWN and not info.wide:
         size = await object_size(device, handle)
+    size = min(size, MAX_SIZE)
     modified = decode_date(info.modification_date or info.capture_date, device.zone)
     return Entry(handle, info.filename, folder, size, modified)
 
@@ -133,11 +137,12 @@ async def _from_lists(device: Device, parent: int, handles: list[int]) -> dict[i
     values: dict[int, dict[int, Value]] = {handle: {} for handle in handles}
     for code in _PROPERTIES:
         try:
-            result = await device.call(Operation.GetObjectPropList, parent, 0, code, 0, 1)
+            result = await device.call(Operation.GetObjectPropList, parent, 0, code, 0, 1, limit=LIST_LIMIT)
         except ResponseError as error:
             log.debug("no property list of folder 0x%X: %s", parent, error)
             break
-        for handle, value in _values(result.data, code):
+        # Some devices tell of more than the folder; but what can't be meant is not read to its end.
+        for handle, value in islice(_values(result.data, code), 4 * MAX_HANDLES):
             if handle in values:
                 values[handle][code] = value
         if code == _PROPERTIES[0] and not any(values.values()):
@@ -176,4 +181,5 @@ def _described(device: Device, handle: int, properties: dict[int, Value]) -> Ent
         return None
     # Android before 9 lists dates as 0 or 1970; one GetObjectInfo each would be dear, so: unknown.
     modified = decode_date(date, device.zone) if isinstance(date, str) else None
-    return Entry(handle, name, folder, 0 if folder or not isinstance(size, int) else size, modified or None)
+    size = 0 if folder or not isinstance(size, int) else min(max(size, 0), MAX_SIZE)
+    return Entry(handle, name, folder, size, modified or None)

@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from mtpfs.errors import LocalProtocolError, RemoteProtocolError
 from mtpfs.protocol.codes import DataType
 
+MAX_VALUES = 1 << 20
+"""Elements of an array that is a property's value: a byte on the wire takes many in memory."""
 MAX_STRING_UNITS = 254
 """UTF-16 code units that a string can hold beside its NUL (the length byte counts both)."""
 
@@ -76,9 +78,11 @@ class Reader:
     def u64(self) -> int:
         return int.from_bytes(self.take(8), "little")
 
-    def integers(self, size: int, *, signed: bool = False) -> tuple[int, ...]:
+    def integers(self, size: int, *, signed: bool = False, limit: int | None = None) -> tuple[int, ...]:
         """Read an array: u32 count, then integers of `size` bytes."""
         count = self.u32()
+        if limit is not None and count > limit:
+            raise RemoteProtocolError(f"array claims {count} elements, {limit} are allowed")
         if count * size > self.remaining:
             raise RemoteProtocolError(
                 f"array claims {count} elements, bytes for {self.remaining // size} follow"
@@ -111,7 +115,7 @@ class Reader:
             raise RemoteProtocolError(f"unknown data type 0x{data_type:04X}")
         signed = bool(data_type & 1)
         if data_type & _ARRAY:
-            return self.integers(size, signed=signed)
+            return self.integers(size, signed=signed, limit=MAX_VALUES)
         return int.from_bytes(self.take(size), "little", signed=signed)
 
 

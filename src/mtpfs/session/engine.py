@@ -58,7 +58,9 @@ LARGE_TRANSFER = (
 SLICE = 2.0  # seconds: how long one blocking call may last, so that shutdown is noticed
 LISTENING = 0.1  # seconds for a device that is stuck to say why
 MAX_STRAY_CONTAINERS = 16  # leftovers of earlier transactions that are skipped before giving up
-DEFAULT_LIMIT = 64 << 20  # bytes of payload that an answer may have unless the caller says otherwise
+DEFAULT_LIMIT = 1 << 20  # bytes of payload that an answer may have unless the caller says otherwise
+SLOWEST = 16 << 10  # bytes per second, on the whole, below which a device counts as not answering
+COPIED = 4 << 10  # bytes up to which the pieces of an answer are joined as they come
 _TRANSACTION_MODULUS = 0xFFFFFFFE  # ids run from 1 to 0xFFFFFFFE
 
 
@@ -173,7 +175,8 @@ class Engine:
         short = count < len(buffer) and self.transport.monotonic() - started < timeout
         self.bytes_in += count
         view = memoryview(buffer)[:count]
-        return (memoryview(bytes(view)) if small else view.cast("B")), short
+        # A transfer that is much shorter than its buffer mustn't keep all of that alive.
+        return (memoryview(bytes(view)) if small or 2 * count < len(buffer) else view.cast("B")), short
 
     def _take_id(self, operation: int) -> int:
         if operation == Operation.OpenSession:
@@ -264,18 +267,20 @@ class _Receipt:
         self.limit = limit
         self.size = size
         self.sink = sink
-        self.pieces: list[memoryview] = []
+        self.pieces: list[memoryview | bytearray] = []
         self.received = 0
         self.strays = 0
+        self.started = 0.0
         self.discarding = False
 
     def payload(self) -> memoryview:
         if len(self.pieces) == 1:
-            return self.pieces[0]
+            return memoryview(self.pieces[0])
         return memoryview(b"".join(self.pieces))
 
     def receive(self, expected: int, budget: float) -> Container:
         stream = self.engine.stream
+        self.started = self.engine.transport.monotonic()
         while True:
             event = stream.next_event()
             if event is None:
@@ -313,10 +318,16 @@ class _Receipt:
             )
         if self.size is not None and self.received >= self.size:
             self.engine.stream.end_data()
-        if self.sink is None:
-            self.pieces.append(piece)
-        else:
+        if self.sink is not None:
             self.sink(piece)
+        elif self.pieces and len(piece) <= COPIED:
+            last = self.pieces[-1]
+            if isinstance(last, bytearray):
+                last += piece
+            else:
+                self.pieces.append(bytearray(piece))
+        else:
+            self.pieces.append(piece)
 
     def _is_ours(self, container: Container) -> bool:
         if container.type != ContainerType.RESPONSE:
@@ -349,8 +360,17 @@ class _Receipt:
                 if engine.transport.monotonic() >= deadline or engine.closing:
                     raise
             else:
+                self._require_progress(budget)
                 engine.stream.feed(transfer, short=short)
                 return
+
+    def _require_progress(self, budget: float) -> None:
+        """Give up on a device that keeps us waiting by bytes that lead nowhere."""
+        waited = self.engine.transport.monotonic() - self.started
+        if waited > 2 * budget + self.received / SLOWEST:
+            raise TransportTimeoutError(
+                f"{name_of(Operation, self.operation)}: {self.received} bytes in {waited:.0f} s"
+            )
 
 
 def _filler(data: bytes) -> Callable[[int, memoryview], int]:

@@ -28,10 +28,12 @@ from typing import TYPE_CHECKING
 import trio
 
 from mtpfs.device import Device, Entry, Storage
+from mtpfs.device.listing import MAX_HANDLES
 from mtpfs.device.listing import children as list_children
 from mtpfs.errors import FsError, ResponseError, SessionLostError
 from mtpfs.protocol.codes import Response
 from mtpfs.vfs import names
+from mtpfs.vfs.eviction import evict
 from mtpfs.vfs.leftovers import Leftovers
 
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ class Node:
     """A file or directory that the kernel may know. Times in seconds since the epoch, sizes in bytes."""
 
     __slots__ = (
+        "_lock",
         "attributes_stale",
         "children",
         "content",
@@ -60,7 +63,6 @@ class Node:
         "is_folder",
         "listed_at",
         "listing_cost",
-        "lock",
         "lookups",
         "modified",
         "name",
@@ -88,11 +90,17 @@ class Node:
         self.children: dict[bytes, Node] = {}
         self.listed_at: float | None = None
         self.listing_cost = 0.0
-        self.lock = trio.Lock()
-        """Held while the directory is listed or its entries are changed."""
+        self._lock: trio.Lock | None = None
         self.lookups = 0
         self.unlinked = False
         self.content: Content | None = None
+
+    @property
+    def lock(self) -> trio.Lock:
+        """Held while the directory is listed or its entries are changed. Made by need: it is larger than the node."""
+        if self._lock is None:
+            self._lock = trio.Lock()
+        return self._lock
 
     @property
     def is_storage(self) -> bool:
@@ -276,6 +284,7 @@ class Tree:
             name: node for name, node in before.items() if not node.handle and not node.is_storage
         }
         above = {node.handle for node in directory.ancestry()}
+        numbers: dict[bytes, int] = {}
         # In the order of handles, so that of two objects with one name each keeps its number.
         for entry in sorted(entries, key=lambda entry: entry.handle):
             if entry.handle in above:
@@ -286,7 +295,7 @@ class Tree:
             ):
                 self.describe(waiting, entry)
                 continue
-            name = _free_name(entry.name, after)
+            name = _free_name(entry.name, after, numbers)
             node = before.get(name)
             if node is None or node.is_folder != entry.is_folder or name in after:
                 node = self._new(directory, name, is_folder=entry.is_folder)
@@ -300,11 +309,14 @@ class Tree:
         directory.children = after
         for name, node in before.items():
             if after.get(name) is not node:
-                self._leave(node, directory, name)
+                self.drop(node, directory, name)
 
     def insert(self, directory: Node, entry: Entry) -> None:
         """Add one object that appeared in a listed directory."""
-        name = _free_name(entry.name, directory.children)
+        if len(directory.children) >= MAX_HANDLES:
+            directory.listed_at = None  # as many as a listing may have, and the next one will say so
+            return
+        name = _free_name(entry.name, directory.children, {})
         node = self._new(directory, name, is_folder=entry.is_folder)
         directory.children[name] = node
         self.describe(node, entry)
@@ -395,6 +407,7 @@ class Tree:
         self.merge(directory, await self._leftovers.settle(storage, directory.device_path, entries))
         if directory is self.root:
             directory.generation = self.device.session.generation
+        evict(self, directory)
 
     def _without_hidden(self, entries: list[Entry]) -> list[Entry]:
         shown = []
@@ -419,7 +432,7 @@ class Tree:
         self.root.generation = self.device.session.generation
         before, after = self.root.children, dict[bytes, Node]()
         for storage in storages:
-            name = _free_name(storage.description or storage.volume or "Storage", after)
+            name = _free_name(storage.description or storage.volume or "Storage", after, {})
             node = before.get(name) or self._absent.pop(name, None)
             if node is None:
                 node = self._new(self.root, name, is_folder=True)
@@ -458,7 +471,8 @@ class Tree:
             member.generation = -1
             member.listed_at = None
 
-    def _leave(self, node: Node, directory: Node, name: bytes) -> None:
+    def drop(self, node: Node, directory: Node, name: bytes) -> None:
+        """Let go of a node that isn't in `directory` any more, and have the kernel forget it."""
         self._mark_unlinked(node)
         self.detached(directory, name)
 
@@ -493,11 +507,15 @@ def _is_to_replace(node: Node, entry: Entry) -> bool:
     return not node.handle and not node.is_storage and not entry.is_folder and node.object_name == entry.name
 
 
-def _free_name(object_name: str, taken: Container[bytes]) -> bytes:
-    """Return the shown name of an object, numbered if others have it already."""
+def _free_name(object_name: str, taken: Container[bytes], numbers: dict[bytes, int]) -> bytes:
+    """Return the shown name of an object, numbered if others have it already.
+
+    `numbers` holds the next number by name, lest each of many who share one tries all of them.
+    """
     plain = name = names.shown_name(object_name)
-    for number in itertools.count(2):
+    for number in itertools.count(numbers.get(plain, 2)):
         if name not in taken:
             break
         name = names.numbered(plain, number)
+        numbers[plain] = number + 1
     return name
