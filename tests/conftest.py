@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+from collections.abc import Iterator
+
 import pytest
+
+from mtpfs.vfs.spool import spool_directory
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -22,3 +28,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--fsx-seed", type=int, default=1, metavar="N", help="seed of the random operation test (default: 1)"
     )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_spool() -> Iterator[None]:
+    """Keep what the tests make mtpfs put aside out of the directory where people look for theirs."""
+    before = os.environ.get("TMPDIR")
+    with tempfile.TemporaryDirectory(prefix="mtpfs-tests-", dir=spool_directory()) as directory:
+        os.environ["TMPDIR"] = directory
+        yield
+        if before is None:
+            del os.environ["TMPDIR"]
+        else:
+            os.environ["TMPDIR"] = before

@@ -83,8 +83,40 @@ class Mount:
 @contextmanager
 def virtual_mount(base: Path, mountpoint: Path, words: str = "", *options: str) -> Iterator[Mount]:
     """Mount a virtual phone with capability words and options; unmount it at the end if nobody has."""
+    source = f"virtual:{base}?{words}" if words else f"virtual:{base}"
+    with running([*MTPFS, source, str(mountpoint), "-f", *options], base, mountpoint, words) as mounted:
+        yield mounted
+
+
+_FAULTY = """
+import sys
+import trio
+from mtpfs.fuse.mount import serve
+from mtpfs.fuse.settings import Settings
+from mtpfs.virtual.faults import FaultScript, parse_fault
+from mtpfs.virtual.transport import open_virtual
+
+phone, mountpoint, *faults = sys.argv[1:]
+script = FaultScript(*map(parse_fault, faults))
+trio.run(serve, lambda: open_virtual(phone, faults=script), mountpoint, Settings(), lambda: None, lambda: None)
+"""
+
+
+@contextmanager
+def served(base: Path, mountpoint: Path, *faults: str, words: str = "") -> Iterator[Mount]:
+    """Mount a virtual phone that fails as `parse_fault` understands."""
+    source = f"{base}?{words}" if words else str(base)
+    with running(
+        [sys.executable, "-c", _FAULTY, source, str(mountpoint), *faults], base, mountpoint, words
+    ) as mounted:
+        yield mounted
+
+
+@contextmanager
+def running(command: list[str], base: Path, mountpoint: Path, words: str) -> Iterator[Mount]:
+    """Run a command that mounts; unmount at the end if nobody has."""
     process = subprocess.Popen(
-        [*MTPFS, f"virtual:{base}?{words}" if words else f"virtual:{base}", mountpoint, "-f", *options],
+        command,
         stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

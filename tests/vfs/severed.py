@@ -76,18 +76,18 @@ class Severed(Quick):
 
 
 @asynccontextmanager
-async def mounted(transport: VirtualTransport, phone: Path) -> AsyncIterator[World]:
+async def mounted(transport: VirtualTransport) -> AsyncIterator[World]:
     """Open a filesystem that ends without saving anything, as if it were killed."""
     async with open_session(transport) as session, trio.open_nursery() as nursery:
         fs = Filesystem(Device(session), nursery, Kernel())
         storage = (await fs.entries(fs.tree.root))[0]
-        yield World(fs, storage, phone, transport, Kernel())
+        yield World(fs, storage, transport.responder.directories[0], transport, Kernel())
         nursery.cancel_scope.cancel()
 
 
-async def attempt(change: Change, transport: VirtualTransport, phone: Path) -> MtpfsError | None:
+async def attempt(change: Change, transport: VirtualTransport) -> MtpfsError | None:
     """Make a change on a freshly mounted and listed phone; return what went wrong."""
-    async with mounted(transport, phone) as w:
+    async with mounted(transport) as w:
         await shown(w)
         if isinstance(transport, Severed):
             transport.watching = True
@@ -112,7 +112,12 @@ async def shown(w: World) -> Snapshot:
                 found[path] = None
                 await walk(node, f"{path}/")
             else:
-                found[path] = await w.get(node)
+                try:
+                    found[path] = await w.get(node)
+                except MtpfsError:
+                    if (w.phone / path).exists():
+                        raise
+                    found[path] = b""  # an upload that was announced and never came: Android shows it
 
     await walk(w.root, "")
     return found

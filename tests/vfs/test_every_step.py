@@ -179,7 +179,7 @@ class Bench:
 
     async def check(self, responder: Responder, allowed: Iterable[Snapshot], what: object) -> None:
         """Mount the phone anew: it shows one of the states, and has nothing else."""
-        async with mounted(Quick(responder), self._directory) as w:
+        async with mounted(Quick(responder)) as w:
             found = await shown(w)
         there = stored(self._directory)
         # What Android has only reserved (an upload that was announced and never came) it shows until
@@ -210,10 +210,10 @@ class Recorder(FaultScript):
         return super().take(operation)
 
 
-async def transfers(bench: Bench, case: Case, tmp_path: Path) -> list[int]:
+async def transfers(bench: Bench, case: Case) -> list[int]:
     """Make the change without faults; return the sizes of its writes."""
     transport = Severed(bench.phone())
-    assert await attempt(case.change, transport, tmp_path) is None
+    assert await attempt(case.change, transport) is None
     transport._responder.close()
     await bench.check(bench.plugged_in_again(), case.states[-1:], "without faults")
     return transport.sizes
@@ -225,12 +225,12 @@ async def transfers(bench: Bench, case: Case, tmp_path: Path) -> list[int]:
 async def test_severed(tmp_path: Path, words: str, case: Case, killed: bool) -> None:
     """The cable is pulled, or the mount killed while the phone goes on, before and in the middle of each transfer."""
     bench = Bench(tmp_path / "phone", words, BEFORE)
-    sizes = await transfers(bench, case, tmp_path)
+    sizes = await transfers(bench, case)
     for number, size in enumerate(sizes):
         for part in sorted({0, min(512, size), size // 2, size - 1} if size else {0}):
             transport = Severed(bench.phone())
             transport.plan(number, part - part % 512)
-            error = await attempt(case.change, transport, tmp_path)
+            error = await attempt(case.change, transport)
             allowed = case.states if error else case.states[-1:]
             if killed:
                 await bench.check(transport._responder, allowed, (number, part))
@@ -263,7 +263,7 @@ async def test_failing(tmp_path: Path, case: Case) -> None:
     """The device fails each command in many ways: success is never claimed falsely, on this mount and on the next."""
     bench = Bench(tmp_path / "phone", "", BEFORE)
     clean = Recorder()
-    async with mounted(Quick(bench.phone(clean)), tmp_path) as w:
+    async with mounted(Quick(bench.phone(clean))) as w:
         await shown(w)
         first = len(clean.commands)
         await case.change(w)
@@ -271,9 +271,9 @@ async def test_failing(tmp_path: Path, case: Case) -> None:
     for fault in FAULTS:
         for number in range(last - first):
             what = (fault, clean.commands[first + number])
-            faults = FaultScript()
+            faults = seen = Recorder()
             transport = Quick(bench.phone(faults))
-            async with mounted(transport, tmp_path) as w:
+            async with mounted(transport) as w:
                 await shown(w)
                 faults.add(dataclasses.replace(fault, skip=number))
                 error = None
@@ -281,6 +281,12 @@ async def test_failing(tmp_path: Path, case: Case) -> None:
                     await case.change(w)
                 except MtpfsError as caught:
                     error = caught
+                assert not faults.pending or fault.times > 1, (
+                    what,
+                    seen.commands[first:],
+                    clean.commands[first:],
+                )
+                faults.clear()
                 allowed = case.states if error else case.states[-1:]
                 if not transport._responder.gone:
                     w.fs.tree.expire()
@@ -289,7 +295,7 @@ async def test_failing(tmp_path: Path, case: Case) -> None:
                     found = {path: data for path, data in found.items() if path in there or data}
                     assert found in (*allowed, *case.unsent), (what, error, summary(found))
             transport.close()
-            await bench.check(bench.plugged_in_again(), [*allowed, *case.unsent], (what, error))
+            await bench.check(bench.plugged_in_again(), (*allowed, *case.unsent), (what, error))
     bench.report(case.change.__name__)
 
 
@@ -302,12 +308,12 @@ async def test_long_names(tmp_path: Path) -> None:
         await w.put(LONG.encode(), NEW)
 
     case = Case(change, (before, {LONG: NEW}))
-    sizes = await transfers(bench, case, tmp_path)
+    sizes = await transfers(bench, case)
     nameless = 0
     for number in range(len(sizes)):
         transport = Severed(bench.phone())
         transport.plan(number, 0)
-        await attempt(change, transport, tmp_path)
+        await attempt(change, transport)
         transport._responder.close()
         found = stored(tmp_path / "phone")
         if LONG in found:
@@ -324,11 +330,11 @@ async def test_without_rename(tmp_path: Path) -> None:
     before: Snapshot = {"f": OLD}
     bench = Bench(tmp_path / "phone", "no-rename", before)
     case = Case(replace, (before, {}, {"f": NEW}))
-    sizes = await transfers(bench, case, tmp_path)
+    sizes = await transfers(bench, case)
     for number in range(len(sizes)):
         transport = Severed(bench.phone())
         transport.plan(number, 0)
-        assert await attempt(replace, transport, tmp_path), (number, sizes)
+        assert await attempt(replace, transport), (number, sizes)
         transport._responder.close()
         await bench.check(bench.plugged_in_again(), case.states, number)
 
@@ -337,7 +343,7 @@ async def test_rename_that_is_only_advertised(tmp_path: Path) -> None:
     """A device that turns out not to rename in the middle of a replacement gets the contents once more."""
     faults = FaultScript()
     bench = Bench(tmp_path / "phone", "", BEFORE)
-    async with mounted(Quick(bench.phone(faults)), tmp_path) as w:
+    async with mounted(Quick(bench.phone(faults))) as w:
         await shown(w)
         faults.add(
             Fault(
@@ -377,18 +383,18 @@ async def test_editing_in_place(tmp_path: Path, killed: bool) -> None:
         await w.fs.flush(node)
         await w.fs.release(node)
 
-    sizes = await transfers(bench, Case(change, (before, {"f": bytes(final)})), tmp_path)
+    sizes = await transfers(bench, Case(change, (before, {"f": bytes(final)})))
     assert len(sizes) >= 8
     for number, size in enumerate(sizes):
         for part in sorted({0, size // 2 // 512 * 512}):
             transport = Severed(bench.phone())
             transport.plan(number, part)
-            assert await attempt(change, transport, tmp_path), (number, part, sizes)
+            assert await attempt(change, transport), (number, part, sizes)
             responder = transport._responder
             if not killed:
                 responder.close()
                 responder = bench.plugged_in_again()
-            async with mounted(Quick(responder), tmp_path) as w:
+            async with mounted(Quick(responder)) as w:
                 (found,) = (await shown(w)).values()
                 assert found is not None
                 assert len(found) in {3000, 4000, 5500, 6000} or 4000 < len(found) < 6000
@@ -418,7 +424,7 @@ async def test_storage_that_fills_up(tmp_path: Path, words: str, room: int) -> N
     used = sum(len(data) for data in BEFORE.values() if data)
     for change, states in ((replace, (BEFORE,)), (create, (BEFORE,)), (rsync, (BEFORE,))):
         bench = Bench(tmp_path / "phone", f"{words}&capacity={used + room}".lstrip("&"), BEFORE)
-        error = await attempt(change, Quick(bench.phone()), tmp_path)
+        error = await attempt(change, Quick(bench.phone()))
         assert error is not None
         assert error.errno == errno.ENOSPC
         await bench.check(bench.plugged_in_again(), states, change.__name__)
@@ -438,6 +444,6 @@ async def test_storage_that_fills_up_during_an_edit(tmp_path: Path) -> None:
         finally:
             await w.fs.release(node)
 
-    error = await attempt(change, Quick(bench.phone()), tmp_path)
+    error = await attempt(change, Quick(bench.phone()))
     assert error is not None
     assert (tmp_path / "phone/f").read_bytes()[:3000] == EDITED

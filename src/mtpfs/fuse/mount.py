@@ -115,10 +115,11 @@ async def _serve(
     budgets = Budgets().scaled(settings.timeout)
     async with open_session(transport, budgets) as session, trio.open_nursery() as nursery:
         device = Device(session)
+        notifier = KernelNotifier(nursery)
         fs = Filesystem(
             device,
             nursery,
-            KernelNotifier(nursery),
+            notifier,
             ttl=settings.ttl,
             storage=settings.storage,
             read_only=settings.read_only,
@@ -130,6 +131,7 @@ async def _serve(
         try:
             await _run(fs, mountpoint, settings, ready, stopping, ending)
         finally:
+            notifier.connected = False
             with trio.CancelScope(shield=True):
                 await fs.finish()
             nursery.cancel_scope.cancel()

@@ -77,27 +77,32 @@ class KernelNotifier:
     """
 
     def __init__(self, nursery: trio.Nursery) -> None:
+        self.connected = True
+        """False when the mount has ended: then there is nobody to tell."""
         self._send, self._receive = trio.open_memory_channel[Callable[[], None]](math.inf)
-        nursery.start_soon(self._tell)
+        nursery.start_soon(self._run)
 
     def entry_gone(self, parent_ino: int, name: bytes) -> None:
-        self._send.send_nowait(functools.partial(pyfuse3.invalidate_entry, parent_ino, name))
+        self._tell(pyfuse3.invalidate_entry, parent_ino, name)
 
     def inode_changed(self, ino: int) -> None:
-        self._send.send_nowait(functools.partial(pyfuse3.invalidate_inode, ino))
+        self._tell(pyfuse3.invalidate_inode, ino)
 
     def attributes_changed(self, ino: int) -> None:
-        self._send.send_nowait(functools.partial(pyfuse3.invalidate_inode, ino, attr_only=True))
+        self._tell(pyfuse3.invalidate_inode, ino, True)
 
-    async def _tell(self) -> None:
+    def _tell(self, call: Callable[..., None], *arguments: object) -> None:
+        if self.connected:
+            self._send.send_nowait(functools.partial(call, *arguments))
+
+    async def _run(self) -> None:
         async for call in self._receive:
             try:
                 # Whoever holds what the kernel waits for may be waiting for us: the end doesn't wait for that.
                 await trio.to_thread.run_sync(call, abandon_on_cancel=True)
             except OSError as error:
-                log.debug(
-                    "%s: %s", call, error
-                )  # ENOENT: the kernel doesn't know it, or has just forgotten it
+                # ENOENT: the kernel doesn't know it, or has just forgotten it
+                log.debug("%s: %s", call, error)
 
 
 class Operations(pyfuse3.Operations):

@@ -128,7 +128,7 @@ class Content:
                     await self._edit.send()
                 if self._edit is not None and self._edit.extended:
                     await self._finish_edit()
-        if self._spool is None and not can_read_ranges(self._context.device, size):
+        if (self._spool is None or self._fetch) and not can_read_ranges(self._context.device, size):
             self._start_fetch()
         if self._spool is not None:
             return await self._read_spool(offset, count)
@@ -238,8 +238,7 @@ class Content:
                 await self._finish_edit()
             if not self.dirty:
                 return False
-            self._explicit_date = modified
-            self._node.modified = modified
+            self._explicit_date = self._node.modified = float(int(modified))
             return True
 
     def replaces(self, target: Node | None) -> None:
@@ -422,26 +421,33 @@ class Content:
                 raise
             self.dirty = False
             self._fetch = None
-            node.modified = await self._kept_date(handle)
             context.tree.describe(
                 node,
                 Entry(handle, node.object_name, is_folder=False, size=spool.size, modified=node.modified),
             )
+            try:
+                node.modified = await self._kept_date(handle)
+            except MtpfsError as error:
+                # The contents are there, and that is what was asked for.
+                log.info("%s: its date isn't known: %s", node.path, error)
+                node.attributes_stale = True
 
     async def _kept_date(self, handle: int) -> float:
         """Return the date that the object now has on the device."""
         device, sent = self._context.device, self._node.modified
         explicit, self._explicit_date = self._explicit_date, None
         if explicit is not None and not device.keeps_dates:
-            return await learn_dates(device, handle, explicit) or time.time()
+            return await learn_dates(device, handle, explicit) or time.time() // 1
         return float(int(sent))
 
     def _changed(self, size: int) -> None:
         self._node.size = size
-        self._node.modified = time.time()
+        self._node.modified = time.time() // 1  # whole seconds, as the device will have it
         self._explicit_date = None
 
     def _start_fetch(self) -> None:
+        if self._fetch is not None and self._fetch.error is not None:
+            self._drop_spool()  # that was another time; the device may be back
         if self._spool is None:
             context, node = self._context, self._node
             self._spool = Spool()

@@ -324,7 +324,7 @@ class Filesystem:
                     await writing.delete(self.device, created)
                     raise FsError(errno.EINVAL, f"the device stores {text!r} as {stored!r}")
             node = self.tree.adopt(parent, name, is_folder=True)
-            self.tree.describe(node, Entry(created, text, is_folder=True, size=0, modified=time.time()))
+            self.tree.describe(node, Entry(created, text, is_folder=True, size=0, modified=time.time() // 1))
             node.listed_at = trio.current_time()  # known to be empty
         return node
 

@@ -331,7 +331,7 @@ class Tree:
     def adopt(self, directory: Node, name: bytes, *, is_folder: bool) -> Node:
         """Add a node that was created here."""
         node = self._new(directory, name, is_folder=is_folder)
-        node.modified = time.time()
+        node.modified = time.time() // 1  # whole seconds, as the device will have it
         directory.children[name] = node
         return node
 

@@ -1,0 +1,148 @@
+"""Dates: kept where the device can, and never pretended. What `stat` says stays the same after a remount.
+
+Each way of setting a date is tried on every kind of phone; then stat is asked, on the same mount and on a new one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mount.conftest import CAPABILITIES, run, virtual_mount
+
+DATE = 1_400_000_000
+ORIGINAL = b"original"
+
+
+def source(tmp_path: Path) -> Path:
+    """Make a file of that date."""
+    path = tmp_path / "source" / "f"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"new contents")
+    os.utime(path, (DATE, DATE))
+    return path
+
+
+def cp(tmp_path: Path, target: Path) -> None:
+    run("cp", "-p", source(tmp_path), target)
+
+
+def rsync(tmp_path: Path, target: Path) -> None:
+    run("rsync", "-t", source(tmp_path), target)
+
+
+def rsync_inplace(tmp_path: Path, target: Path) -> None:
+    run("rsync", "-at", "--inplace", source(tmp_path), target)
+
+
+def rsync_archive(tmp_path: Path, target: Path) -> None:
+    run("rsync", "-a", f"{source(tmp_path).parent}/", target.parent)
+
+
+def tar(tmp_path: Path, target: Path) -> None:
+    run("tar", "-C", source(tmp_path).parent, "-cf", tmp_path / "t.tar", "f")
+    run("tar", "-C", target.parent, "-xf", tmp_path / "t.tar")
+
+
+def descriptor(tmp_path: Path, target: Path) -> None:
+    file = os.open(target, os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
+    os.write(file, b"new contents")
+    os.utime(file, (DATE, DATE))
+    os.close(file)
+
+
+def descriptor_synced(tmp_path: Path, target: Path) -> None:
+    """Set the date when the contents have been sent already."""
+    file = os.open(target, os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
+    os.write(file, b"new contents")
+    os.fsync(file)
+    os.utime(file, (DATE, DATE))
+    os.close(file)
+
+
+def touch_reference(tmp_path: Path, target: Path) -> None:
+    run("touch", "-r", source(tmp_path), target)
+
+
+def touch_now(tmp_path: Path, target: Path) -> None:
+    run("touch", target)
+
+
+def write_without_date(tmp_path: Path, target: Path) -> None:
+    target.write_bytes(b"new contents")
+
+
+def append(tmp_path: Path, target: Path) -> None:
+    with target.open("ab") as file:
+        file.write(b"more")
+
+
+def move_in(tmp_path: Path, target: Path) -> None:
+    run("mv", source(tmp_path), target)
+
+
+def rename_after_date(tmp_path: Path, target: Path) -> None:
+    """Write, close, set the date, rename: what copying programs with a temporary name do."""
+    draft = target.with_name(".f.Ab12Cd")
+    draft.write_bytes(b"new contents")
+    os.utime(draft, (DATE, DATE))
+    draft.rename(target)
+
+
+KEEPS = [cp, rsync, tar, descriptor, move_in, rsync_archive, rename_after_date]
+"""Those that set the date before the contents are sent."""
+LATER = [rsync_inplace, descriptor_synced, touch_reference, touch_now, write_without_date, append]
+"""Those that set it afterwards, or not at all."""
+
+
+@pytest.mark.parametrize("words", [words for words in CAPABILITIES if "storages" not in words])
+def test_no_lies(tmp_path: Path, words: str) -> None:
+    """What stat says after each of them is what it says after a remount, and what the phone has."""
+    phone, mountpoint = tmp_path / "phone", tmp_path / "mount"
+    phone.mkdir()
+    mountpoint.mkdir()
+    said: dict[str, float] = {}
+    ways: list[Callable[[Path, Path], None]] = [*KEEPS, *LATER]
+    places = {f"{way.__name__} {state}": (way, state) for way in ways for state in ("new", "existing")}
+    for place, (_, state) in places.items():
+        (phone / place).mkdir()
+        if state == "existing":
+            (phone / place / "f").write_bytes(ORIGINAL)
+            os.utime(phone / place / "f", (1_300_000_000, 1_300_000_000))
+    with virtual_mount(phone, mountpoint, words) as mounted:
+        for place, (way, _) in places.items():
+            way(tmp_path, mounted.root / place / "f")
+            said[place] = (mounted.root / place / "f").stat().st_mtime
+            if way in KEEPS:
+                assert said[place] == DATE, place
+            assert not [name for name in os.listdir(mounted.root / place) if name != "f"]
+    with virtual_mount(phone, mountpoint, words) as mounted:
+        for place in places:
+            found = (mounted.root / place / "f").stat().st_mtime
+            assert found == int((phone / place / "f").stat().st_mtime)
+            assert abs(found - said[place]) <= 1, place
+
+
+def test_dates_that_the_kernel_has_cached(tmp_path: Path) -> None:
+    """A date that the phone didn't take isn't shown from a cache either, not even for a moment."""
+    phone, mountpoint = tmp_path / "phone", tmp_path / "mount"
+    phone.mkdir()
+    mountpoint.mkdir()
+    (phone / "f").write_bytes(ORIGINAL)
+    os.utime(phone / "f", (1_300_000_000, 1_300_000_000))
+    with virtual_mount(phone, mountpoint, "", "-o", "ttl=1000") as mounted:
+        assert (mounted.root / "f").stat().st_mtime == 1_300_000_000
+        os.utime(mounted.root / "f", (DATE, DATE))
+        assert (mounted.root / "f").stat().st_mtime == 1_300_000_000
+        file = os.open(mounted.root / "f", os.O_RDWR)
+        os.utime(file, (DATE, DATE))
+        assert os.fstat(file).st_mtime == 1_300_000_000
+        os.write(file, b"x")  # an edit in place: the phone gives it a date of its own
+        os.utime(file, (DATE, DATE))
+        assert os.fstat(file).st_mtime != DATE
+        os.close(file)
+        assert (mounted.root / "f").stat().st_mtime == int((phone / "f").stat().st_mtime)
+        assert (phone / "f").read_bytes() == b"xriginal"
