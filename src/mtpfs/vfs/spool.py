@@ -9,6 +9,10 @@ spool that has been replaced meanwhile, and were it closed under them, its descr
 number might already be another spool's. Users are counted; the garbage collector alone would
 leave it, and its room on the disk, to the traceback of an error that somebody keeps.
 
+What a write only copies into the page cache is written at once, for the hop to another
+thread costs as much; when a write has had to wait for the disk, those that follow wait
+in a thread, so that at most one of them keeps the rest of the mount waiting.
+
 Invariant: `size` is the file's size, always.
 """
 
@@ -17,6 +21,7 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
+import time
 import weakref
 from pathlib import Path
 from typing import Self
@@ -27,6 +32,10 @@ from mtpfs.session import DataSource
 from mtpfs.transport import Buffer
 
 _COPY_THRESHOLD = 64 << 10  # bytes: a thread hop costs more than copying less than this from the page cache
+_REQUEST = 1 << 20  # bytes: the kernel's largest request
+_BLOCKING = (
+    0.02  # seconds; copying a request takes less than a millisecond, waiting for a disk more than this
+)
 
 
 def spool_directory() -> str:
@@ -50,6 +59,8 @@ class Spool:
             self._fd, path = tempfile.mkstemp(prefix="mtpfs-", dir=directory)
             Path(path).unlink()
         self.size = 0
+        self._blocks = False
+        """Writing has taken long: the disk is behind."""
         self._users = 1
         self._close = weakref.finalize(self, os.close, self._fd)
 
@@ -79,8 +90,11 @@ class Spool:
         return await trio.to_thread.run_sync(os.pread, self._fd, count, offset)
 
     async def write(self, offset: int, data: Buffer) -> None:
-        if len(data) <= _COPY_THRESHOLD:
+        """Write everything; on this thread as long as that only means copying."""
+        if len(data) <= _COPY_THRESHOLD or (len(data) <= _REQUEST and not self._blocks):
+            started = time.monotonic()
             self.write_now(offset, data)
+            self._blocks |= time.monotonic() - started > _BLOCKING
         else:
             await trio.to_thread.run_sync(self.write_now, offset, data)
 
