@@ -295,3 +295,20 @@ async def test_renumbered_without_a_word(tmp_path: Path, words: str) -> None:
             path.unlink()  # what a failed attempt may leave
         w.fs.tree.expire()
         await check(w, tmp_path, 7)
+
+
+@pytest.mark.parametrize("kind", [Kind.FAIL, Kind.SILENT_SUCCESS])
+async def test_change_that_was_done_after_all(tmp_path: Path, kind: Kind) -> None:
+    """A device that says that it has failed, or nothing, and has done it: the next look shows what is there."""
+    files(tmp_path)
+    (tmp_path / "d").mkdir()
+    async with world(tmp_path) as w:
+        assert len(await w.names()) == 7
+        w.transport.faults.add(Fault(kind, Operation.DeleteObject, times=2))
+        for change in (w.fs.unlink(w.root, b"f1"), w.fs.rmdir(w.root, b"d")):
+            with pytest.raises(MtpfsError):
+                await change
+        w.transport.faults.add(Fault(kind, Operation.SendObjectInfo))
+        with pytest.raises(MtpfsError):
+            await w.fs.mkdir(w.root, b"new")
+        assert await w.names() == sorted(os.fsencode(name) for name in os.listdir(tmp_path))

@@ -46,25 +46,46 @@ def phone(
         phone.end()
 
 
+@pytest.fixture(scope="module")
+def mount(phone: Phone, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mount]:
+    """One mount of the phone, which outlives all that is done to it."""
+    mounted = Mount(phone.source, tmp_path_factory.mktemp("mount"), "-o", "timeout=5")
+    yield mounted
+    if mounted.process.poll() is None:
+        mounted.unmount()
+
+
 @pytest.fixture
 def spool(tmp_path: Path) -> Path:
-    """Where the mount keeps what the phone hasn't got."""
+    """Where a mount of the test's own keeps what the phone hasn't got."""
     path = tmp_path / "spool"
     path.mkdir()
     return path
 
 
 @pytest.fixture
-def mount(phone: Phone, tmp_path: Path, spool: Path) -> Iterator[Mount]:
-    """A mount of the phone, which the test may end. The phone is plugged in before and after."""
+def own_mount(phone: Phone, mount: Mount, tmp_path: Path, spool: Path) -> Iterator[Mount]:
+    """A mount that the test may end, in the place of the common one: tests with it come last."""
+    if mount.process.poll() is None:
+        mount.unmount()
     mountpoint = tmp_path / "mount"
     mountpoint.mkdir()
     mounted = Mount(phone.source, mountpoint, "-o", "timeout=5", spool=spool)
     yield mounted
-    if port_of(phone.serial) is None:
-        phone.plug_in()
     if mounted.process.poll() is None:
         mounted.unmount()
+
+
+@pytest.fixture(autouse=True)
+def _plugged_in_again(phone: Phone) -> Iterator[None]:
+    """Leave the phone plugged in, also after a failure."""
+    yield
+    if port_of(phone.serial) is None:
+        phone.plug_in()
+
+
+only_virtual = pytest.mark.parametrize("phone", ["virtual"], indirect=True)
+"""For what is the same whatever is unplugged."""
 
 
 def storage(mount: Mount) -> Path:
@@ -109,6 +130,14 @@ class Call(threading.Thread):
         assert self.ended - since < PROMPT
 
 
+def succeeds(call: Callable[[], object]) -> bool:
+    try:
+        call()
+    except OSError:
+        return False
+    return True
+
+
 def pull(phone: Phone) -> float:
     """Unplug; return when that was."""
     before = time.monotonic()
@@ -135,16 +164,8 @@ def check_away(mount: Mount, root: Path) -> None:
 def check_back(phone: Phone, mount: Mount, root: Path) -> None:
     """Everything works by itself, some time after the phone is there again."""
     name = "files/file 7.txt"
-
-    def works() -> bool:
-        try:
-            return (root / name).read_bytes() == (phone.directory / name).read_bytes()
-        except OSError:
-            return False
-
-    wait_until(works, "the mount's recovery")
-    assert os.listdir(root / "files") != []
-    assert set(os.listdir(root / "files")) == set(os.listdir(phone.directory / "files"))
+    wait_until(partial(succeeds, (root / name).read_bytes), "the mount's recovery")
+    assert (root / name).read_bytes() == (phone.directory / name).read_bytes()
     assert mount.process.poll() is None
 
 
@@ -206,6 +227,9 @@ def test_pulled_while_writing(phone: Phone, mount: Mount) -> None:
 def test_pulled_while_listing(phone: Phone, mount: Mount) -> None:
     """A listing fails or is whole; the next one is whole."""
     root = storage(mount)
+    phone.unplug()  # what was listed before isn't believed after that
+    phone.plug_in()
+    wait_until(partial(succeeds, partial(os.listdir, root)), "the mount's recovery")
     if isinstance(phone, VirtualUsbPhone):
         phone.do("late GetObjectPropList amount=1500")
     before = transactions(mount)
@@ -215,11 +239,13 @@ def test_pulled_while_listing(phone: Phone, mount: Mount) -> None:
     lister.expect(AWAY, since)
     phone.plug_in()
     check_back(phone, mount, root)
+    assert set(os.listdir(root / "files")) == set(os.listdir(phone.directory / "files"))
 
 
-def test_written_while_away(phone: Phone, mount: Mount, spool: Path) -> None:
+@only_virtual
+def test_written_while_away(phone: Phone, own_mount: Mount, spool: Path) -> None:
     """A file that was open goes on being written, and is delivered; what isn't when the mount ends is put aside."""
-    root = storage(mount)
+    root = storage(own_mount)
     first, second = (f"{count} {time.monotonic_ns()}" for count in ("first", "second"))
     stream = (root / first).open("wb", buffering=0)
     phone.unplug()
@@ -228,40 +254,39 @@ def test_written_while_away(phone: Phone, mount: Mount, spool: Path) -> None:
     Call(stream.close).expect({errno.ENODEV}, before)
     phone.plug_in()
     wait_until((phone.directory / first).exists, "the delivery")
-    check_back(phone, mount, root)
+    check_back(phone, own_mount, root)
     assert (phone.directory / first).read_bytes() == AWAY_DATA
     stream = (root / second).open("wb", buffering=0)
     phone.unplug()
     stream.write(NEVER)
     Call(stream.close).expect({errno.ENODEV}, time.monotonic())
-    log = mount.unmount()
+    log = own_mount.unmount()
     (rescued,) = (path for path in spool.rglob("*") if path.is_file())
     assert rescued.name == second
     assert rescued.read_bytes() == NEVER
     assert str(rescued) in log
     assert spool / f"mtpfs-recovered-{os.getuid()}" in rescued.parents
-    phone.plug_in()
 
 
-def test_unmounted_while_away(phone: Phone, mount: Mount) -> None:
+@only_virtual
+def test_unmounted_while_away(phone: Phone, own_mount: Mount) -> None:
     """umount works, in time, while the phone is away and somebody is waiting."""
-    root = storage(mount)
+    root = storage(own_mount)
     reader = Call((root / LARGE).read_bytes)
     phone.unplug()
     since = time.monotonic()
     reader.expect(AWAY, since)
-    mount.unmount()
+    own_mount.unmount()
     assert time.monotonic() - since < 2 * PROMPT
-    phone.plug_in()
 
 
-def test_exit_on_unplug(phone: Phone, tmp_path: Path) -> None:
+@only_virtual
+def test_exit_on_unplug(phone: Phone, own_mount: Mount) -> None:
     """With exit_on_unplug the mount ends by itself."""
-    mountpoint = tmp_path / "mount"
-    mountpoint.mkdir()
+    own_mount.unmount()
+    mountpoint = own_mount.mountpoint
     mounted = Mount(phone.source, mountpoint, "-o", "exit_on_unplug")
     phone.unplug()
     assert mounted.process.wait(PATIENCE) == 0
     assert not mountpoint.is_mount()
     mounted.process.communicate()
-    phone.plug_in()

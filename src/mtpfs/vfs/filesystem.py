@@ -78,12 +78,21 @@ class Space:
 def in_one_session(
     method: Callable[Concatenate[Filesystem, P], Awaitable[T]],
 ) -> Callable[Concatenate[Filesystem, P], Awaitable[T]]:
-    """Let a change fail (ENODEV) rather than go on in a new session with the old one's object handles."""
+    """Let a change fail (ENODEV) rather than go on in a new session with the old one's object handles.
+
+    After a failure only the device knows what it has done, so what was listed before isn't believed.
+    """
 
     @functools.wraps(method)
     async def pinned(self: Filesystem, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        with self.device.session.pinned():
-            return await method(self, *args, **kwargs)
+        try:
+            with self.device.session.pinned():
+                return await method(self, *args, **kwargs)
+        except MtpfsError as error:
+            for node in args:
+                if isinstance(node, Node) and not isinstance(error, FsError):
+                    node.listed_at = None
+            raise
 
     return pinned
 
