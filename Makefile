@@ -3,12 +3,14 @@
 MNT ?= $(HOME)/mnt
 SOURCE ?= any
 FUZZ_SECONDS ?= 60
+SOAK_SECONDS ?= 1200
+SOAK_SEED ?= 1
 DEMO := $(CURDIR)/.demo/phone
 BIN := .venv/bin
 PREFIX ?= /usr/local
 export PREFIX DESTDIR SBINDIR ZSHDIR PYTHON
 
-.PHONY: help demo mount umount build install uninstall deb test check format vm-test fuzz bench clean
+.PHONY: help demo mount umount build install uninstall deb test check format vm-test fuzz soak bench clean
 
 help:
 	@echo "make demo   [MNT=~/mnt]               try it: mount a phone made of software"
@@ -21,6 +23,7 @@ help:
 	@echo "make check                            lint and types"
 	@echo "make vm-test                          test on real USB, in a virtual machine"
 	@echo "make fuzz   [FUZZ_SECONDS=60]         fuzz what a device's bytes reach"
+	@echo "make soak   [SOAK_SECONDS=1200]       work on mounts while everything goes wrong"
 	@echo "make bench                            measure it, beside other programs"
 	@echo "make format, make clean"
 
@@ -79,6 +82,10 @@ fuzz:
 	@for target in decoders stream session; do \
 		$(BIN)/python fuzz/fuzz.py $$target -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -artifact_prefix=.fuzz- || exit 1; \
 	done
+
+soak:
+	@contrib/setup dev
+	PYTHONPATH=tests $(BIN)/python -m soak --seconds $(SOAK_SECONDS) --seed $(SOAK_SEED)
 
 vm-test:
 	@contrib/setup vm

@@ -8,6 +8,7 @@ Invariant: leaving the context leaves no mount and no process behind.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 START, END = 60.0, 60.0  # seconds for the mount to come and to go
+WARM_UP = 60  # seconds until caches are full, and every path has been taken
 STATISTICS = ".mtpfs-statistics"
 
 
@@ -44,7 +46,8 @@ class Hand:
         return answer.removeprefix(f"done: {words}").strip()
 
     def close(self) -> None:
-        self._stream.close()
+        with contextlib.suppress(OSError):  # the phone has gone for good
+            self._stream.close()
         self._connection.close()
 
 
@@ -168,9 +171,10 @@ class Gauges:
         self._ended.set()
 
     def growth(self) -> int:
-        """Return by how many bytes the last third's median exceeds the first third's."""
-        third = len(self.memory) // 3
-        if not third:
+        """Return by how many bytes the last third's median exceeds the first third's, once everything has warmed up."""
+        warm = self.memory[WARM_UP:]
+        third = len(warm) // 3
+        if third < WARM_UP // 3:
             return 0
-        first, last = sorted(self.memory[:third]), sorted(self.memory[-third:])
+        first, last = sorted(warm[:third]), sorted(warm[-third:])
         return last[third // 2] - first[third // 2]

@@ -72,10 +72,9 @@ class Trouble:
         try:
             while not self._ended.wait(self._random.expovariate(2.0)):
                 self._once()
+            self._calm()
         except BaseException as error:  # noqa: BLE001 - told by the main thread
             self.failure = error
-        finally:
-            self._calm()
 
     def end(self) -> None:
         self._ended.set()

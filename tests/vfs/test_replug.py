@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import gc
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -14,6 +16,7 @@ from trio.testing import MockClock
 from mtpfs.errors import FsError, MtpfsError
 from mtpfs.protocol.codes import Operation, Response
 from mtpfs.vfs import Node, delivery
+from mtpfs.vfs.edit import COALESCE
 from mtpfs.vfs.rescue import recovery_directory
 from mtpfs.virtual.faults import FOREVER, Fault, Kind
 from vfs.world import KINDS, World, world
@@ -247,7 +250,7 @@ async def test_edit_buffer_stays_small(phone: Path) -> None:
         await w.fs.write(node, 0, b"OLD")
         await unplug(w)
         failed = 0
-        for number in range(40):
+        for number in range(COALESCE // 131072 + 35):
             try:
                 await w.fs.write(node, 3 + number * 131072, bytes(131072))
             except MtpfsError as error:
@@ -478,3 +481,35 @@ async def test_change_that_waited_meanwhile(phone: Path, change: str) -> None:
         assert failures == [errno.ENODEV]
         assert sorted(path.name for path in phone.iterdir()) == sorted([*before, "A", "B", "C"])
         assert await w.get(node) == b"old contents"
+
+
+async def test_failures_keep_no_spool(phone: Path) -> None:
+    """A file that can't be saved leaves nothing open, even while nobody collects garbage."""
+
+    def spools() -> int:
+        found = 0
+        for entry in Path("/proc/self/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # what the look itself has opened
+                found += str(phone.parent / "spool") in str(entry.readlink())
+        return found
+
+    gc.disable()
+    try:
+        for words in ("", "no-edit", "no-partial"):
+            async with world(phone, words) as w:
+                for kind in (Kind.REFUSE, Kind.STALL, Kind.SILENCE):
+                    for operation in (
+                        Operation.SendObject,
+                        Operation.GetObject,
+                        Operation.GetPartialObject64,
+                    ):
+                        w.transport.faults.add(Fault(kind, operation))
+                    for call in (w.put, w.put):
+                        with contextlib.suppress(MtpfsError):
+                            await call(b"f", os.urandom(5000))
+                    with contextlib.suppress(MtpfsError):
+                        await w.get(await w.fs.lookup(w.root, b"f"))
+                    w.transport.faults.clear()
+                await settle(lambda: spools() == 0)
+    finally:
+        gc.enable()

@@ -8,11 +8,12 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from vm.phones import PATIENCE, Mount, QemuPhone, UmtpPhone, VirtualUsbPhone, wait_until
+from vm.phones import PATIENCE, Mount, QemuPhone, UmtpPhone, VirtualUsbPhone, port_of, wait_until
 
 Phone = QemuPhone | UmtpPhone | VirtualUsbPhone
 PROMPT = (
@@ -60,6 +61,8 @@ def mount(phone: Phone, tmp_path: Path, spool: Path) -> Iterator[Mount]:
     mountpoint.mkdir()
     mounted = Mount(phone.source, mountpoint, "-o", "timeout=5", spool=spool)
     yield mounted
+    if port_of(phone.serial) is None:
+        phone.plug_in()
     if mounted.process.poll() is None:
         mounted.unmount()
 
@@ -94,11 +97,15 @@ class Call(threading.Thread):
             self.errno = error.errno or 0
         self.ended = time.monotonic()
 
-    def expect(self, errors: set[int], since: float) -> None:
-        """Insist on one of these errors, in time."""
+    def outcome(self) -> int:
+        """Wait for the end; return the errno."""
         self.join(PATIENCE)
         assert not self.is_alive(), "it hangs"
-        assert self.errno in errors
+        return self.errno
+
+    def expect(self, errors: set[int], since: float) -> None:
+        """Insist on one of these errors, in time."""
+        assert self.outcome() in errors
         assert self.ended - since < PROMPT
 
 
@@ -110,7 +117,10 @@ def pull(phone: Phone) -> float:
 
 
 def check_away(mount: Mount, root: Path) -> None:
-    """Nothing hangs and nothing lies while the phone is away."""
+    """Nothing hangs and nothing lies while the phone is away, from the moment on when that is noticed."""
+    pulled = time.monotonic()
+    while (listing := Call(partial(os.listdir, root))).outcome() != errno.ENODEV:
+        assert time.monotonic() - pulled < PROMPT, f"{listing.result} is listed"
     for attempt in (
         lambda: os.listdir(root),
         (root / "files/file 9.txt").read_bytes,

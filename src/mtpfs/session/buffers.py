@@ -24,7 +24,8 @@ class Buffers:
         self._kept: list[array[int]] = []
 
     def take(self) -> array[int]:
-        """Return a buffer with arbitrary contents."""
+        """Return a buffer with arbitrary contents. It may be made smaller, and is not used again then."""
+        self._kept = [buffer for buffer in self._kept if len(buffer) == self.size]
         for buffer in self._kept:
             if _is_unseen(buffer):
                 self._kept.remove(buffer)

@@ -244,6 +244,8 @@ class Engine:
             if filled != take:
                 raise LocalProtocolError(f"{take} bytes of data announced, {filled} there")
             left, start = left - take, start + take
+            if len(chunk) // 2 < start < len(chunk):
+                del chunk[start:]  # a new buffer for the next one costs less than copying most of this one
             self._write(chunk if start == len(chunk) else chunk[:start], budget)
             start = 0
         if needs_zero_length_packet(total, self.transport.max_packet):

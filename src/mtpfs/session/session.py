@@ -55,7 +55,7 @@ _pin: ContextVar[int | None] = ContextVar("generation", default=None)
 
 EVENT_WAIT = 0.5  # seconds per interrupt read; also how long closing may have to wait for it
 BUSY_PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0, 4.0)  # seconds between tries while the device answers DeviceBusy
-LINGER = 0.002  # seconds that the worker thread waits for another job before it goes back to sleep
+LINGER = 0.02  # seconds that the worker thread waits for another job; getting it to work again costs as much as a job
 BATCH = 0.05  # seconds for which small transactions of one caller may follow each other: half a window
 RETRY_PAUSE = 5.0  # seconds between two attempts to revive a device that fails altogether
 RETURN_PAUSE = 1.0  # seconds between two looks for a device that was unplugged

@@ -143,14 +143,15 @@ class Content:
     async def _read_spool(self, offset: int, count: int) -> bytes:
         spool, fetch = self._spool, self._fetch
         assert spool is not None
-        if fetch is not None:
-            try:
-                await fetch.wait(offset + count)
-            except MtpfsError:
-                if self._fetch is fetch:
-                    self._drop_spool()  # the next read tries again
-                raise
-        return await spool.read(offset, count)
+        with spool:
+            if fetch is not None:
+                try:
+                    await fetch.wait(offset + count)
+                except MtpfsError:
+                    if self._fetch is fetch:
+                        self._drop_spool()  # the next read tries again
+                    raise
+            return await spool.read(offset, count)
 
     async def _read_device(self, offset: int, count: int) -> memoryview:
         session = self._context.device.session
@@ -461,4 +462,6 @@ class Content:
 
     def _drop_spool(self) -> None:
         # Whoever still reads it, or fills it, keeps it open until done.
+        if self._spool is not None:
+            self._spool.drop()
         self._spool = self._fetch = None

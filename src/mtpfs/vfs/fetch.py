@@ -29,7 +29,7 @@ class Fetch:
     """One object on its way into `spool`. Start `run` in a nursery."""
 
     def __init__(self, device: Device, spool: Spool, size: int, handle: Callable[[], Awaitable[int]]) -> None:
-        self.spool = spool
+        self.spool = spool.take()
         self.size = size
         self.arrived = 0
         self.error: MtpfsError | None = None
@@ -59,6 +59,7 @@ class Fetch:
         except Exception:
             log.exception("fetching an object of %d bytes", self.size)
             self._fail(MtpfsError("internal error"))
+        self.spool.drop()  # not if this is cancelled: the thread that fills it goes on
 
     async def _run(self) -> None:
         handle = await self._handle()

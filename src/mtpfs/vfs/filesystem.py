@@ -281,10 +281,11 @@ class Filesystem:
                     await content.close()
                     await writing.delete(self.device, node.handle)
         except MtpfsError as error:
-            log.warning("%s, which was deleted, stays as %s: %s", node.path, node.object_name, error)
+            if node.object_name in self.tree.hidden:  # else it was removed by somebody else meanwhile
+                log.warning("%s, which was deleted, stays as %s: %s", node.path, node.object_name, error)
             await content.close()
         finally:
-            del self.tree.hidden[node.object_name]
+            self.tree.hidden.pop(node.object_name, None)
 
     async def truncate(self, node: Node, size: int) -> None:
         """Set a file's size; on a file that isn't open, the device has it when this returns."""

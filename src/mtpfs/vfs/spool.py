@@ -4,9 +4,14 @@ Strategy: an anonymous file (O_TMPFILE, mode 0600) in a directory on disk, so
 that a crash leaves nothing behind and nobody else can read it. Size and
 contents are the file's own; nothing is cached here.
 
-It is closed with the last reference to it, because a reader or a fetch may be at
-work on a spool that has been replaced meanwhile: were it closed under them, its
-descriptor's number might already be another spool's.
+It is closed when nobody uses it any more: a reader or a fetch may be at work on a
+spool that has been replaced meanwhile, and were it closed under them, its descriptor's
+number might already be another spool's. Users are counted; the garbage collector alone would
+leave it, and its room on the disk, to the traceback of an error that somebody keeps.
+
+What a write only copies into the page cache is written at once, for the hop to another
+thread costs as much; when a write has had to wait for the disk, those that follow wait
+in a thread, so that at most one of them keeps the rest of the mount waiting.
 
 Invariant: `size` is the file's size, always.
 """
@@ -16,8 +21,10 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
+import time
 import weakref
 from pathlib import Path
+from typing import Self
 
 import trio
 
@@ -25,6 +32,10 @@ from mtpfs.session import DataSource
 from mtpfs.transport import Buffer
 
 _COPY_THRESHOLD = 64 << 10  # bytes: a thread hop costs more than copying less than this from the page cache
+_REQUEST = 1 << 20  # bytes: the kernel's largest request
+_BLOCKING = (
+    0.02  # seconds; copying a request takes less than a millisecond, waiting for a disk more than this
+)
 
 
 def spool_directory() -> str:
@@ -48,7 +59,29 @@ class Spool:
             self._fd, path = tempfile.mkstemp(prefix="mtpfs-", dir=directory)
             Path(path).unlink()
         self.size = 0
-        weakref.finalize(self, os.close, self._fd)
+        self._blocks = False
+        """Writing has taken long: the disk is behind."""
+        self._users = 1
+        self._close = weakref.finalize(self, os.close, self._fd)
+
+    def take(self) -> Self:
+        """Begin another use, which `drop` ends."""
+        self._users += 1
+        return self
+
+    def __enter__(self) -> Self:
+        return self.take()
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        # Whoever is cancelled leaves a thread behind that may still be at work here.
+        if kind is None or issubclass(kind, Exception):
+            self.drop()
+
+    def drop(self) -> None:
+        """End the use by whoever made or took it."""
+        self._users -= 1
+        if not self._users:
+            self._close()
 
     async def read(self, offset: int, count: int) -> bytes:
         """Return up to `count` bytes; fewer only at the end."""
@@ -57,8 +90,11 @@ class Spool:
         return await trio.to_thread.run_sync(os.pread, self._fd, count, offset)
 
     async def write(self, offset: int, data: Buffer) -> None:
-        if len(data) <= _COPY_THRESHOLD:
+        """Write everything; on this thread as long as that only means copying."""
+        if len(data) <= _COPY_THRESHOLD or (len(data) <= _REQUEST and not self._blocks):
+            started = time.monotonic()
             self.write_now(offset, data)
+            self._blocks |= time.monotonic() - started > _BLOCKING
         else:
             await trio.to_thread.run_sync(self.write_now, offset, data)
 
