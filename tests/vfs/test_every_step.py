@@ -20,6 +20,7 @@ from mtpfs.errors import FsError, MtpfsError
 from mtpfs.protocol.codes import Operation, Response
 from mtpfs.virtual.capabilities import parse_virtual
 from mtpfs.virtual.faults import FOREVER, Fault, FaultScript, Kind
+from mtpfs.virtual.phone import Request
 from mtpfs.virtual.responder import Responder
 from vfs.severed import Change, Quick, Severed, Snapshot, attempt, mounted, shown, stored
 from vfs.world import World
@@ -417,10 +418,10 @@ async def test_editing_in_place(tmp_path: Path, killed: bool) -> None:
     bench.report("edit")
 
 
-@pytest.mark.parametrize("room", [0, 1000, 2000, 2700])
-@pytest.mark.parametrize("words", ["", "no-edit", "samsung"])
-async def test_storage_that_fills_up(tmp_path: Path, words: str, room: int) -> None:
-    """Whether the device knows beforehand that the contents don't fit, or finds out while it takes them."""
+@pytest.mark.parametrize("room", [0, 1000, 2700])
+@pytest.mark.parametrize("words", ["", "samsung"])
+async def test_storage_that_is_too_full(tmp_path: Path, words: str, room: int) -> None:
+    """The device knows beforehand that the contents don't fit."""
     used = sum(len(data) for data in BEFORE.values() if data)
     for change, states in ((replace, (BEFORE,)), (create, (BEFORE,)), (rsync, (BEFORE,))):
         bench = Bench(tmp_path / "phone", f"{words}&capacity={used + room}".lstrip("&"), BEFORE)
@@ -428,6 +429,29 @@ async def test_storage_that_fills_up(tmp_path: Path, words: str, room: int) -> N
         assert error is not None
         assert error.errno == errno.ENOSPC
         await bench.check(bench.plugged_in_again(), states, change.__name__)
+
+
+@pytest.mark.parametrize("words", ["", "samsung"])
+@pytest.mark.parametrize(
+    "change", [replace, create, rsync, save_by_renaming], ids=lambda change: change.__name__
+)
+async def test_storage_that_fills_up(tmp_path: Path, words: str, change: Change) -> None:
+    """A camera takes the room between announcement and contents: ENOSPC, and what was there is there."""
+    used = sum(len(data) for data in BEFORE.values() if data)
+    bench = Bench(tmp_path / "phone", f"{words}&capacity={used + 5000}".lstrip("&"), BEFORE)
+    transport = Quick(bench.phone())
+    start = transport.responder._start
+
+    def take_a_picture(request: Request) -> None:
+        if request.operation == Operation.SendObject:
+            (tmp_path / "phone/other").write_bytes(bytes(5000))
+        start(request)
+
+    transport.responder._start = take_a_picture  # type: ignore[method-assign]
+    error = await attempt(change, transport)
+    assert error is not None
+    assert errno.errorcode[error.errno] == "ENOSPC"
+    await bench.check(bench.plugged_in_again(), [after(other=bytes(5000))], change.__name__)
 
 
 async def test_storage_that_fills_up_during_an_edit(tmp_path: Path) -> None:
