@@ -124,8 +124,12 @@ async def shown(w: World) -> Snapshot:
 
 
 def stored(phone: Path) -> Snapshot:
-    """Return everything that the phone has."""
-    return {
-        str(path.relative_to(phone)): None if path.is_dir() else path.read_bytes()
-        for path in phone.rglob("*")
-    }
+    """Return everything that the phone has. A mount may be at work on it, in the background."""
+    while True:
+        try:
+            return {
+                str(path.relative_to(phone)): None if path.is_dir() else path.read_bytes()
+                for path in phone.rglob("*")
+            }
+        except FileNotFoundError:
+            continue  # it has just been replaced

@@ -10,6 +10,7 @@ import pytest
 from conformance.place import Place, fresh_directory
 from conformance.test_fsx import *  # noqa: F403 - the same tests, in another place
 from conformance.test_posix import *  # noqa: F403
+from conformance.test_posix_more import *  # noqa: F403
 from vm.phones import Mount, UmtpPhone
 
 

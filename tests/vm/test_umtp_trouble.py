@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -77,6 +78,53 @@ def test_host_that_died_writing(phone: UmtpPhone, mount: Mount, tmp_path: Path) 
     again = Mount(phone.source, mount.mountpoint)
     (mount.mountpoint / "Internal/whole").write_bytes(b"whole")
     assert (phone.directory / "whole").read_bytes() == b"whole"
+    again.unmount()
+
+
+def test_host_that_died_replacing(phone: UmtpPhone, mount: Mount, tmp_path: Path) -> None:
+    """One that is killed while it replaces a file leaves the old one, and the next mount clears what it left."""
+    size = 20 << 20
+    (tmp_path / "source").write_bytes(os.urandom(size))
+    (phone.directory / "replaced").write_bytes(b"old")
+    wait_until((mount.mountpoint / "Internal/replaced").exists, "the appearance of a new file")
+
+    def temporaries() -> list[Path]:
+        return [path for path in phone.directory.iterdir() if path.name.startswith(".mtpfs-")]
+
+    writer = subprocess.Popen(
+        ["cp", tmp_path / "source", mount.mountpoint / "Internal/replaced"], stderr=subprocess.DEVNULL
+    )
+    wait_until(lambda: any(path.stat().st_size for path in temporaries()), "the upload")
+    mount.kill()
+    assert writer.wait(300) != 0
+    again = Mount(phone.source, mount.mountpoint)
+    os.listdir(mount.mountpoint / "Internal")
+    assert (mount.mountpoint / "Internal/replaced").read_bytes() == b"old"
+    assert temporaries() == []
+    again.unmount()
+
+
+def test_host_that_died_editing(phone: UmtpPhone, mount: Mount) -> None:
+    """An edit that was left open by a killed mount doesn't keep the next one from editing."""
+    (phone.directory / "edited").write_bytes(b"0123456789" * 100)
+    path = mount.mountpoint / "Internal/edited"
+    wait_until(path.exists, "the appearance of a new file")
+    file = os.open(path, os.O_RDWR)
+    os.pwrite(file, b"ab", 100)
+    assert os.pread(file, 4, 99) == b"9ab2"  # which has the change sent: the edit is open on the phone
+    mount.process.kill()  # first that, or closing would end the edit; only then can it be unmounted
+    mount.process.communicate(timeout=30)
+    with contextlib.suppress(OSError):
+        os.close(file)
+    run("fusermount3", "-u", mount.mountpoint)
+    again = Mount(phone.source, mount.mountpoint)
+    with path.open("r+b") as changed:
+        changed.seek(500)
+        changed.write(b"cd")
+    expected = bytearray(b"0123456789" * 100)
+    expected[100:102], expected[500:502] = b"ab", b"cd"
+    assert path.read_bytes() == expected
+    assert (phone.directory / "edited").read_bytes() == expected
     again.unmount()
 
 

@@ -110,7 +110,11 @@ class Leftovers:
 
         The caller has left out those that this mount is using.
         """
-        found = [(left, entry) for entry in entries if (left := parse(entry.name)) is not None]
+        found = [
+            (left, entry)
+            for entry in entries
+            if entry.name.startswith(PREFIX) and (left := parse(entry.name)) is not None
+        ]
         if not found or self._read_only or not (storage.writable and storage.deletable):
             return entries
         shown = {entry.handle: entry for entry in entries}

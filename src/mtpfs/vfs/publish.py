@@ -19,7 +19,7 @@ import logging
 from datetime import datetime, timedelta, timezone
 
 from mtpfs.device import Device, Entry, Storage, listing, writing
-from mtpfs.errors import FsError, ResponseError
+from mtpfs.errors import FsError, ProtocolError, ResponseError
 from mtpfs.protocol.codes import Operation, Response
 from mtpfs.session import DataSource
 from mtpfs.vfs import names
@@ -46,15 +46,15 @@ async def publish(
     Raises ENOSPC before anything is sent when the device is known to be full.
     """
     if old is None:
-        handle = await writing.upload(device, storage.id, parent, name, source, modified)
+        handle = await _upload(device, storage, parent, name, source, modified)
         await _check_name(device, handle, name)
         return handle
     if not device.can_rename or device.quirks.overwrite_corrupts:
         await _check_room(device, storage, source.size - old.size)
         await _remove_old(device, old)
-        return await writing.upload(device, storage.id, parent, name, source, modified)
+        return await _upload(device, storage, parent, name, source, modified)
     temporary = temporary_name(Kind.NEW, name, source.size)
-    handle = await writing.upload(device, storage.id, parent, temporary, source, modified)
+    handle = await _upload(device, storage, parent, temporary, source, modified)
     # When this fails, the old contents may be gone nevertheless: only a listing can tell which copy is to go.
     await _remove_old(device, old)
     try:
@@ -62,11 +62,26 @@ async def publish(
     except ResponseError:
         if not device.supports(Operation.SetObjectPropValue):
             # It was only advertised. The copy stays until the contents have their name.
-            final = await writing.upload(device, storage.id, parent, name, source, modified)
+            final = await _upload(device, storage, parent, name, source, modified)
             await writing.delete(device, handle)
             return final
         raise
     return handle
+
+
+async def _upload(
+    device: Device, storage: Storage, parent: int, name: str, source: DataSource, modified: float | None
+) -> int:
+    """As `writing.upload`; ENOSPC also where the device runs full on the way, which Android calls GeneralError."""
+    try:
+        return await writing.upload(device, storage.id, parent, name, source, modified)
+    except ResponseError as error:
+        if error.code != Response.GeneralError:
+            raise
+        with contextlib.suppress(ResponseError, ProtocolError):
+            if (await device.storage(storage.id)).free < source.size:
+                raise FsError(errno.ENOSPC) from error
+        raise
 
 
 async def learn_dates(device: Device, handle: int, modified: float) -> float | None:
