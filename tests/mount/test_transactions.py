@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mount.conftest import Mount, run
+from mount.conftest import Mount, run, virtual_mount
 
 
 def transactions(mounted: Mount) -> int:
@@ -93,3 +93,57 @@ def test_first_byte(android: Mount) -> None:
     after = json.loads((android.mountpoint / ".mtpfs-statistics").read_text())["session"]
     assert after["bytes_in"] - before["bytes_in"] < 2 << 20
     assert after["transactions"] - before["transactions"] <= 3
+
+
+def test_listing_without_lists(tmp_path: Path) -> None:
+    """A device that only describes single objects is asked once for each, and once for the directory."""
+    for directory in ("m", "phone"):
+        (tmp_path / directory).mkdir()
+    with virtual_mount(tmp_path / "phone", tmp_path / "m", "no-proplist") as mounted:
+        fill(mounted.phone / "d", 200)
+        os.listdir(mounted.root)
+        before = transactions(mounted)
+        run("ls", "-l", mounted.root / "d")
+        listed = transactions(mounted)
+        assert listed - before <= 1.1 * 200
+        run("ls", "-l", mounted.root / "d")
+        assert transactions(mounted) == listed
+
+
+LARGE = 150 << 20
+
+
+@pytest.mark.parametrize("words", ["", "no-edit"])
+def test_large_files(words: str, tmp_path: Path) -> None:
+    """A large file comes in windows of 4 MiB, goes as one SendObject, and is never in memory as a whole."""
+    source = tmp_path / "source"
+    with source.open("wb") as file:
+        for number in range(LARGE >> 20):
+            file.write(number.to_bytes(4, "little") * (1 << 18))
+    for directory in ("m", "phone"):
+        (tmp_path / directory).mkdir()
+    with virtual_mount(tmp_path / "phone", tmp_path / "m", words) as mounted:
+        os.listdir(mounted.root)
+        before = transactions(mounted)
+        run("cp", source, mounted.root / "large")
+        written = transactions(mounted)
+        assert written - before == 2
+        run("cmp", source, mounted.root / "large")
+        windows = LARGE / (4 << 20)
+        assert windows <= transactions(mounted) - written <= windows + 8
+        status = Path(f"/proc/{mounted.process.pid}/status").read_text()
+        assert int(status.split("VmHWM:")[1].split()[0]) << 10 < 96 << 20
+
+
+def test_reading_a_little_from_the_middle(android: Mount) -> None:
+    """Reading one place in a large file fetches what is asked for, not a window."""
+    (android.phone / "large").write_bytes(bytes(64 << 20))
+    os.listdir(android.root)
+    before = json.loads((android.mountpoint / ".mtpfs-statistics").read_text())["session"]
+    file = os.open(android.root / "large", os.O_RDONLY)
+    try:
+        os.pread(file, 4096, 30 << 20)
+    finally:
+        os.close(file)
+    after = json.loads((android.mountpoint / ".mtpfs-statistics").read_text())["session"]
+    assert after["bytes_in"] - before["bytes_in"] < 256 << 10

@@ -171,8 +171,10 @@ class Engine:
             buffer = array("B", (0,)) * wanted
         started = self.transport.monotonic()
         count = self.transport.read(buffer, timeout)
-        # A timeout with some bytes looks like a short transfer, but is none.
-        short = count < len(buffer) and self.transport.monotonic() - started < timeout
+        # A timeout with some whole packets looks like a short transfer, but is none.
+        short = count < len(buffer) and (
+            count % self.transport.max_packet > 0 or self.transport.monotonic() - started < timeout
+        )
         self.bytes_in += count
         view = memoryview(buffer)[:count]
         # A transfer that is much shorter than its buffer mustn't keep all of that alive.
@@ -204,9 +206,9 @@ class Engine:
                     return
             sent += count
             self.bytes_out += count
-            now = self.transport.monotonic()
             if sent == len(view):
                 return
+            now = self.transport.monotonic()
             if sent % self.transport.max_packet:
                 raise TransportError("a bulk-out transfer broke off inside a packet")
             if count:
