@@ -93,7 +93,7 @@ vm-test:
 
 bench:
 	@contrib/setup bench
-	VM_LIMIT=3600 tests/vm/run -- .venv/bin/python benchmarks/bench.py --lab /mnt
+	VM_LIMIT=3600 tests/vm/run -- .venv/bin/python benchmarks/bench.py --lab --divisor 10 --rounds 2 /mnt
 	$(BIN)/python benchmarks/bench.py --local .vm
 	@echo "The results are in .vm: results-usb.md, results-local.md, results.svg"
 

@@ -3,6 +3,7 @@
 `--lab`: only what needs a USB bus of software; for any kernel that has dummy_hcd and FunctionFS.
 `--local`: only what needs neither. DIR is where the results go (default: here).
 `--rounds N`: measure mtpfs and the raw link so often; the best counts.
+`--divisor N`: files N times smaller than 200 MiB and 1 GiB, for an emulated machine.
 `--alone`: leave the others out, who take ten times as long.
 """
 
@@ -54,9 +55,11 @@ def main() -> int:
     parser.add_argument("--lab", action="store_true", help="only over USB, in a kernel that has dummy_hcd")
     parser.add_argument("--local", action="store_true", help="only on the virtual phone")
     parser.add_argument("--rounds", type=int, default=1, help="how often mtpfs is measured (1)")
+    parser.add_argument("--divisor", type=int, default=1, help="how many times smaller the files are (1)")
     parser.add_argument("--alone", action="store_true", help="without the other programs")
     parser.add_argument("directory", nargs="?", default=".", type=Path, help="where the results go")
     chosen = parser.parse_args()
+    bus.SIZES.divisor = chosen.divisor
     text = []
     if not chosen.local:
         table, picture = over_usb(chosen.rounds, alone=chosen.alone)

@@ -30,15 +30,33 @@ import raw
 from programs import OURS, PEERS, Mounted, Program, UnusableError, mounted
 from vm.phones import UmtpPhone
 
-LARGE, HUGE = 200 << 20, 1 << 30  # bytes
+LARGE, HUGE = 200 << 20, 1 << 30  # bytes, for a bus at native speed
+
+
+@dataclass(slots=True)
+class Sizes:
+    """Bytes of the files that are copied: `divisor` times smaller on a bus that is emulated."""
+
+    divisor: int = 1
+
+    @property
+    def large(self) -> int:
+        return LARGE // self.divisor
+
+    @property
+    def huge(self) -> int:
+        return HUGE // self.divisor
+
+
+SIZES = Sizes()
 LARGE_NAME, HUGE_NAME = "large.bin", "huge0.bin"
 HUGE_FILES = 10
 LONG = 2.0  # seconds; who needs that for a byte isn't asked for another one
 FILES, SMALL_FILES, SMALL = 200, 500, 10_000
-PATIENCE = 120.0  # seconds for one copy; some programs hang
+PATIENCE = 180.0  # seconds for one copy; some programs hang
 _CHUNK = 1 << 20
 
-READ, FIRST_BYTE, WRITE = "read 200 MiB", "first byte of 1 GiB", "write 200 MiB"
+READ, FIRST_BYTE, WRITE = "sequential read", "first byte of a large file", "sequential write (cp)"
 LIST = f"ls -l of {FILES} files"
 OUT, IN = f"{SMALL_FILES} files of 10 KB out", f"{SMALL_FILES} files of 10 KB in"
 
@@ -65,11 +83,11 @@ def prepare(directory: Path) -> None:
     """Put on the phone what is read."""
     block = os.urandom(_CHUNK)
     with (directory / LARGE_NAME).open("wb") as file:
-        for _ in range(LARGE // _CHUNK):
+        for _ in range(SIZES.large // _CHUNK):
             file.write(block)
     for number in range(HUGE_FILES):
         with (directory / f"huge{number}.bin").open("wb") as file:
-            file.truncate(HUGE)
+            file.truncate(SIZES.huge)
     for name, count, size in (("listed", FILES, 100), ("small", SMALL_FILES, SMALL)):
         (directory / name).mkdir()
         for number in range(count):
@@ -166,7 +184,7 @@ class Bench:
                 continue
             rate = {READ: link.read, WRITE: link.write}.get(work)
             if rate is not None:
-                share = LARGE / seconds / rate
+                share = SIZES.large / seconds / rate
                 self.ours.shares[work] = max(share, self.ours.shares.get(work, 0.0))
             steps = seconds / link.transaction
             self.ours.steps[work] = min(steps, self.ours.steps.get(work, steps))
@@ -253,6 +271,6 @@ def _run(*words: str) -> str:
 def measure_link(serial: str) -> raw.Link:
     """Measure the raw link to a phone that has the large file."""
     # In a process of its own: without udev, libusb never learns of what is plugged in after it has started.
-    words = [sys.executable, raw.__file__, serial, LARGE_NAME, f"{LARGE}"]
+    words = [sys.executable, raw.__file__, serial, LARGE_NAME, f"{SIZES.large}"]
     answer = subprocess.run(words, check=True, stdout=subprocess.PIPE, timeout=PATIENCE)
     return raw.Link(**json.loads(answer.stdout))

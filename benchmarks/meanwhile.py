@@ -1,6 +1,6 @@
 """What is measured over USB of mtpfs alone: listing while a large file is copied, and devices that can't edit.
 
-Strategy: a copy of 1 GiB runs twice, alone and with somebody who lists a directory
+Strategy: a copy of the largest file runs twice, alone and with somebody who lists a directory
 that was never listed before every `PAUSE` seconds. A device without edit operations
 is our own phone of software on the same kind of bus; what is measured there is
 close(2), for before that the file only goes into the spool.
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import raw
-from bus import HUGE_NAME, LARGE, LARGE_NAME, measure_link
+from bus import HUGE_NAME, LARGE_NAME, SIZES, measure_link
 from programs import OURS, mounted
 from vm.phones import UmtpPhone, VirtualUsbPhone
 
@@ -46,7 +46,7 @@ class Meanwhile:
 
 @dataclass(frozen=True, slots=True)
 class Spooled:
-    """A file of 200 MiB written to a device that can't edit."""
+    """A large file written to a device that can't edit."""
 
     share: float
     """The rate of close(2), as a share of the raw SendObject's."""
@@ -122,4 +122,4 @@ def write_without_edit(base: Path) -> Spooled:
         phone.end()
         subprocess.run(["rm", "-rf", directory], check=True)
     rate = link.write
-    return Spooled(LARGE / (ended - spooled) / rate, LARGE / (ended - started) / rate, memory)
+    return Spooled(SIZES.large / (ended - spooled) / rate, SIZES.large / (ended - started) / rate, memory)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from bus import FILES, FIRST_BYTE, IN, LARGE, LIST, OUT, READ, SMALL_FILES, WORK, WRITE, Result
+from bus import FILES, FIRST_BYTE, IN, LIST, OUT, READ, SIZES, SMALL_FILES, WORK, WRITE, Result
 from meanwhile import Meanwhile, Spooled
 
 MIB = 1 << 20
@@ -55,7 +55,7 @@ def bus_table(
                 reasons.append(f"{peer.program}, {work}: {peer.notes.get(work) or peer.notes.get(READ, '')}")
         rows.append(Row(work, bar, reached, met, others))
     if READ in ours.cpu:
-        per_gigabyte = 1e9 / LARGE * ours.cpu[READ]
+        per_gigabyte = 1e9 / SIZES.large * ours.cpu[READ]
         others = [f"{p.cpu[READ] / ours.cpu[READ]:.1f}" if p.cpu.get(READ) else "—" for p in peers]
         rows.append(Row("CPU per GB read", "", f"{per_gigabyte:.1f} s", None, others))
     if meanwhile is not None:
@@ -63,7 +63,7 @@ def bus_table(
     if spooled is not None:
         rows += [
             Row(
-                "close of 200 MiB, device without edit operations",
+                "close of a large file, device without edit operations",
                 "≥ 0.9 of the raw link",
                 f"{spooled.share:.2f}; {spooled.with_spooling:.2f} with the writing before it",
                 spooled.share >= 0.9,
@@ -78,7 +78,8 @@ def bus_table(
     memory = max(ours.memory.values(), default=0)
     rows.append(Row("most memory in all of it", "< 96 MiB", f"{memory / MIB:.0f} MiB", memory < PEAK_MEMORY))
     table = _table(rows, [f"{peer.program} took" for peer in peers])
-    return "\n".join([table, "", *(f"- {reason}" for reason in dict.fromkeys(reasons))])
+    sizes = f"Files of {SIZES.large >> 20} MiB, and of {SIZES.huge >> 20} MiB for the copy during ls. Others: times as long."
+    return "\n".join([sizes, "", table, "", *(f"- {reason}" for reason in dict.fromkeys(reasons))])
 
 
 def _judge(ours: Result, peers: Sequence[Result], work: str) -> tuple[str, str, bool | None]:
@@ -107,7 +108,7 @@ def _judge(ours: Result, peers: Sequence[Result], work: str) -> tuple[str, str, 
 def _meanwhile_rows(found: Meanwhile) -> list[Row]:
     return [
         Row(
-            "ls of a directory while 1 GiB is copied, 99th percentile",
+            "ls of a directory during a copy, 99th percentile",
             "≤ 2 windows of 4 MiB",
             f"{found.p99:.1f} (of {found.listings}; longest {found.longest:.1f}; {found.waiting_p99:.1f} waiting)",
             found.p99 <= 2,
