@@ -104,6 +104,24 @@ async def test_failed_flush_can_be_repeated(tmp_path: Path) -> None:
         assert (tmp_path / "f").read_bytes() == b"contents"
 
 
+@pytest.mark.parametrize("new", [b"short", b"contents that are longer than the old ones"])
+async def test_given_up_contents_leave_no_size(tmp_path: Path, new: bytes) -> None:
+    """When new contents are given up, size and date are the device's again, though asking for them fails at first."""
+    (tmp_path / "f").write_bytes(b"old contents")
+    async with world(tmp_path) as w:
+        w.transport.faults.add(Fault(Kind.REFUSE, Operation.SendObject, code=Response.StoreFull))
+        with pytest.raises(MtpfsError):
+            await w.put(b"f", new)
+        node = w.root.children[b"f"]
+        assert node.ino in w.kernel.changed
+        w.transport.faults.add(Fault(Kind.STALL, Operation.GetObjectInfo))
+        with pytest.raises(MtpfsError):
+            await w.fs.refresh(node)
+        await w.fs.refresh(node)
+        assert node.size == 12
+        assert await w.get(node) == b"old contents"
+
+
 async def test_unsaved_file_doesnt_stay(tmp_path: Path) -> None:
     """A new file that could never be saved is not shown after it was closed."""
     async with world(tmp_path) as w:

@@ -156,7 +156,6 @@ class Filesystem:
         self._check_present(node)
         if not node.attributes_stale or node.unlinked:
             return
-        node.attributes_stale = False
         try:
             handle = await self.tree.handle(node)
             self.tree.describe(node, await listing.entry(self.device, handle))
@@ -279,6 +278,8 @@ class Filesystem:
         if node.content is None or node.content.opens:
             return  # opened again while the last changes were on their way
         node.content = None
+        if node.attributes_stale and not node.unlinked:
+            self.notifier.inode_changed(node.ino)  # what was written isn't there, nor as long as it was
         self.tree.reap(node)
 
     async def _remove_hidden(self, node: Node, parent: Node, content: Content) -> None:
