@@ -77,6 +77,9 @@ class Soak:
             if failure is not None:
                 wrong.append(f"{name}: {type(failure).__name__}: {failure}")
         for worker in self.workers:
+            if worker.failure is not None:
+                wrong += [f"{worker.name} before: {line}" for line in worker.history]
+        for worker in self.workers:
             doing = worker.doing
             if doing is not None and time.monotonic() - doing[1] > DEADLINE:
                 wrong.append(f"{worker.name}: {doing[0]} hangs since {time.monotonic() - doing[1]:.0f} s")

@@ -17,7 +17,7 @@ import os
 import random
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -69,6 +69,8 @@ class Worker:
         self.name = name
         self.failure: BaseException | None = None
         self.doing: tuple[str, float] | None = None
+        self.history: deque[str] = deque(maxlen=40)
+        """What it did last, for whoever looks for the reason of a failure."""
         self.files = {
             f"{folder}/f{number}": File() for folder in range(FOLDERS) for number in range(FILES // FOLDERS)
         }
@@ -77,6 +79,7 @@ class Worker:
         self._claims: list[tuple[str, str, bytes]] = []
         """Contents that have to be under one of two names, because a rename has failed."""
         self._root, self._phone = root / name, phone / name
+        self._subject = ""
         self._random = random.Random(seed)
         self._tally = tally
         self._ended = threading.Event()
@@ -192,6 +195,7 @@ class Worker:
         target_name, target = self._any()
         if target is file:
             return
+        self._subject = f"{name} to {target_name}"
         self._drop_claims(name, target_name)
         with self._counted("rename") as failed:
             self._mount(name).rename(self._mount(target_name))
@@ -346,6 +350,7 @@ class Worker:
 
     def _any(self) -> tuple[str, File]:
         name = self._random.choice([*self.files])
+        self._subject = name
         return name, self.files[name]
 
     def _drop_claims(self, *names: str) -> None:
@@ -359,7 +364,9 @@ class Worker:
             for name, file in self.files.items()
             if file.certain and file.content is not None
         ]
-        return self._random.choice(known) if known else None
+        chosen = self._random.choice(known) if known else None
+        self._subject = chosen[0] if chosen else ""
+        return chosen
 
     def _content(self) -> bytes:
         limit = LARGE if self._random.random() < 0.05 else SMALL * 4
@@ -379,6 +386,8 @@ class Worker:
             failed.append(error.errno or 0)
         finally:
             self.doing = None
+            codes = "".join(f" {errno.errorcode.get(number, number)}" for number in failed)
+            self.history.append(f"{time.strftime('%X')} {what} {self._subject}{codes}")
         with self._tally.lock:
             self._tally.operations[what] += 1
             for number in failed:

@@ -91,6 +91,14 @@ class KernelNotifier:
     def attributes_changed(self, ino: int) -> None:
         self._tell(pyfuse3.invalidate_inode, ino, True)
 
+    @staticmethod
+    def forget_attributes(ino: int) -> None:
+        """Do so at once."""
+        try:
+            pyfuse3.invalidate_inode(ino, True)
+        except OSError as error:
+            log.debug("inode %d: %s", ino, error)
+
     def _tell(self, call: Callable[..., None], *arguments: object) -> None:
         if self.connected:
             self._send.send_nowait(functools.partial(call, *arguments))
@@ -118,7 +126,7 @@ class Operations(pyfuse3.Operations):
         self._settings = settings
         self._directories: dict[int, list[Node]] = {}
         self._next_handle = 1
-        self._open_stamp: dict[int, tuple[int, float]] = {}
+        self._open_stamp: dict[int, tuple[int, float, int]] = {}
 
     # --- attributes --------------------------------------------------------------------
 
@@ -138,7 +146,7 @@ class Operations(pyfuse3.Operations):
         attributes.st_uid = settings.uid
         attributes.st_gid = settings.gid
         attributes.st_rdev = 0
-        attributes.st_size = node.size
+        attributes.st_size = node.shown_size = node.size
         attributes.st_blksize = BLOCK_SIZE
         attributes.st_blocks = -(-node.size // 512)
         nanoseconds = int(node.modified * _NS)
@@ -297,8 +305,11 @@ class Operations(pyfuse3.Operations):
                 with trio.CancelScope(shield=True):
                     await self._fs.release(node)
                 raise
+        if node.shown_size != node.size:
+            # It would read up to the size that it knows, and take that for the end. This doesn't block.
+            KernelNotifier.forget_attributes(node.ino)
         # The kernel's pages stay valid as long as nobody else changed the object meanwhile.
-        stamp = node.size, node.modified
+        stamp = node.size, node.modified, node.handle
         keep = self._open_stamp.get(node.ino) == stamp
         self._open_stamp[node.ino] = stamp
         return pyfuse3.FileInfo(fh=node.ino, keep_cache=keep)

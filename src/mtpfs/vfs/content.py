@@ -253,6 +253,8 @@ class Content:
     async def flush(self) -> None:
         """Bring everything to the device; raises what goes wrong, and may be called again then."""
         async with self._lock:
+            if self._node.lost and self.is_ahead:
+                raise FsError(errno.ESTALE, f"{self._node.path} has vanished from the device")
             if self._node.unlinked:
                 return  # nobody can reach it any more, so there is nothing to keep
             try:

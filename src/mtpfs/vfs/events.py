@@ -58,9 +58,7 @@ async def _apply(fs: Filesystem, event: Container) -> None:
     elif event.code == Event.ObjectRemoved:
         node = fs.tree.by_handle.get(handle)
         if node is not None and node.parent is not None and not _is_ahead(node):
-            parent, name = node.parent, node.name
-            fs.tree.detach(node)
-            fs.notifier.entry_gone(parent.ino, name)
+            fs.tree.drop(node, node.parent, node.name)
     elif event.code in {Event.ObjectInfoChanged, Event.ObjectPropChanged}:
         node = fs.tree.by_handle.get(handle)
         if node is not None and not _is_ahead(node):

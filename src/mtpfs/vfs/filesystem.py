@@ -114,6 +114,7 @@ class Filesystem:
         self.device = device
         self.tree = Tree(device, ttl=ttl, storage=storage, read_only=read_only)
         self.tree.detached = lambda parent, name: notifier.entry_gone(parent.ino, name)
+        self.tree.changed = lambda node: notifier.inode_changed(node.ino)
         self.notifier = notifier
         self._read_only = read_only
         self._pool = Pool(nursery, readahead)
@@ -199,7 +200,7 @@ class Filesystem:
         """Count one more descriptor on a file. Raises ESTALE for one that is gone: the kernel looks again then."""
         if node.is_folder:
             raise FsError(errno.EISDIR)
-        if node.unlinked and node.content is None:
+        if node.lost or (node.unlinked and node.content is None):
             raise FsError(errno.ESTALE)
         self._check_present(node)
         if write:
@@ -354,7 +355,8 @@ class Filesystem:
     async def check_empty(self, node: Node, storage: Storage, handle: int) -> None:
         """Raise ENOTEMPTY unless the device itself says that a folder is empty: it deletes recursively."""
         pending = any(not child.handle for child in node.children.values())
-        if pending or await listing.child_handles(self.device, storage.id, handle):
+        there = await listing.child_handles(self.device, storage.id, handle)
+        if pending or not self.tree.unshown.issuperset(there):
             node.listed_at = None
             raise FsError(errno.ENOTEMPTY)
 

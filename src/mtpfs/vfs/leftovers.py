@@ -104,6 +104,11 @@ class Leftovers:
         self._read_only = read_only
         self._hopeless: dict[str, bool] = {}
         """Names of those that the device doesn't let go, and whether they are shown."""
+        self._superseded: set[str] = set()
+        """Names of those that are to be deleted, whatever becomes of what has superseded them."""
+        self._generation = device.session.generation
+        self.unshown: set[int] = set()
+        """Handles of objects that can't be deleted, and aren't shown: they don't keep a directory from being empty."""
 
     async def settle(self, storage: Storage, directory: str, entries: list[Entry]) -> list[Entry]:
         """Settle the leftovers among a directory's `entries`; return what is to be shown.
@@ -117,6 +122,11 @@ class Leftovers:
         ]
         if not found or self._read_only or not (storage.writable and storage.deletable):
             return entries
+        if self._generation != self._device.session.generation:
+            # A new session has other handles, and an Android that was plugged in anew other opinions.
+            self._generation = self._device.session.generation
+            self._hopeless.clear()
+            self.unshown.clear()
         shown = {entry.handle: entry for entry in entries}
         order = list(Kind)
         for left, entry in sorted(found, key=lambda item: order.index(item[0].kind)):
@@ -126,6 +136,7 @@ class Leftovers:
                 settled = await self._settle(storage, directory, left, entry, [*shown.values()])
             if settled is None:
                 del shown[entry.handle]
+                self.unshown.add(entry.handle)
             else:
                 shown[entry.handle] = settled
         return [*shown.values()]
@@ -137,16 +148,20 @@ class Leftovers:
         winner = next((other for other in others if left.means(other.name)), None)
         if left.kind is Kind.MOVE:
             return await self._rename(directory, entry, _end_of_move(left, directory), others)
-        if winner is None and (
-            left.kind is Kind.OLD or (left.kind is Kind.NEW and entry.size == left.number)
+        superseded = entry.name in self._superseded
+        if (
+            not superseded
+            and winner is None
+            and (left.kind is Kind.OLD or (left.kind is Kind.NEW and entry.size == left.number))
         ):
             return await self._rename(directory, entry, left.name, others)
         # Of new contents nobody was told that they are saved, as long as the old ones are there.
-        superseded = winner is not None and (
+        superseded |= winner is not None and (
             left.kind is Kind.NEW
             or (winner.size, winner.is_folder, left.kind) == (left.number, entry.is_folder, Kind.OLD)
         )
         if (superseded or left.kind is Kind.GONE) and await self._holds_nothing(storage, entry):
+            self._superseded.add(entry.name)
             await self._delete(directory, entry)
             return None
         log.warning("%s/%s: left by a crash; it is kept, for what it is isn't certain", directory, entry.name)

@@ -64,10 +64,12 @@ class Node:
         "listed_at",
         "listing_cost",
         "lookups",
+        "lost",
         "modified",
         "name",
         "object_name",
         "parent",
+        "shown_size",
         "size",
         "storage",
         "unlinked",
@@ -85,6 +87,8 @@ class Node:
         self.generation = -1
         self.storage: Storage | None = parent.storage if parent else None
         self.size = 0
+        self.shown_size = 0
+        """The size that the kernel was told last."""
         self.modified = 0.0
         self.attributes_stale = False
         self.children: dict[bytes, Node] = {}
@@ -93,6 +97,8 @@ class Node:
         self._lock: trio.Lock | None = None
         self.lookups = 0
         self.unlinked = False
+        self.lost = False
+        """Unlinked, but not by anybody here: it has vanished from the device, or from memory."""
         self.content: Content | None = None
 
     @property
@@ -144,6 +150,8 @@ class Tree:
         self.by_handle: dict[int, Node] = {}
         self.detached: Callable[[Node, bytes], None] = lambda _node, _name: None
         """Called with (parent, name) when a name vanished that the kernel may still know."""
+        self.changed: Callable[[Node], None] = lambda _node: None
+        """Called when size, date or contents are others than the kernel may know."""
         self.hidden: dict[str, Node] = {}
         """Unlinked files that are open: the device still has them, under these names, but no directory shows them."""
         self.listings_fetched = 0
@@ -323,9 +331,11 @@ class Tree:
 
     def describe(self, node: Node, entry: Entry) -> None:
         """Take over what the device says of an object."""
-        if node.handle != entry.handle:
-            self._forget_handle(node)
         changed = node.size != entry.size or (entry.modified is not None and node.modified != entry.modified)
+        if node.handle != entry.handle:
+            # Another object of the same size and second is another one all the same.
+            changed |= bool(node.handle) and node.generation == self.device.session.generation
+            self._forget_handle(node)
         if node.generation != self.device.session.generation:
             node.listed_at = None  # what it holds still has handles of an older session
         node.object_name = entry.name
@@ -339,6 +349,8 @@ class Tree:
         node.modified = self._mounted_at if entry.modified is None else entry.modified
         if changed and node.content is not None:
             node.content.changed_outside()
+        if changed and node.lookups:
+            self.changed(node)
 
     def adopt(self, directory: Node, name: bytes, *, is_folder: bool) -> Node:
         """Add a node that was created here."""
@@ -376,6 +388,11 @@ class Tree:
         """Note that an open file that is about to be unlinked has this name on the device now."""
         node.object_name = object_name
         self.hidden[object_name] = node
+
+    @property
+    def unshown(self) -> set[int]:
+        """Handles of objects that no directory shows and nobody can delete."""
+        return self._leftovers.unshown
 
     def forget(self, ino: int, count: int) -> None:
         """Answer the kernel's forget: it dropped `count` references."""
@@ -472,7 +489,11 @@ class Tree:
             member.listed_at = None
 
     def drop(self, node: Node, directory: Node, name: bytes) -> None:
-        """Let go of a node that isn't in `directory` any more, and have the kernel forget it."""
+        """Let go of a node that was in `directory` and isn't any more, though nobody here has deleted it."""
+        if directory.children.get(name) is node:
+            del directory.children[name]
+        for member in node.subtree():
+            member.lost = True
         self._mark_unlinked(node)
         self.detached(directory, name)
 
