@@ -7,6 +7,6 @@ replace old ones, `events` what the device announces, `names` the two alphabets.
 """
 
 from mtpfs.vfs.filesystem import Filesystem, Notifier
-from mtpfs.vfs.tree import Node
+from mtpfs.vfs.node import Node
 
 __all__ = ["Filesystem", "Node", "Notifier"]

@@ -42,10 +42,11 @@ from mtpfs.protocol.codes import Operation, Response
 from mtpfs.vfs.drafts import is_draft_name
 from mtpfs.vfs.edit import Edit
 from mtpfs.vfs.fetch import Fetch
+from mtpfs.vfs.node import Node
 from mtpfs.vfs.publish import learn_dates, publish
 from mtpfs.vfs.rescue import rescue
 from mtpfs.vfs.spool import Spool
-from mtpfs.vfs.tree import Node, Tree
+from mtpfs.vfs.tree import Tree
 from mtpfs.vfs.windows import Pool, Windows
 
 log = logging.getLogger(__name__)

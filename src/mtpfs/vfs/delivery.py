@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from mtpfs.errors import MtpfsError, TransportError
-from mtpfs.vfs.tree import Node
+from mtpfs.vfs.node import Node
 
 if TYPE_CHECKING:
     from mtpfs.vfs.filesystem import Filesystem

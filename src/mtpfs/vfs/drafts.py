@@ -21,7 +21,7 @@ import trio
 from mtpfs.device import Device, writing
 from mtpfs.errors import MtpfsError
 from mtpfs.vfs.delivery import deliver
-from mtpfs.vfs.tree import Node
+from mtpfs.vfs.node import Node
 
 if TYPE_CHECKING:
     from mtpfs.vfs.filesystem import Filesystem

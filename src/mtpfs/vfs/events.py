@@ -23,7 +23,7 @@ from mtpfs.protocol.containers import Container, parameter
 from mtpfs.session import Change
 from mtpfs.vfs.filesystem import Filesystem
 from mtpfs.vfs.leftovers import parse
-from mtpfs.vfs.tree import Node
+from mtpfs.vfs.node import Node
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,8 @@ import logging
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mtpfs.vfs.tree import Node, Tree
+    from mtpfs.vfs.node import Node
+    from mtpfs.vfs.tree import Tree
 
 log = logging.getLogger(__name__)
 

@@ -26,7 +26,8 @@ from mtpfs.errors import FsError, MtpfsError, ResponseError
 from mtpfs.protocol.codes import Response
 from mtpfs.vfs import delivery, drafts, leftovers, names, renaming
 from mtpfs.vfs.content import Content, Context
-from mtpfs.vfs.tree import Node, Tree, locked
+from mtpfs.vfs.node import Node, locked
+from mtpfs.vfs.tree import Tree
 from mtpfs.vfs.windows import LARGEST, Pool
 
 log = logging.getLogger(__name__)

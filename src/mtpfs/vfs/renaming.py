@@ -24,7 +24,7 @@ from mtpfs.device import writing
 from mtpfs.errors import FsError, MtpfsError, ResponseError
 from mtpfs.protocol.codes import Operation, Response
 from mtpfs.vfs import leftovers
-from mtpfs.vfs.tree import Node, locked
+from mtpfs.vfs.node import Node, locked
 
 if TYPE_CHECKING:
     from mtpfs.vfs.filesystem import Filesystem
