@@ -5,6 +5,8 @@ SOURCE ?= any
 FUZZ_SECONDS ?= 60
 SOAK_SECONDS ?= 1200
 SOAK_SEED ?= 1
+# One more than there are processors: tests wait a lot.
+TEST_PROCESSES ?= $(shell echo $$(($$(nproc) + 1)))
 DEMO := $(CURDIR)/.demo/phone
 BIN := .venv/bin
 PREFIX ?= /usr/local
@@ -64,7 +66,7 @@ deb:
 
 test:
 	@contrib/setup dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=$(TEST_PROCESSES)
 
 check:
 	@contrib/setup dev

@@ -124,6 +124,7 @@ def test_on_a_machine(machine: Machine, tmp_path: Path) -> None:
     """Installed by root, it serves root, users, mount(8) by both type names, and leaves nothing behind."""
     (tmp_path / "phone").mkdir()
     (tmp_path / "phone/f").write_text("contents")
+    above = " ".join(str(path) for path in tmp_path.parents)
     output = machine(
         f"""
         useradd --create-home someone
@@ -131,7 +132,7 @@ def test_on_a_machine(machine: Machine, tmp_path: Path) -> None:
         find /usr /etc -not -name __pycache__ -not -name '*.pyc' | sort > /before
         contrib/install install
         mkdir /mnt/a; chmod 777 /mnt/a
-        chmod 755 {tmp_path} {tmp_path.parent} {tmp_path.parents[1]}
+        chmod a+x {tmp_path} {above}
         cd /
         echo 'virtual:{tmp_path}/phone /mnt/a mtpfs noauto,user,nofail,ro 0 0' > /etc/fstab
         mount /mnt/a; cat /mnt/a/*/f; umount /mnt/a

@@ -11,6 +11,12 @@ import pytest
 from vm.phones import UmtpPhone, run
 
 
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Tell of a failure at once: the machine may not live to the summary."""
+    if report.failed:
+        print(f"\n{report.longreprtext}")  # noqa: T201
+
+
 @pytest.fixture(scope="session")
 def umtp_phones(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[UmtpPhone]]:
     """Two phones with different serial numbers, each with a 64 MiB file and 500 small ones."""

@@ -97,11 +97,15 @@ def _device_of(phone: UsbPhone, backend: Any) -> Any:
 
 def _devices(backend: Any, wanted: Callable[[Any], bool]) -> list[Any]:
     try:
-        return list(usb.core.find(find_all=True, backend=backend, custom_match=wanted))
+        found = list(usb.core.find(find_all=True, backend=backend, custom_match=wanted))
     except usb.core.NoBackendError as error:
         raise MachineError("libusb isn't installed: `apt install libusb-1.0-0` brings it.") from error
     except usb.core.USBError as error:
         raise UnavailableError(errno.EIO, f"libusb can't list the USB devices: {error}.") from error
+    for device in found:
+        # To let go of a device after its context has ended crashes libusb; pyusb does that, in an order left to chance.
+        device._ctx.dev.context = device.backend  # noqa: SLF001 - the only object that goes when libusb's own does
+    return found
 
 
 class UsbTransport:
