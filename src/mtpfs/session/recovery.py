@@ -21,12 +21,14 @@ from collections.abc import Callable
 from mtpfs.errors import (
     MtpfsError,
     ResponseError,
+    SetupError,
     TransportError,
     TransportGoneError,
     TransportStallError,
     TransportTimeoutError,
 )
 from mtpfs.protocol.codes import Operation, Response
+from mtpfs.protocol.datasets import DeviceInfo
 from mtpfs.session.engine import Engine
 
 log = logging.getLogger(__name__)
@@ -111,6 +113,33 @@ def reopen_interface(engine: Engine) -> None:
     engine.in_data_phase = False
     engine.in_step = True
     open_session(engine, attempts=2)
+
+
+def reconnect(engine: Engine, known: DeviceInfo) -> DeviceInfo | None:
+    """Open a session on the device that was unplugged; return what it says of itself, or None while it isn't there.
+
+    Raises `SetupError` if another one is in its place, and what keeps it from answering.
+    """
+    if not engine.transport.reconnect():
+        return None
+    engine.renew()
+    open_session(engine)
+    info = device_info(engine)
+    if _identity(info) != _identity(known):
+        # Cheap players share one serial number.
+        engine.transact(Operation.CloseSession)
+        engine.transport.release()
+        raise SetupError(f"{engine.transport.name} is another device with the same USB serial number")
+    return info
+
+
+def device_info(engine: Engine, budget: float | None = None) -> DeviceInfo:
+    """Ask the device what it is; legal in any state."""
+    return DeviceInfo.decode(engine.transact(Operation.GetDeviceInfo, budget=budget).data)
+
+
+def _identity(info: DeviceInfo) -> tuple[str, str, str]:
+    return info.manufacturer, info.model, info.serial_number
 
 
 def _drain(engine: Engine) -> None:

@@ -44,6 +44,7 @@ from mtpfs.session.budgets import Budgets
 from mtpfs.session.engine import DEFAULT_LIMIT, DataSource, Engine, Result
 from mtpfs.session.jobs import Job, JobQueue
 from mtpfs.session.news import Change, News
+from mtpfs.session.presence import Presence
 from mtpfs.session.statistics import Statistics
 from mtpfs.transport import Transport
 
@@ -58,7 +59,6 @@ BUSY_PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0, 4.0)  # seconds between tries while the 
 LINGER = 0.02  # seconds that the worker thread waits for another job; getting it to work again costs as much as a job
 BATCH = 0.05  # seconds for which small transactions of one caller may follow each other: half a window
 RETRY_PAUSE = 5.0  # seconds between two attempts to revive a device that fails altogether
-RETURN_PAUSE = 1.0  # seconds between two looks for a device that was unplugged
 _SESSION_LOST = {Response.SessionNotOpen, Response.InvalidTransactionID}
 """What a device answers that has started its MTP service anew without leaving the bus."""
 _WITHOUT_HANDLES = {
@@ -80,8 +80,6 @@ class Session:
         self.info = DeviceInfo()
         self.generation = 0
         """Grows with every new session on the device: object handles of older ones are void."""
-        self.gone = False
-        """The device left the bus, and isn't back yet."""
         self._engine = engine
         self.news = News()
         """What the device announces, and that it is gone or back; for one consumer."""
@@ -89,18 +87,20 @@ class Session:
         self._token = trio.lowlevel.current_trio_token()
         self._dead_until = 0.0
         self._recoveries = 0
-        self._returns = 0
-        self._complaint = ""
+        self._presence = Presence()
         self._closed = False
         self._limiter = trio.CapacityLimiter(1)
-        self._left = trio.Event()
-        self._back = trio.Event()
 
     # --- for callers ---------------------------------------------------------------
 
     @property
     def transport_name(self) -> str:
         return self._engine.transport.name
+
+    @property
+    def gone(self) -> bool:
+        """The device left the bus, and isn't back yet."""
+        return self._presence.gone
 
     def split_headers(self) -> None:
         """Send data headers in transfers of their own from now on (see `Engine`)."""
@@ -195,12 +195,11 @@ class Session:
 
     async def until_gone(self) -> None:
         """Wait until the device isn't there."""
-        await self._left.wait()
+        await self._presence.until_gone()
 
     async def until_back(self) -> None:
         """Wait until the device is there."""
-        while self.gone:
-            await self._back.wait()
+        await self._presence.until_back()
 
     def statistics(self) -> Statistics:
         engine = self._engine
@@ -213,7 +212,7 @@ class Session:
             metadata_waits=self._queue.waits[0].snapshot(),
             bulk_waits=self._queue.waits[1].snapshot(),
             recoveries=self._recoveries,
-            returns=self._returns,
+            returns=self._presence.returns,
         )
 
     # --- the tasks -----------------------------------------------------------------
@@ -246,7 +245,7 @@ class Session:
         while (job := self._queue.take(LINGER)) is not None:
             session_lost = False
             try:
-                self._check_present()
+                self._presence.check()
                 self._check_generation(job)
                 job.value = job.function(self._engine)
             except ResponseError as error:
@@ -294,16 +293,12 @@ class Session:
                 self._engine.in_step = False
         self._dead_until = trio.current_time() + RETRY_PAUSE
 
-    def _check_present(self) -> None:
-        if self.gone:
-            raise TransportGoneError("the device was unplugged")
-
     def _check_generation(self, job: Job[Any]) -> None:
         if job.generation not in {None, self.generation}:
             raise SessionLostError("there is a new session, in which object handles are others")
 
     async def _revive(self) -> None:
-        self._check_present()
+        self._presence.check()
         if trio.current_time() < self._dead_until:
             raise TransportError("the device doesn't answer")
         try:
@@ -318,8 +313,7 @@ class Session:
 
     def _resynchronise(self) -> None:
         recovery.resynchronise(self._engine)
-        # Proof that the two sides are in step again; GetDeviceInfo is legal in any state.
-        self._engine.transact(Operation.GetDeviceInfo, budget=recovery.BUDGET)
+        recovery.device_info(self._engine, recovery.BUDGET)  # proof that the two sides are in step
 
     def _reopen_session(self) -> None:
         recovery.reopen_session(self._engine)
@@ -335,52 +329,27 @@ class Session:
         if self.gone or self._closed:
             return
         log.warning("%s: the device is gone", self.transport_name)
-        self.gone = True
-        self._back = trio.Event()
-        self._left.set()
+        self._presence.leave()
         self.news.post(Change.GONE)
 
     async def _await_returns(self) -> None:
-        while True:
-            await self._left.wait()
-            while not await self._is_back():  # noqa: ASYNC110 - nobody tells when it is
-                await trio.sleep(RETURN_PAUSE)
-            self._left = trio.Event()
-            self.generation += 1
-            self._returns += 1
-            self._complaint = ""
-            self._dead_until = 0.0
-            self.gone = False
-            self._back.set()
-            log.warning("%s: the device is back", self.transport_name)
-            self.news.post(Change.BACK)
+        await self._presence.watch(self._is_back, self._came_back)
 
     async def _is_back(self) -> bool:
         try:
-            return await self._in_thread(self._reconnect)
-        except TransportGoneError as error:
-            log.debug("%s: gone again: %s", self.transport_name, error)
-        except MtpfsError as error:
-            if str(error) != self._complaint:  # it is tried again and again, but told only once
-                self._complaint = str(error)
-                log.warning("%s", error)
-        self._engine.in_step = False
-        return False
+            info = await self._in_thread(lambda: recovery.reconnect(self._engine, self.info))
+        except MtpfsError:
+            self._engine.in_step = False
+            raise
+        if info is not None:
+            self.info = info
+        return info is not None
 
-    def _reconnect(self) -> bool:
-        engine = self._engine
-        if not engine.transport.reconnect():
-            return False
-        engine.renew()
-        recovery.open_session(engine)
-        info = DeviceInfo.decode(engine.transact(Operation.GetDeviceInfo).data)
-        if _identity(info) != _identity(self.info):
-            # Cheap players share one serial number.
-            engine.transact(Operation.CloseSession)
-            engine.transport.release()
-            raise SetupError(f"{engine.transport.name} is another device with the same USB serial number")
-        self.info = info
-        return True
+    def _came_back(self) -> None:
+        self.generation += 1
+        self._dead_until = 0.0
+        log.warning("%s: the device is back", self.transport_name)
+        self.news.post(Change.BACK)
 
     async def _open(self) -> None:
         failure = None
@@ -391,8 +360,7 @@ class Session:
             nursery.start_soon(self._hurry_when_cancelled)
             try:
                 await trio.to_thread.run_sync(recovery.open_session, self._engine)
-                result = await trio.to_thread.run_sync(lambda: self._engine.transact(Operation.GetDeviceInfo))
-                self.info = DeviceInfo.decode(result.data)
+                self.info = await trio.to_thread.run_sync(recovery.device_info, self._engine)
             except MtpfsError as error:
                 failure = error
             nursery.cancel_scope.cancel()
@@ -410,7 +378,7 @@ class Session:
         limiter = trio.CapacityLimiter(1)
         while not self._closed:
             if self.gone:
-                await self._back.wait()
+                await self._presence.until_back()
             try:
                 data = await trio.to_thread.run_sync(
                     self._engine.transport.read_event, EVENT_WAIT, limiter=limiter
@@ -438,10 +406,6 @@ class Session:
             except (ResponseError, TransportError, ProtocolError) as error:
                 log.debug("CloseSession: %s", error)
         await trio.to_thread.run_sync(self._engine.transport.close)
-
-
-def _identity(info: DeviceInfo) -> tuple[str, str, str]:
-    return info.manufacturer, info.model, info.serial_number
 
 
 @asynccontextmanager

@@ -36,14 +36,15 @@ from pathlib import Path
 import trio
 
 from mtpfs.device import Device, Entry, listing
-from mtpfs.device.reading import can_read_ranges, read
+from mtpfs.device.reading import can_read_ranges
 from mtpfs.errors import FsError, MtpfsError, ResponseError, SessionLostError, TransportError
-from mtpfs.protocol.codes import Operation, Response
+from mtpfs.protocol.codes import Operation
 from mtpfs.vfs.drafts import is_draft_name
 from mtpfs.vfs.edit import Edit
 from mtpfs.vfs.fetch import Fetch
 from mtpfs.vfs.node import Node
 from mtpfs.vfs.publish import learn_dates, publish
+from mtpfs.vfs.reading import read_object
 from mtpfs.vfs.rescue import rescue
 from mtpfs.vfs.spool import Spool
 from mtpfs.vfs.tree import Tree
@@ -52,7 +53,6 @@ from mtpfs.vfs.windows import Pool, Windows
 log = logging.getLogger(__name__)
 
 SPOOL_LIMIT = 256 << 20  # bytes of a new file that are kept back on a device that can edit
-BULK = 256 << 10  # bytes from which a read stands back behind metadata
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,30 +155,7 @@ class Content:
             return await spool.read(offset, count)
 
     async def _read_device(self, offset: int, count: int) -> memoryview:
-        session = self._context.device.session
-        with session.pinned(anew=True):
-            try:
-                return await self._read_object(offset, count)
-            except SessionLostError:
-                if session.gone:
-                    raise
-        with session.pinned(anew=True):
-            return await self._read_object(offset, count)
-
-    async def _read_object(self, offset: int, count: int) -> memoryview:
-        context, node = self._context, self._node
-        handle = await context.tree.handle(node)
-        generation = node.generation
-        try:
-            return await read(context.device, handle, offset, count, node.size, bulk=count >= BULK)
-        except ResponseError as error:
-            if error.code != Response.InvalidObjectHandle or node.parent is None or node.unlinked:
-                raise
-        # Some devices number their objects anew: look once more by name.
-        await context.tree.ensure_listed(node.parent, fresh=True)
-        if node.unlinked or (node.handle, node.generation) == (handle, generation):
-            raise FsError(errno.ESTALE, f"{node.path} is gone")
-        return await read(context.device, node.handle, offset, count, node.size, bulk=count >= BULK)
+        return await read_object(self._context.device, self._context.tree, self._node, offset, count)
 
     # --- changing --------------------------------------------------------------------
 

@@ -24,9 +24,9 @@ import trio
 from mtpfs.device import Device, Entry, Storage, listing, writing
 from mtpfs.errors import FsError, MtpfsError, ResponseError
 from mtpfs.protocol.codes import Response
-from mtpfs.vfs import delivery, drafts, leftovers, names, renaming
+from mtpfs.vfs import delivery, drafts, leftovers, names, removing, renaming
 from mtpfs.vfs.content import Content, Context
-from mtpfs.vfs.node import Node, locked
+from mtpfs.vfs.node import Node
 from mtpfs.vfs.tree import Tree
 from mtpfs.vfs.windows import LARGEST, Pool
 
@@ -246,8 +246,7 @@ class Filesystem:
         await self._content(node).flush()
         if (node.size, node.modified) != before:
             self.notifier.attributes_changed(node.ino)  # the device has its own idea of the date
-        if node.storage is not None:
-            self._space.pop(node.storage.id, None)
+        self.forget_space(node)
 
     async def release(self, node: Node) -> None:
         """Count one descriptor less."""
@@ -274,7 +273,7 @@ class Filesystem:
         if content is None or content.opens or content.is_stranded:
             return
         if node.unlinked and node.parent is not None and self.tree.hidden.get(node.object_name) is node:
-            await self._remove_hidden(node, node.parent, content)
+            await removing.remove_hidden(self, node, node.parent, content)
         else:
             await content.close()
         if node.content is None or node.content.opens:
@@ -283,21 +282,6 @@ class Filesystem:
         if node.attributes_stale and not node.unlinked:
             self.notifier.inode_changed(node.ino)  # what was written isn't there, nor as long as it was
         self.tree.reap(node)
-
-    async def _remove_hidden(self, node: Node, parent: Node, content: Content) -> None:
-        try:
-            with self.device.session.pinned(anew=True):
-                await self.tree.handle(node)
-                # close(2) doesn't wait for this, but the rmdir of the directory that may follow has to.
-                async with parent.lock:
-                    await content.close()
-                    await writing.delete(self.device, node.handle)
-        except MtpfsError as error:
-            if node.object_name in self.tree.hidden:  # else it was removed by somebody else meanwhile
-                log.warning("%s, which was deleted, stays as %s: %s", node.path, node.object_name, error)
-            await content.close()
-        finally:
-            self.tree.hidden.pop(node.object_name, None)
 
     async def truncate(self, node: Node, size: int) -> None:
         """Set a file's size; on a file that isn't open, the device has it when this returns."""
@@ -343,54 +327,13 @@ class Filesystem:
 
     @in_one_session
     async def rmdir(self, parent: Node, name: bytes) -> None:
-        node = await self.tree.child(parent, name)
-        if not node.is_folder:
-            raise FsError(errno.ENOTDIR)
-        self._check_deletable(node)
-        storage, handle = await self.tree.place(node)
-        async with locked(parent, node):
-            await self.check_empty(node, storage, handle)
-            await writing.delete(self.device, handle)
-            self.tree.detach(node)
-
-    async def check_empty(self, node: Node, storage: Storage, handle: int) -> None:
-        """Raise ENOTEMPTY unless the device itself says that a folder is empty: it deletes recursively."""
-        pending = any(not child.handle for child in node.children.values())
-        there = await listing.child_handles(self.device, storage.id, handle)
-        if pending or not self.tree.unshown.issuperset(there):
-            node.listed_at = None
-            raise FsError(errno.ENOTEMPTY)
+        """Remove an empty directory."""
+        await removing.rmdir(self, parent, name)
 
     @in_one_session
     async def unlink(self, parent: Node, name: bytes) -> None:
-        node = await self.tree.child(parent, name)
-        if node.is_folder:
-            raise FsError(errno.EISDIR)
-        self._check_deletable(node)
-        if node.handle:
-            await self.tree.handle(node)
-            if node.content is not None and not self.device.can_rename:
-                await node.content.keep()
-        async with parent.lock:
-            await self._remove_file(node)
-
-    async def _remove_file(self, node: Node) -> None:
-        """Delete a file whose directory's lock is held; an open one keeps its contents until released."""
-        if node.handle and node.content is not None and self.device.can_rename:
-            await self.hide(node)
-        elif node.handle:
-            await writing.delete(self.device, node.handle)
-        self.tree.detach(node)
-        if not node.handle:
-            await self.end(node)
-        if node.storage is not None:
-            self._space.pop(node.storage.id, None)
-
-    async def hide(self, node: Node) -> None:
-        """Take an open file's name away; its object stays until the last descriptor is closed."""
-        hidden = leftovers.temporary_name(leftovers.Kind.GONE, node.object_name)
-        await writing.rename(self.device, node.handle, hidden)
-        self.tree.hide(node, hidden)
+        """Remove a file; whoever has it open keeps its contents."""
+        await removing.unlink(self, parent, name)
 
     @in_one_session
     async def rename(
@@ -412,6 +355,11 @@ class Filesystem:
 
     # --- rules ---------------------------------------------------------------------------
 
+    def forget_space(self, node: Node) -> None:
+        """Ask the device for the space of a node's storage the next time."""
+        if node.storage is not None:
+            self._space.pop(node.storage.id, None)
+
     def _content(self, node: Node) -> Content:
         if node.content is None:
             raise FsError(errno.EBADF)
@@ -431,7 +379,8 @@ class Filesystem:
         if storage is None or node.is_storage:
             raise FsError(errno.EACCES, "storages can't be changed")
 
-    def _check_deletable(self, node: Node) -> None:
+    def check_deletable(self, node: Node) -> None:
+        """Raise unless `node` may be removed."""
         if self._read_only or (node.storage is not None and not node.storage.deletable):
             raise FsError(errno.EROFS)
         if node.storage is None or node.is_storage:
@@ -439,7 +388,7 @@ class Filesystem:
 
     def check_entry_change(self, node: Node) -> None:
         """Raise unless `node` may be renamed, moved or replaced."""
-        self._check_deletable(node)
+        self.check_deletable(node)
         self._check_writable(node)
 
     async def _new_name(self, parent: Node, name: bytes) -> str:

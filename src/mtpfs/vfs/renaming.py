@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from mtpfs.device import writing
 from mtpfs.errors import FsError, MtpfsError, ResponseError
 from mtpfs.protocol.codes import Operation, Response
-from mtpfs.vfs import leftovers
+from mtpfs.vfs import leftovers, removing
 from mtpfs.vfs.node import Node, locked
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ async def _check_target(fs: Filesystem, node: Node, target: Node, *, replace: bo
         if not node.is_folder:
             raise FsError(errno.EISDIR)
         if target.storage is not None:
-            await fs.check_empty(target, target.storage, target.handle)
+            await removing.check_empty(fs, target, target.storage, target.handle)
     elif node.is_folder:
         raise FsError(errno.ENOTDIR)
 
@@ -165,7 +165,7 @@ async def _remove_replaced(fs: Filesystem, parent: Node, target: Node) -> None:
     """Delete a file that was put aside, or have it deleted when nobody has it open any more."""
     try:
         if target.handle and target.content is not None:
-            await fs.hide(target)
+            await removing.hide(fs, target)
         elif target.handle:
             await writing.delete(fs.device, target.handle)
     except MtpfsError as error:
