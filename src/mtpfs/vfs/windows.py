@@ -110,15 +110,16 @@ class Windows:
             window = self._covering(position)
             if window is None:
                 self._pool.misses += 1
-                window = self._start(position, end - position, size)
+                window = self._place(position, end - position, size)
+                await self._load(window)  # here, because a task of its own costs as much as a lookup
             else:
                 self._pool.hits += 1
                 self._read_ahead(window, size)
-            await window.done.wait()
+                await window.done.wait()
             if window.error is not None:
                 raise window.error
             if window.data is None:
-                continue  # cleared while we waited: the contents are others now
+                continue  # cleared while we waited: the contents are others now; or its reader was cancelled
             self._pool.touch(window)
             piece = window.data[position - window.offset : end - window.offset]
             pieces.append(piece)
@@ -145,7 +146,8 @@ class Windows:
         window = self._by_offset[self._offsets[index]]
         return window if position < window.end else None
 
-    def _start(self, offset: int, wanted: int, size: int) -> Window:
+    def _place(self, offset: int, wanted: int, size: int) -> Window:
+        """Make the window that begins at `offset`; it has to be loaded by the caller."""
         before = self._covering(offset - 1) if offset else None
         count, run = wanted, 1
         if before is not None:
@@ -156,7 +158,6 @@ class Windows:
         self._by_offset[offset] = window
         insort(self._offsets, offset)
         self._pool.fetched += 1
-        self._pool.nursery.start_soon(self._load, window)
         return window
 
     def _read_ahead(self, window: Window, size: int) -> None:
@@ -165,11 +166,14 @@ class Windows:
             self.drop(passed)
         ahead = min(GROWTH * window.count, self._pool.largest)
         if ahead and window.run >= SEQUENTIAL and window.end < size and self._covering(window.end) is None:
-            self._start(window.end, ahead, size)
+            self._pool.nursery.start_soon(self._load, self._place(window.end, ahead, size))
 
     async def _load(self, window: Window) -> None:
         try:
             data = await self._fetch(window.offset, window.count)
+        except trio.Cancelled:
+            self.drop(window)
+            raise
         except MtpfsError as error:
             log.debug("window at %d: %s", window.offset, error)
             window.error = error
