@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+from vm.program import Program, mtpfs_says
 
 GADGETS = Path("/sys/kernel/config/usb_gadget")
 MTPFS = [sys.executable, "-m", "mtpfs"]
@@ -38,7 +39,9 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
 
 def devices() -> list[dict[str, str]]:
     """Return what `mtpfs list --json` prints."""
-    found: list[dict[str, str]] = json.loads(run(*MTPFS, "list", "--json").stdout)["devices"]
+    status, listed, errors = mtpfs_says("list", "--json")
+    assert status == 0, errors
+    found: list[dict[str, str]] = json.loads(listed)["devices"]
     return found
 
 
@@ -47,13 +50,7 @@ class Mount:
 
     def __init__(self, source: str, mountpoint: Path, *options: str, spool: Path | None = None) -> None:
         self.mountpoint = mountpoint
-        self.process = subprocess.Popen(
-            [*MTPFS, source, mountpoint, "-f", *options],
-            stdin=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, **({"TMPDIR": str(spool)} if spool else {})},
-        )
+        self.process = Program(source, mountpoint, "-f", *options, spool=spool)
         wait_until(lambda: mountpoint.is_mount() or self.process.poll() is not None, "the mount")
         assert self.process.poll() is None, self.process.communicate()[1]
 

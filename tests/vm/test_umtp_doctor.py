@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from vm.phones import GADGETS, MTPFS, Mount, UmtpPhone, devices, run, wait_until
+from vm.program import mtpfs_says
 
 NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
 HOLD = """
@@ -38,10 +39,16 @@ def holder(phone: UmtpPhone) -> Iterator[subprocess.Popen[str]]:
         program.kill()
 
 
-def doctor(phone: UmtpPhone, *prefix: str) -> tuple[int, str]:
-    result = run(*prefix, *MTPFS, "doctor", phone.source, check=False)
-    assert not result.stderr
-    return result.returncode, result.stdout
+def doctor(phone: UmtpPhone) -> tuple[int, str]:
+    status, findings, errors = mtpfs_says("doctor", phone.source)
+    assert not errors
+    return status, findings
+
+
+def info(phone: UmtpPhone, *words: str) -> str:
+    status, facts, errors = mtpfs_says("info", phone.source, *words)
+    assert status == 0, errors
+    return facts
 
 
 def test_free_phone(phone: UmtpPhone) -> None:
@@ -49,7 +56,7 @@ def test_free_phone(phone: UmtpPhone) -> None:
     (listed,) = (device for device in devices() if device["serial"] == phone.serial)
     assert (listed["held_by"], listed["mounted_at"]) == ("", "")
     assert f"{listed['bus']:03}/{listed['address']:03}" in str(phone.node)
-    facts = json.loads(run(*MTPFS, "info", phone.source, "--json").stdout)
+    facts = json.loads(info(phone, "--json"))
     assert facts["manufacturer"] == "Viveris Technologies"
     assert [storage["description"] for storage in facts["storages"]] == ["Internal"]
     status, findings = doctor(phone)
@@ -59,12 +66,12 @@ def test_free_phone(phone: UmtpPhone) -> None:
 
 def test_mounted_phone(phone: UmtpPhone, mountpoint: Path) -> None:
     """One that is mounted is listed with mountpoint and process; `info` asks the mount."""
-    free = run(*MTPFS, "info", phone.source).stdout
+    free = info(phone)
     mounted = Mount(phone.source, mountpoint)
     (listed,) = (device for device in devices() if device["serial"] == phone.serial)
     assert listed["mounted_at"] == str(mountpoint)
     assert listed["held_by"] == f"mtpfs (pid {mounted.process.pid})"
-    assert run(*MTPFS, "info", phone.source).stdout.split("Storages")[0] == free.split("Storages")[0]
+    assert info(phone).split("Storages")[0] == free.split("Storages")[0]
     status, findings = doctor(phone)
     assert status == 0
     assert f"is mounted on {mountpoint}" in findings
@@ -85,12 +92,13 @@ def test_forbidden_phone(phone: UmtpPhone) -> None:
     """A node that the user may not open is named, with what gives him the right."""
     if run(*NOBODY, sys.executable, "-c", "import mtpfs", check=False).returncode:
         pytest.skip("mtpfs lies in a directory that other users can't enter")
+    command = (*NOBODY, *MTPFS, "doctor", phone.source)
     phone.node.chmod(0o600)
-    status, findings = doctor(phone, *NOBODY)
-    assert status == 1
-    assert f"no permission to open Viveris Phone ({phone.node})" in findings
+    refused = run(*command, check=False)
+    assert refused.returncode == 1
+    assert f"no permission to open Viveris Phone ({phone.node})" in refused.stdout
     phone.node.chmod(0o666)
-    assert doctor(phone, *NOBODY)[0] == 0
+    run(*command)
 
 
 def test_locked_phone(phone: UmtpPhone, mountpoint: Path) -> None:
