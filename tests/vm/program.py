@@ -10,12 +10,12 @@ Invariant: the child never returns into the tests' code.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 import traceback
 import warnings
@@ -34,10 +34,10 @@ class Program:
     """A running `mtpfs WORDS...`, to be used as a `subprocess.Popen`."""
 
     def __init__(self, *words: str | Path, spool: Path | None = None) -> None:
-        self.words = [str(word) for word in words]
         self.returncode: int | None = None
+        self._words = [str(word) for word in words]
         self._spool = spool
-        self._files = [tempfile.TemporaryFile() for _ in ("stdout", "stderr")]  # noqa: SIM115 - for the process's life
+        self._written = [os.memfd_create(name) for name in ("stdout", "stderr")]
         self.pid = os.fork()
         if not self.pid:
             self._become_mtpfs()
@@ -45,18 +45,19 @@ class Program:
     def _become_mtpfs(self) -> NoReturn:
         status = 70
         try:
-            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-            for descriptor, file in enumerate(self._files, 1):
-                os.dup2(file.fileno(), descriptor)
-            os.closerange(3, 1 << 16)
-            sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")  # noqa: SIM115
+            gc.freeze()  # or what the tests have left would one day close descriptors that are others by then
             logging.getLogger().handlers.clear()
             warnings.resetwarnings()
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+            for descriptor, file in enumerate(self._written, 1):
+                os.dup2(file, descriptor)
+            os.closerange(3, 1 << 16)
+            sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")  # noqa: SIM115
             Path("/proc/self/comm").write_text("mtpfs")
             signal.signal(signal.SIGINT, signal.default_int_handler)
             if self._spool is not None:
                 os.environ["TMPDIR"] = str(self._spool)
-            status = main(self.words)
+            status = main(self._words)
             sys.stdout.flush()
             sys.stderr.flush()
         except SystemExit as ending:
@@ -80,7 +81,7 @@ class Program:
         deadline = time.monotonic() + timeout
         while self.poll() is None:
             if time.monotonic() >= deadline:
-                raise subprocess.TimeoutExpired(self.words, timeout)
+                raise subprocess.TimeoutExpired(self._words, timeout)
             time.sleep(0.05)
         assert self.returncode is not None
         return self.returncode
@@ -93,11 +94,12 @@ class Program:
     def communicate(self, timeout: float = 60) -> tuple[str, str]:
         """Wait for the end; return what it wrote to standard output and standard error."""
         self.wait(timeout)
-        texts = []
-        for file in self._files:
-            file.seek(0)
-            texts.append(file.read().decode())
-        return texts[0], texts[1]
+        output, errors = (os.pread(file, os.fstat(file).st_size, 0).decode() for file in self._written)
+        return output, errors
+
+    def __del__(self) -> None:
+        for file in self._written:
+            os.close(file)
 
 
 def mtpfs_says(*words: str | Path) -> tuple[int, str, str]:
