@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -14,7 +15,7 @@ import trio
 import trio.testing
 
 from mtpfs.errors import FsError, MtpfsError, ResponseError
-from mtpfs.protocol.codes import Operation
+from mtpfs.protocol.codes import Operation, Response
 from mtpfs.virtual.faults import Fault, Kind
 from vfs.world import World, world
 
@@ -88,6 +89,32 @@ async def test_lying_sizes(tmp_path: Path, words: str, amount: int) -> None:
         w.transport.faults.clear()
         w.fs.tree.expire()
         await check(w, tmp_path, 6)
+
+
+@pytest.mark.parametrize("times", [1, 3, 6])
+async def test_objects_that_hide_for_a_moment(tmp_path: Path, times: int) -> None:
+    """What is listed and then unknown, as on a phone that is locked and unlocked in between, isn't left out."""
+    files(tmp_path)
+    async with world(tmp_path, "no-proplist") as w:
+        w.transport.faults.add(
+            Fault(Kind.REFUSE, Operation.GetObjectInfo, times=times, code=Response.InvalidObjectHandle)
+        )
+        assert len(await w.names()) == 6
+        assert not w.transport.faults.pending
+
+
+async def test_directory_that_has_vanished(tmp_path: Path) -> None:
+    """It isn't shown as an empty one to somebody who still knows it."""
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d/f").touch()
+    async with world(tmp_path) as w:
+        directory = await w.fs.lookup(w.root, b"d")
+        assert [node.name for node in await w.fs.entries(directory)] == [b"f"]
+        shutil.rmtree(tmp_path / "d")
+        await w.fs.tree.ensure_listed(w.root, fresh=True)
+        with pytest.raises(FsError) as caught:
+            await w.fs.entries(directory)
+        assert caught.value.errno == errno.ESTALE
 
 
 async def test_object_that_vanishes_while_it_is_read(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 MAX_HANDLES = 1 << 18  # objects in one directory; more than that is a lie
 MAX_SIZE = (1 << 63) - 1  # bytes of a file; the kernel can't say more
 LIST_LIMIT = 64 << 20  # bytes of a property list
-ATTEMPTS = 3  # at a directory whose objects get other handles while they are asked for
+ATTEMPTS = 3  # at a directory whose objects get other handles, or hide, while they are asked for
 FEW = 4  # up to here asking one by one costs no more transactions than lists
 LIST_FAILURES = 3  # incomplete property lists after which they are given up
 _PROPERTIES = (Property.ObjectFileName, Property.ObjectFormat, Property.ObjectSize, Property.DateModified)
@@ -42,36 +42,44 @@ async def children(device: Device, storage_id: int, parent: int) -> list[Entry]:
     Raises `ResponseError` (folder or storage gone) and whatever the session
     raises; never for single objects.
     """
+    handles = await child_handles(device, storage_id, parent)
+    found: dict[int, Entry] = {}
+    failures: dict[int, ResponseError | ProtocolError] = {}
     for _ in range(ATTEMPTS):
-        handles = await child_handles(device, storage_id, parent)
-        found = await _describe(device, parent, handles)
-        if len(found) == len(handles):
+        asked = [handle for handle in handles if handle not in found and handle not in failures]
+        await _describe(device, parent, asked, found, failures)
+        if all(handle in found or handle in failures for handle in asked):
             break
+        # Some have gone, it seems. Which are still there: the phone may have been locked for a moment.
         again = await child_handles(device, storage_id, parent)
-        if set(again) <= set(handles):
-            break  # some have gone, or can't be described; but there is none that we haven't asked for
-        log.debug("the objects of folder 0x%X have got other handles meanwhile", parent)
+        if not set(again) <= set(handles):
+            log.debug("the objects of folder 0x%X have got other handles meanwhile", parent)
+            found, failures = {}, {}
+        handles = again
+    for handle, failure in failures.items():
+        log.warning("object 0x%X is skipped: %s", handle, failure)
+    if failures and not found:
+        raise next(iter(failures.values()))
     return [found[handle] for handle in handles if handle in found]
 
 
-async def _describe(device: Device, parent: int, handles: list[int]) -> dict[int, Entry]:
-    """Describe objects; those that have vanished, and bad ones, are left out."""
-    found: dict[int, Entry] = {}
+async def _describe(
+    device: Device,
+    parent: int,
+    handles: list[int],
+    found: dict[int, Entry],
+    failures: dict[int, ResponseError | ProtocolError],
+) -> None:
+    """Describe objects into `found`, and those that can't be into `failures`; into neither if the device knows none."""
     if len(handles) > FEW and device.supports(Operation.GetObjectPropList):
-        found = await _from_lists(device, parent, handles)
+        found |= await _from_lists(device, parent, handles)
     missing = [handle for handle in handles if handle not in found]
-    failure: ResponseError | ProtocolError | None = None
     for handle, result in zip(missing, await _object_infos(device, missing), strict=True):
         try:
             found[handle] = await entry_of(device, handle, _decoded(device, result))
         except (ResponseError, ProtocolError) as error:
-            vanished = isinstance(error, ResponseError) and error.code == Response.InvalidObjectHandle
-            if not vanished:
-                log.warning("object 0x%X is skipped: %s", handle, error)
-                failure = error
-    if failure is not None and not found:
-        raise failure
-    return found
+            if not isinstance(error, ResponseError) or error.code != Response.InvalidObjectHandle:
+                failures[handle] = error
 
 
 async def child_handles(device: Device, storage_id: int, parent: int) -> list[int]:

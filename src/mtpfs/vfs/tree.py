@@ -85,6 +85,10 @@ class Tree:
         """Make `children` current; `fresh`: ask the device even if the cache would do."""
         if not directory.is_folder:
             raise FsError(errno.ENOTDIR)
+        if directory.lost:
+            raise FsError(
+                errno.ESTALE, f"{directory.path} has vanished from the device"
+            )  # it isn't just empty
         if not fresh and self._is_current(directory):
             self.listings_cached += 1
             return
