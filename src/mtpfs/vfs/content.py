@@ -100,6 +100,11 @@ class Content:
         return self.is_ahead and not self._failed and not self._node.unlinked
 
     @property
+    def is_doubtful(self) -> bool:
+        """Tell whether the device may have an object of it that it hasn't confirmed."""
+        return self._failed and not self._node.handle and not self._node.unlinked
+
+    @property
     def is_stranded(self) -> bool:
         """Tell whether there are contents that the device never answered to: neither taken nor refused."""
         return self._device_failed and self.is_ahead and not self._node.unlinked
@@ -381,6 +386,8 @@ class Content:
             # Is there an object by now that is to be replaced, and which?
             await context.tree.ensure_listed(parent, fresh=True)
         async with parent.lock:
+            if node.unlinked:
+                return  # while this was waiting
             old, self._replaced = self._replaced, None
             if node.handle:
                 old = Entry(

@@ -39,7 +39,8 @@ async def deliver(fs: Filesystem, node: Node) -> None:
         try:
             with fs.device.session.pinned(anew=True):
                 await fs.sync(node)
-            log.warning("%s has arrived on the device now", node.path)
+            if not node.unlinked:
+                log.warning("%s has arrived on the device now", node.path)
         except MtpfsError as error:
             failures += isinstance(error, TransportError) and not fs.device.session.gone
             waits = error.errno == errno.ENODEV or (isinstance(error, TransportError) and failures < TRIES)

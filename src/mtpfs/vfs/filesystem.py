@@ -355,6 +355,11 @@ class Filesystem:
 
     # --- rules ---------------------------------------------------------------------------
 
+    async def find_object(self, node: Node) -> None:
+        """Look for what the device may have of a file whose upload has failed, before its name is changed."""
+        if node.content is not None and node.content.is_doubtful and node.parent is not None:
+            await self.tree.ensure_listed(node.parent, fresh=True)
+
     def forget_space(self, node: Node) -> None:
         """Ask the device for the space of a node's storage the next time."""
         if node.storage is not None:

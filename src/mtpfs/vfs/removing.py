@@ -53,6 +53,7 @@ async def unlink(fs: Filesystem, parent: Node, name: bytes) -> None:
     if node.is_folder:
         raise FsError(errno.EISDIR)
     fs.check_deletable(node)
+    await fs.find_object(node)
     if node.handle:
         await fs.tree.handle(node)
         if node.content is not None and not fs.device.can_rename:
@@ -63,9 +64,8 @@ async def unlink(fs: Filesystem, parent: Node, name: bytes) -> None:
         elif node.handle:
             await writing.delete(fs.device, node.handle)
         fs.tree.detach(node)
-        if not node.handle:
-            await fs.end(node)
         fs.forget_space(node)
+    await let_go(fs, node)
 
 
 async def hide(fs: Filesystem, node: Node) -> None:
@@ -75,18 +75,31 @@ async def hide(fs: Filesystem, node: Node) -> None:
     fs.tree.hide(node, hidden)
 
 
-async def remove_hidden(fs: Filesystem, node: Node, parent: Node, content: Content) -> None:
+async def let_go(fs: Filesystem, node: Node) -> None:
+    """End what is left of a file that has lost its name, if nobody has it open any more.
+
+    Not with its directory's lock: somebody who is sending it may be waiting for that.
+    """
+    if not node.handle:
+        await fs.end(node)
+    elif node.content is None and node.parent is not None and fs.tree.hidden.get(node.object_name) is node:
+        await remove_hidden(fs, node, node.parent, None)  # it was closed while it was being hidden
+
+
+async def remove_hidden(fs: Filesystem, node: Node, parent: Node, content: Content | None) -> None:
     """Delete the object of a hidden file, which nobody has open any more."""
     try:
         with fs.device.session.pinned(anew=True):
             await fs.tree.handle(node)
             # close(2) doesn't wait for this, but the rmdir of the directory that may follow has to.
             async with parent.lock:
-                await content.close()
+                if content is not None:
+                    await content.close()
                 await writing.delete(fs.device, node.handle)
     except MtpfsError as error:
         if node.object_name in fs.tree.hidden:  # else it was removed by somebody else meanwhile
             log.warning("%s, which was deleted, stays as %s: %s", node.path, node.object_name, error)
-        await content.close()
+        if content is not None:
+            await content.close()
     finally:
         fs.tree.hidden.pop(node.object_name, None)

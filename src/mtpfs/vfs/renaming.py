@@ -40,6 +40,9 @@ async def rename(
     await fs.tree.ensure_listed(new_parent)
     fs.check_entry_change(node)
     text = fs.checked_name(new_parent, new_name)
+    await fs.find_object(node)
+    if (replaced := new_parent.children.get(new_name)) is not None:
+        await fs.find_object(replaced)
     if node.is_folder and _is_inside(new_parent, node):
         raise FsError(errno.EINVAL, "a directory can't be moved into itself")
     if not node.handle and node.content is not None:
@@ -50,7 +53,9 @@ async def rename(
     if new_name in new_parent.children and node.content is not None:
         await node.content.flush()  # so that no file ever gives way to one that is still being written
     try:
-        await _rename_object(fs, node, old_parent, old_name, new_parent, new_name, text, replace=replace)
+        target = await _rename_object(
+            fs, node, old_parent, old_name, new_parent, new_name, text, replace=replace
+        )
     except FsError:
         raise
     except MtpfsError as error:
@@ -62,6 +67,8 @@ async def rename(
             raise FsError(errno.EXDEV, "the device can't after all") from error
         raise
     await fs.end(node)
+    if target is not None:
+        await removing.let_go(fs, target)
 
 
 async def _rename_object(
@@ -74,7 +81,8 @@ async def _rename_object(
     text: str,
     *,
     replace: bool,
-) -> None:
+) -> Node | None:
+    """Return the file or directory that had the name before."""
     storage, folder = await fs.tree.place(new_parent)
     await fs.tree.handle(node)
     async with locked(old_parent, new_parent, new_parent.children.get(new_name)):
@@ -82,7 +90,7 @@ async def _rename_object(
             raise FsError(errno.ENOENT)
         target = new_parent.children.get(new_name)
         if target is node:
-            return
+            return None
         fs.check_case(new_parent, text, node)
         if target is not None:
             await _check_target(fs, node, target, replace=replace)
@@ -97,6 +105,7 @@ async def _rename_object(
         if target is not None:
             await _remove_replaced(fs, new_parent, target)
         fs.tree.relocate(node, new_parent, new_name, text)
+        return target
 
 
 async def _send_renamed(
@@ -172,8 +181,6 @@ async def _remove_replaced(fs: Filesystem, parent: Node, target: Node) -> None:
         log.warning("%s is replaced, but what it was stays on the device: %s", target.path, error)
         parent.listed_at = None  # the next listing tries again
     fs.tree.detach(target)
-    if not target.handle:
-        await fs.end(target)
 
 
 async def _move(

@@ -109,7 +109,7 @@ class Tree:
         try:
             async with directory.lock:
                 listed = directory.listed_at
-                done_meanwhile = listed is not None and listed >= asked_at
+                done_meanwhile = listed is not None and listed > asked_at
                 if done_meanwhile or (not fresh and self._is_current(directory)):
                     self.listings_cached += 1
                     return
