@@ -171,10 +171,13 @@ class Gauges:
         self._ended.set()
 
     def growth(self) -> int:
-        """Return by how many bytes the last third's median exceeds the first third's, once everything has warmed up."""
+        """Return by how many bytes the last third's least exceeds the first third's, once everything has warmed up.
+
+        The least (a tenth is below it), because the allocator holds up to 40 MiB of freed buffers for a while.
+        """
         warm = self.memory[WARM_UP:]
         third = len(warm) // 3
         if third < WARM_UP // 3:
             return 0
         first, last = sorted(warm[:third]), sorted(warm[-third:])
-        return last[third // 2] - first[third // 2]
+        return last[third // 10] - first[third // 10]
