@@ -112,6 +112,11 @@ class Soak:
     def _check_contents(self) -> list[str]:
         try:
             wait_until(self._well, "the phone's recovery")
+            # Plugged in anew, a phone forgets the names that it had reserved for uploads that broke off.
+            self.rig.hand.say("unplug")
+            wait_until(lambda: not self._well(), "the phone's leave")  # else it is the cache that is well
+            self.rig.hand.say("plug")
+            wait_until(self._well, "the phone's return")
             for worker in self.workers:
                 worker.check_all()
         except (AssertionError, OSError) as error:
@@ -128,16 +133,12 @@ class Soak:
 
     def _check_leaks(self) -> list[str]:
         wrong = []
-        # A phone forgets the names that it had reserved for uploads that broke off.
-        self.rig.hand.say("unplug")
-        self.rig.hand.say("plug")
         try:
-            wait_until(self._well, "the phone's return")
             for worker in self.workers:
                 for path in sorted((self.rig.root / worker.name).iterdir()):
                     shutil.rmtree(path)
         except OSError as error:
-            return [f"deleting everything: {error} in {path}, of {os.listdir(path)}"]
+            return [f"deleting everything: {error}"]
         left = [path for path in self.rig.phone.rglob("*") if path.name not in {w.name for w in self.workers}]
         if left:
             self.result.troubles["temporary objects left on the phone"] += len(left)

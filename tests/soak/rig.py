@@ -137,9 +137,8 @@ def rig(base: Path, words: str = "", *, usb: bool = False) -> Iterator[Rig]:
             wait_until(lambda: os.path.ismount(mountpoint) or process.poll() is not None, "the mount")
             if process.poll() is not None:
                 raise RuntimeError(f"the mount ended: {log.read_text()}")
-            hand = Hand(control)
-            yield Rig(mountpoint, next(mountpoint.iterdir()), phone, hand, process, spool, log)
-            hand.close()
+            with contextlib.closing(Hand(control)) as hand:
+                yield Rig(mountpoint, next(mountpoint.iterdir()), phone, hand, process, spool, log)
         finally:
             if os.path.ismount(mountpoint):
                 subprocess.run(["fusermount3", "-uz", mountpoint], check=False, timeout=END)

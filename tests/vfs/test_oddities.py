@@ -16,6 +16,7 @@ import trio.testing
 
 from mtpfs.errors import FsError, MtpfsError, ResponseError
 from mtpfs.protocol.codes import Operation, Response
+from mtpfs.vfs import Node
 from mtpfs.virtual.faults import Fault, Kind
 from vfs.world import World, world
 
@@ -115,6 +116,37 @@ async def test_directory_that_has_vanished(tmp_path: Path) -> None:
         with pytest.raises(FsError) as caught:
             await w.fs.entries(directory)
         assert caught.value.errno == errno.ESTALE
+
+
+@pytest.mark.parametrize("call", ["list", "flush"])
+async def test_directory_that_vanishes_while_it_is_waited_for(tmp_path: Path, call: str) -> None:
+    """Whoever waits for its lock meanwhile hears of that, and takes nothing for listed or saved."""
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d/f").write_bytes(b"old")
+    outcome = []
+
+    async def try_it(w: World, directory: Node, node: Node) -> None:
+        try:
+            await (w.fs.entries(directory) if call == "list" else w.fs.flush(node))
+        except FsError as error:
+            outcome.append(error.errno)
+
+    async with world(tmp_path) as w, trio.open_nursery() as nursery:
+        directory = await w.fs.lookup(w.root, b"d")
+        node = await w.fs.lookup(directory, b"f")
+        w.fs.open(node, write=True)
+        await w.fs.truncate(node, 0)
+        await w.fs.write(node, 0, b"new")
+        async with directory.lock:
+            directory.listed_at = None
+            nursery.start_soon(try_it, w, directory, node)
+            await trio.testing.wait_all_tasks_blocked(0.1)
+            shutil.rmtree(tmp_path / "d")
+            await w.fs.tree.ensure_listed(w.root, fresh=True)
+            directory.listed_at = trio.current_time()  # as if somebody else had listed it
+        await trio.testing.wait_all_tasks_blocked(0.1)
+        assert outcome == [errno.ESTALE]
+        await w.fs.release(node)
 
 
 async def test_object_that_vanishes_while_it_is_read(tmp_path: Path) -> None:

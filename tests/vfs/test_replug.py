@@ -6,6 +6,7 @@ import contextlib
 import errno
 import gc
 import os
+import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -319,6 +320,22 @@ async def test_refused_after_the_return(phone: Path, caplog: pytest.LogCaptureFi
         assert await w.get(await w.fs.lookup(w.root, b"f")) == b"old contents"
     (saved,) = [path for path in recovery_directory().rglob("*") if path.is_file()]
     assert saved.read_bytes() == b"new!"
+    assert str(saved) in caplog.text
+
+
+async def test_directory_that_is_gone_at_the_return(phone: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Contents whose directory was deleted while the phone was away go to the recovery directory."""
+    async with world(phone) as w:
+        directory = await w.fs.lookup(await w.fs.lookup(w.root, b"d"), b"e")
+        node = await w.fs.lookup(directory, b"g")
+        await write(w, node, b"new")
+        shutil.rmtree(phone / "d")
+        await replug(w)
+        await settle(lambda: node.content is None)
+        assert await w.names() == [b"f"]
+    (saved,) = [path for path in recovery_directory().rglob("*") if path.is_file()]
+    assert saved.read_bytes() == b"new!"
+    assert saved.name == "g"
     assert str(saved) in caplog.text
 
 

@@ -97,7 +97,7 @@ class Content:
     @property
     def is_unsaved(self) -> bool:
         """Tell whether there are contents that no `flush` has tried to bring to the device."""
-        return self.is_ahead and not self._failed and not self._node.unlinked
+        return self.is_ahead and not self._failed and not self._node.deleted
 
     @property
     def is_doubtful(self) -> bool:
@@ -107,7 +107,7 @@ class Content:
     @property
     def is_stranded(self) -> bool:
         """Tell whether there are contents that the device never answered to: neither taken nor refused."""
-        return self._device_failed and self.is_ahead and not self._node.unlinked
+        return self._device_failed and self.is_ahead and not self._node.deleted
 
     def changed_outside(self) -> None:
         """Forget what was read: the object has changed on the device."""
@@ -236,10 +236,10 @@ class Content:
     async def flush(self) -> None:
         """Bring everything to the device; raises what goes wrong, and may be called again then."""
         async with self._lock:
-            if self._node.lost and self.is_ahead:
-                raise FsError(errno.ESTALE, f"{self._node.path} has vanished from the device")
-            if self._node.unlinked:
+            if self._node.deleted:
                 return  # nobody can reach it any more, so there is nothing to keep
+            if self.is_ahead:
+                self._check_not_lost()
             try:
                 await self._flush()
             except MtpfsError as error:
@@ -294,7 +294,7 @@ class Content:
                 return  # opened again while this was waiting
             if self._edit is not None and self._node.unlinked:
                 # Where it couldn't be put aside, it is deleted already.
-                with contextlib.suppress(ResponseError):
+                with contextlib.suppress(ResponseError, FsError):
                     await self._edit.abandon()
             elif self._edit is not None:
                 try:
@@ -303,7 +303,7 @@ class Content:
                     log.error("%s: changes are lost: %s", self._node.path, error)
             if self.opens > 0:
                 return
-            if self.dirty and not self._node.unlinked:
+            if self.dirty and not self._node.deleted:
                 log.error("%s: %d bytes could not be saved", self._node.path, self._node.size)
                 self._node.attributes_stale = True
             self.dirty = False
@@ -320,6 +320,11 @@ class Content:
                 yield
         finally:
             self._changes -= 1
+
+    def _check_not_lost(self) -> None:
+        """Raise ESTALE if there is no place for the contents any more."""
+        if self._node.lost:
+            raise FsError(errno.ESTALE, f"{self._node.path} has vanished from the device")
 
     # --- inside the lock -------------------------------------------------------------
 
@@ -386,8 +391,9 @@ class Content:
             # Is there an object by now that is to be replaced, and which?
             await context.tree.ensure_listed(parent, fresh=True)
         async with parent.lock:
-            if node.unlinked:
+            if node.deleted:
                 return  # while this was waiting
+            self._check_not_lost()
             old, self._replaced = self._replaced, None
             if node.handle:
                 old = Entry(

@@ -39,7 +39,7 @@ async def deliver(fs: Filesystem, node: Node) -> None:
         try:
             with fs.device.session.pinned(anew=True):
                 await fs.sync(node)
-            if not node.unlinked:
+            if not node.deleted:
                 log.warning("%s has arrived on the device now", node.path)
         except MtpfsError as error:
             failures += isinstance(error, TransportError) and not fs.device.session.gone
@@ -58,7 +58,7 @@ async def deliver(fs: Filesystem, node: Node) -> None:
 def save(fs: Filesystem, node: Node, reason: Exception) -> None:
     """Put what the device hasn't got of a file into the recovery directory, and say so."""
     content = node.content
-    if content is None or node.unlinked:
+    if content is None or node.deleted:
         return
     node.attributes_stale = True
     try:

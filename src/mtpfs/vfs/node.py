@@ -80,6 +80,11 @@ class Node:
         return self._lock
 
     @property
+    def deleted(self) -> bool:
+        """Unlinked by somebody here: what it holds is of interest only to who has it open."""
+        return self.unlinked and not self.lost
+
+    @property
     def is_storage(self) -> bool:
         return self.parent is not None and self.parent.parent is None and self.parent.storage is None
 
