@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,11 @@ from hypothesis import strategies as st
 
 from mtpfs.device import Device
 from mtpfs.errors import FsError
-from mtpfs.protocol.codes import Operation
+from mtpfs.protocol.codes import Operation, Response
 from mtpfs.protocol.wire import MAX_STRING_UNITS, utf16_units
 from mtpfs.session import open_session
 from mtpfs.vfs import Filesystem
-from mtpfs.vfs.leftovers import Kind, Leftover, moving_name, parse, temporary_name
+from mtpfs.vfs.leftovers import TRIES, Kind, Leftover, moving_name, parse, temporary_name
 from mtpfs.virtual.faults import FOREVER, Fault
 from mtpfs.virtual.faults import Kind as FaultKind
 from mtpfs.virtual.transport import open_virtual
@@ -123,7 +124,7 @@ async def test_read_only(tmp_path: Path) -> None:
 async def test_settling_that_fails(
     tmp_path: Path, operation: Operation, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A listing comes whatever goes wrong with leftovers, which are tried once and reported once."""
+    """A listing comes whatever goes wrong with leftovers, which are tried a few times and reported once."""
     (tmp_path / GONE).write_text("gone")
     (tmp_path / NEW).write_text("1234")
     (tmp_path / "other").touch()
@@ -131,22 +132,34 @@ async def test_settling_that_fails(
         w.transport.faults.add(Fault(FaultKind.REFUSE, operation, times=FOREVER))
         with caplog.at_level(logging.WARNING, "mtpfs.vfs.leftovers"):
             names = await w.names()
-            w.fs.tree.expire()
-            assert await w.names() == names
+            for _ in range(5):
+                assert await w.names() == names
+        assert w.operations[operation.name] == TRIES
         assert b"other" in names
         assert (NEW.encode() in names) == (operation is Operation.SetObjectPropValue)
         assert GONE.encode() not in names
         assert len([record for record in caplog.records if "crash" in record.getMessage()]) == 2
 
 
-async def test_settling_that_breaks_off(tmp_path: Path) -> None:
-    """When the device is lost or silent while a leftover is settled, a later listing settles it."""
+@pytest.mark.parametrize(
+    ("fault", "times"),
+    [
+        (Fault(FaultKind.SILENCE, Operation.SetObjectPropValue), 1),
+        (Fault(FaultKind.REFUSE, Operation.SetObjectPropValue, code=Response.GeneralError), TRIES - 1),
+        (Fault(FaultKind.REFUSE, Operation.SetObjectPropValue, code=Response.InvalidObjectHandle), 5),
+    ],
+)
+async def test_settling_that_breaks_off(tmp_path: Path, fault: Fault, times: int) -> None:
+    """When the device is silent, locked or unwilling while a leftover is settled, the next look settles it."""
     (tmp_path / NEW).write_text("1234")
     async with world(tmp_path) as w:
-        w.transport.faults.add(Fault(FaultKind.SILENCE, Operation.SetObjectPropValue))
-        assert await w.names() == [NEW.encode()]
-        w.fs.tree.expire()
+        w.transport.faults.add(replace(fault, times=times))
+        for _ in range(times):
+            assert await w.names() == [NEW.encode()]
         assert await w.names() == [b"f"]
+        listings = w.operations["GetObjectHandles"]
+        assert await w.names() == [b"f"]
+        assert w.operations["GetObjectHandles"] == listings
     assert os.listdir(tmp_path) == ["f"]
 
 

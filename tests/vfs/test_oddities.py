@@ -17,7 +17,7 @@ import trio.testing
 from mtpfs.errors import FsError, MtpfsError, ResponseError
 from mtpfs.protocol.codes import Operation, Response
 from mtpfs.vfs import Node
-from mtpfs.virtual.faults import Fault, Kind
+from mtpfs.virtual.faults import FOREVER, Fault, Kind
 from vfs.world import World, world
 
 WITHOUT_LISTS = ("", "no-proplist")
@@ -102,6 +102,20 @@ async def test_objects_that_hide_for_a_moment(tmp_path: Path, times: int) -> Non
         )
         assert len(await w.names()) == 6
         assert not w.transport.faults.pending
+
+
+async def test_handles_that_never_last(tmp_path: Path) -> None:
+    """A phone whose objects get other handles while they are asked for: an error, never an empty directory."""
+    files(tmp_path)
+    async with world(tmp_path, "no-proplist&no-events") as w:
+        w.transport.faults.add(Fault(Kind.RENUMBER, Operation.GetObjectInfo, times=FOREVER))
+        with pytest.raises(MtpfsError) as caught:
+            await w.names()
+        assert caught.value.errno == errno.EIO
+        w.transport.faults.clear()
+        w.transport.faults.add(Fault(Kind.RENUMBER, Operation.GetObjectInfo, skip=2))
+        assert len(await w.names()) == 6
+        await check(w, tmp_path, 6)
 
 
 async def test_directory_that_has_vanished(tmp_path: Path) -> None:

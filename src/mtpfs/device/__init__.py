@@ -6,6 +6,6 @@ strategy by capability and falls back when the device turns out to have
 promised too much.
 """
 
-from mtpfs.device.device import Device, Entry, Storage
+from mtpfs.device.device import WITHDRAWN, Device, Entry, Storage
 
-__all__ = ["Device", "Entry", "Storage"]
+__all__ = ["WITHDRAWN", "Device", "Entry", "Storage"]

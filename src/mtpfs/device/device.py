@@ -32,6 +32,8 @@ EDIT_OPERATIONS = (
     Operation.BeginEditObject,
     Operation.EndEditObject,
 )
+WITHDRAWN = {Response.InvalidObjectHandle, Response.InvalidStorageID, Response.StoreNotAvailable}
+"""What devices answer when an object's storage is locked or ejected, among other occasions."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,10 +21,11 @@ import logging
 import re
 import secrets
 import zlib
+from collections import Counter
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from mtpfs.device import Device, Entry, Storage, listing, writing
+from mtpfs.device import WITHDRAWN, Device, Entry, Storage, listing, writing
 from mtpfs.errors import FsError, MtpfsError, ResponseError
 from mtpfs.protocol.wire import MAX_STRING_UNITS, utf16_units
 from mtpfs.vfs import names
@@ -32,6 +33,7 @@ from mtpfs.vfs import names
 log = logging.getLogger(__name__)
 
 PREFIX = ".mtpfs-"
+TRIES = 3  # at one that the device refuses to settle
 LONGEST = MAX_STRING_UNITS
 """UTF-16 units, and also bytes: Android's filesystems end there."""
 
@@ -104,16 +106,22 @@ class Leftovers:
         self._read_only = read_only
         self._hopeless: dict[str, bool] = {}
         """Names of those that the device doesn't let go, and whether they are shown."""
+        self._refusals: Counter[str] = Counter()
+        """How often the device has refused to settle them, by name."""
+        self._unsettled: set[str] = set()
+        """Names of those that are to be tried again."""
         self._superseded: set[str] = set()
         """Names of those that are to be deleted, whatever becomes of what has superseded them."""
         self._generation = device.session.generation
         self.unshown: set[int] = set()
         """Handles of objects that can't be deleted, and aren't shown: they don't keep a directory from being empty."""
 
-    async def settle(self, storage: Storage, directory: str, entries: list[Entry]) -> list[Entry]:
-        """Settle the leftovers among a directory's `entries`; return what is to be shown.
+    async def settle(
+        self, storage: Storage, directory: str, entries: list[Entry]
+    ) -> tuple[list[Entry], bool]:
+        """Settle the leftovers among a directory's `entries`; return what is to be shown, and whether that will do.
 
-        The caller has left out those that this mount is using.
+        It won't where something is to be tried again. The caller has left out those that this mount is using.
         """
         found = [
             (left, entry)
@@ -121,15 +129,18 @@ class Leftovers:
             if entry.name.startswith(PREFIX) and (left := parse(entry.name)) is not None
         ]
         if not found or self._read_only or not (storage.writable and storage.deletable):
-            return entries
+            return entries, True
         if self._generation != self._device.session.generation:
             # A new session has other handles, and an Android that was plugged in anew other opinions.
             self._generation = self._device.session.generation
             self._hopeless.clear()
+            self._refusals.clear()
+            self._unsettled.clear()
             self.unshown.clear()
         shown = {entry.handle: entry for entry in entries}
         order = list(Kind)
         for left, entry in sorted(found, key=lambda item: order.index(item[0].kind)):
+            self._unsettled.discard(entry.name)
             if entry.name in self._hopeless:
                 settled = entry if self._hopeless[entry.name] else None
             else:
@@ -139,7 +150,7 @@ class Leftovers:
                 self.unshown.add(entry.handle)
             else:
                 shown[entry.handle] = settled
-        return [*shown.values()]
+        return [*shown.values()], self._unsettled.isdisjoint(entry.name for _, entry in found)
 
     async def _settle(
         self, storage: Storage, directory: str, left: Leftover, entry: Entry, others: list[Entry]
@@ -174,14 +185,11 @@ class Leftovers:
             try:
                 await writing.rename(self._device, entry.handle, name)
             except MtpfsError as error:
-                log.warning("%s/%s: left by a crash, can't be renamed: %s", directory, entry.name, error)
-                if not isinstance(error, ResponseError | FsError):
-                    return entry  # perhaps the next listing has more luck
-            else:
-                log.warning("%s/%s: restored after a crash, from %s", directory, name, entry.name)
-                return replace(entry, name=name)
-        else:
-            log.warning("%s/%s: left by a crash; its name is taken or lost", directory, entry.name)
+                self._failed(directory, entry, error, shown=True)
+                return entry
+            log.warning("%s/%s: restored after a crash, from %s", directory, name, entry.name)
+            return replace(entry, name=name)
+        log.warning("%s/%s: left by a crash; its name is taken or lost", directory, entry.name)
         self._hopeless[entry.name] = True
         return entry
 
@@ -189,11 +197,20 @@ class Leftovers:
         try:
             await writing.delete(self._device, entry.handle)
         except MtpfsError as error:  # Android doesn't delete names that it has only reserved
-            log.warning("%s/%s: left by a crash, can't be deleted: %s", directory, entry.name, error)
-            if isinstance(error, ResponseError | FsError):
-                self._hopeless[entry.name] = False
+            self._failed(directory, entry, error, shown=False)
         else:
             log.warning("%s/%s: left by a crash, deleted", directory, entry.name)
+
+    def _failed(self, directory: str, entry: Entry, error: MtpfsError, *, shown: bool) -> None:
+        """Have the next listing try again, unless the device has refused often enough: a silent or locked one hasn't."""
+        if isinstance(error, FsError) or (isinstance(error, ResponseError) and error.code not in WITHDRAWN):
+            self._refusals[entry.name] += 1
+        if self._refusals[entry.name] < TRIES:
+            self._unsettled.add(entry.name)
+            log.info("%s/%s: left by a crash, can't be settled now: %s", directory, entry.name, error)
+        else:
+            log.warning("%s/%s: left by a crash, can't be settled: %s", directory, entry.name, error)
+            self._hopeless[entry.name] = shown
 
     async def _holds_nothing(self, storage: Storage, entry: Entry) -> bool:
         """Tell whether nothing but the object itself goes when it is deleted: MTP deletes recursively."""

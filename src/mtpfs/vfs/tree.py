@@ -25,11 +25,10 @@ from collections.abc import Callable, Container, Iterable
 
 import trio
 
-from mtpfs.device import Device, Entry, Storage
+from mtpfs.device import WITHDRAWN, Device, Entry, Storage
 from mtpfs.device.listing import MAX_HANDLES
 from mtpfs.device.listing import children as list_children
 from mtpfs.errors import FsError, ResponseError, SessionLostError
-from mtpfs.protocol.codes import Response
 from mtpfs.vfs import names
 from mtpfs.vfs.eviction import evict
 from mtpfs.vfs.leftovers import Leftovers
@@ -41,8 +40,6 @@ ROOT_INO = 1
 EVENT_TTL = 300.0  # seconds a listing lives on a device that announces changes: events can be lost
 COST_FACTOR = 10.0  # a listing lives at least this many times as long as it took to get
 STORAGE_TTL = 3.0  # seconds between two looks for storages that appeared or vanished
-_WITHDRAWN = {Response.InvalidObjectHandle, Response.InvalidStorageID, Response.StoreNotAvailable}
-"""What devices answer when an object's storage is locked or ejected, among other occasions."""
 
 
 class Tree:
@@ -121,13 +118,15 @@ class Tree:
                     raise FsError(errno.ENOENT)
                 if place is None:
                     await self._list_storages()
+                    will_do = True
                 else:
-                    await self._list_objects(directory, *place)
+                    will_do = await self._list_objects(directory, *place)
                 self.listings_fetched += 1
-                directory.listed_at = trio.current_time()
-                directory.listing_cost = directory.listed_at - asked_at
+                now = trio.current_time()
+                directory.listed_at = now if will_do else None
+                directory.listing_cost = now - asked_at
         except ResponseError as error:
-            if error.code in _WITHDRAWN and await self.is_absent(directory):
+            if error.code in WITHDRAWN and await self.is_absent(directory):
                 raise FsError(errno.ENODEV, f"the storage of {directory.path} isn't there") from error
             raise
 
@@ -332,12 +331,15 @@ class Tree:
         for node in self.nodes.values():
             node.listed_at = None
 
-    async def _list_objects(self, directory: Node, storage: Storage, handle: int) -> None:
+    async def _list_objects(self, directory: Node, storage: Storage, handle: int) -> bool:
+        """Ask for a directory's objects; tell whether the next one who looks there can do with that."""
         entries = self._without_hidden(await list_children(self.device, storage.id, handle))
-        self.merge(directory, await self._leftovers.settle(storage, directory.device_path, entries))
+        shown, is_settled = await self._leftovers.settle(storage, directory.device_path, entries)
+        self.merge(directory, shown)
         if directory is self.root:
             directory.generation = self.device.session.generation
         evict(self, directory)
+        return is_settled
 
     def _without_hidden(self, entries: list[Entry]) -> list[Entry]:
         shown = []
