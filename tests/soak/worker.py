@@ -247,8 +247,9 @@ class Worker:
             files = {name.partition("/")[2]: file for name, file in self.files.items() if name[0] == folder}
             missing = {name for name, file in files.items() if not file.may_be_absent} - found
             if missing:
+                there = sorted(os.listdir(self._phone / folder))
                 raise Violation(
-                    f"{self.name}/{folder}: {sorted(missing)} is missing in its listing of {sorted(found)}"
+                    f"{self.name}/{folder}: {sorted(missing)} is missing in {sorted(found)}, the phone has {there}"
                 )
             unknown = found - {name for name, file in files.items() if file.may_be_present}
             unknown = {name for name in unknown if not name.startswith(TEMPORARY)}

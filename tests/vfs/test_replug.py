@@ -19,7 +19,7 @@ from mtpfs.protocol.codes import Operation, Response
 from mtpfs.vfs import Node, delivery
 from mtpfs.vfs.edit import COALESCE
 from mtpfs.vfs.rescue import recovery_directory
-from mtpfs.virtual.faults import FOREVER, Fault, Kind
+from mtpfs.virtual.faults import FOREVER, Fault, FaultScript, Kind
 from vfs.world import KINDS, World, world
 
 
@@ -412,6 +412,64 @@ async def test_locked_and_unlocked(phone: Path) -> None:
         assert await everything(w) == numbers
         assert await w.fs.read(node, 0, 100) == b"old contents"
         await w.fs.release(node)
+
+
+class LockingAt(FaultScript):
+    """Locks the phone when it is given its first command of one kind."""
+
+    def __init__(self, operation: Operation, lock: Callable[[], None]) -> None:
+        super().__init__()
+        self._operation: int | None = operation
+        self._lock_phone = lock
+
+    def take(self, operation: int) -> Fault | None:
+        if operation == self._operation:
+            self._operation = None
+            self._lock_phone()
+        return super().take(operation)
+
+
+@pytest.mark.parametrize("words", ["", "no-events"])
+@pytest.mark.parametrize(
+    "operation",
+    [
+        Operation.SendObjectInfo,
+        Operation.SendObject,
+        Operation.DeleteObject,
+        Operation.SetObjectPropValue,
+    ],
+)
+async def test_locked_in_mid_upload(phone: Path, words: str, operation: Operation) -> None:
+    """Whatever a phone answers that is locked at that moment: it is ENODEV, and all arrives when it is unlocked."""
+    async with world(phone, words) as w:
+        node = await w.fs.lookup(w.root, b"f")
+        w.transport.responder.faults = LockingAt(operation, lambda: w.transport.set_locked(True))
+        await answers(errno.ENODEV, w.put(b"f", b"new"))
+        w.transport.set_locked(False)
+        await settle(lambda: node.content is None)
+        assert contents(phone / "f") == b"new"
+        assert [n.name for n in await w.fs.entries((await w.fs.entries(w.fs.tree.root))[0])] == [b"d", b"f"]
+        assert sorted(os.listdir(phone)) == ["d", "f"]
+        assert not recovery_directory().exists()
+
+
+@pytest.mark.parametrize("words", ["", "no-events"])
+async def test_locked_in_mid_change(phone: Path, words: str) -> None:
+    """Whatever else is refused because the phone is being locked is ENODEV, too, and works when it is unlocked."""
+    changes: list[tuple[Operation, Callable[[World], Awaitable[object]]]] = [
+        (Operation.SendObjectInfo, lambda w: w.fs.mkdir(w.root, b"new")),
+        (Operation.DeleteObject, lambda w: w.fs.rmdir(w.root, b"new")),
+        (Operation.SetObjectPropValue, lambda w: w.fs.rename(w.root, b"f", w.root, b"g")),
+        (Operation.DeleteObject, lambda w: w.fs.unlink(w.root, b"g")),
+    ]
+    async with world(phone, words) as w:
+        for operation, change in changes:
+            w.transport.responder.faults = LockingAt(operation, lambda: w.transport.set_locked(True))
+            await answers(errno.ENODEV, change(w))
+            w.transport.set_locked(False)
+            await w.fs.entries(w.fs.tree.root)
+            await change(w)
+        assert os.listdir(phone) == ["d"]
 
 
 async def test_locked_without_events(phone: Path) -> None:

@@ -244,9 +244,12 @@ class Content:
                 await self._flush()
             except MtpfsError as error:
                 self._failed = True
+                reason = await self._context.tree.reason(self._node, error)
                 # ENODEV: the device, or its storage.
-                self._device_failed = isinstance(error, TransportError) or error.errno == errno.ENODEV
-                raise
+                self._device_failed = isinstance(reason, TransportError) or reason.errno == errno.ENODEV
+                if reason is error:
+                    raise
+                raise reason from error
             self._failed = self._device_failed = False
 
     async def _flush(self) -> None:

@@ -89,11 +89,16 @@ def in_one_session(
         try:
             with self.device.session.pinned():
                 return await method(self, *args, **kwargs)
-        except MtpfsError as error:
-            for node in args:
-                if isinstance(node, Node) and not isinstance(error, FsError):
-                    node.listed_at = None
+        except FsError:
             raise
+        except MtpfsError as error:
+            directories = [node for node in args if isinstance(node, Node)]
+            for node in directories:
+                node.listed_at = None
+            reason = await self.tree.reason(directories[0], error)
+            if reason is error:
+                raise
+            raise reason from error
 
     return pinned
 

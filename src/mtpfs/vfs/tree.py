@@ -17,6 +17,7 @@ never used twice.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import logging
@@ -28,7 +29,7 @@ import trio
 from mtpfs.device import WITHDRAWN, Device, Entry, Storage
 from mtpfs.device.listing import MAX_HANDLES
 from mtpfs.device.listing import children as list_children
-from mtpfs.errors import FsError, ResponseError, SessionLostError
+from mtpfs.errors import FsError, MtpfsError, ResponseError, SessionLostError
 from mtpfs.vfs import names
 from mtpfs.vfs.eviction import evict
 from mtpfs.vfs.leftovers import Leftovers
@@ -134,6 +135,14 @@ class Tree:
         """Ask the device whether the storage that a node is on has vanished: an error may be due to that."""
         await self.refresh_storages()
         return node.storage is None
+
+    async def reason(self, node: Node, error: MtpfsError) -> MtpfsError:
+        """Return why something with `node` has failed: a phone that is being locked refuses with all kinds of answers."""
+        if isinstance(error, ResponseError):
+            with contextlib.suppress(MtpfsError):  # then nobody can tell
+                if await self.is_absent(node):
+                    return FsError(errno.ENODEV, f"the storage of {node.path} isn't there")
+        return error
 
     async def refresh_storages(self) -> None:
         """Ask the device which storages there are."""
