@@ -163,6 +163,18 @@ async def test_settling_that_breaks_off(tmp_path: Path, fault: Fault, times: int
     assert os.listdir(tmp_path) == ["f"]
 
 
+async def test_folder_that_cannot_be_looked_into(tmp_path: Path) -> None:
+    """Whether a folder is empty and may go is asked again when there was no answer."""
+    old = ".mtpfs-old-000000-0-f"
+    for name in (old, "f"):
+        (tmp_path / name).mkdir()
+    async with world(tmp_path) as w:
+        w.transport.faults.add(Fault(FaultKind.REFUSE, Operation.GetObjectHandles, skip=1))
+        assert await w.names() == [old.encode(), b"f"]
+        assert await w.names() == [b"f"]
+    assert os.listdir(tmp_path) == ["f"]
+
+
 async def test_what_is_in_use_is_left_alone(tmp_path: Path) -> None:
     """A file that this mount has deleted while it is open isn't a leftover, however often the directory is listed."""
     (tmp_path / "f").write_bytes(b"contents")

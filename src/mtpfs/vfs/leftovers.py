@@ -171,7 +171,12 @@ class Leftovers:
             left.kind is Kind.NEW
             or (winner.size, winner.is_folder, left.kind) == (left.number, entry.is_folder, Kind.OLD)
         )
-        if (superseded or left.kind is Kind.GONE) and await self._holds_nothing(storage, entry):
+        try:
+            is_to_go = (superseded or left.kind is Kind.GONE) and await self._holds_nothing(storage, entry)
+        except MtpfsError as error:
+            self._failed(directory, entry, error, shown=True)
+            return entry
+        if is_to_go:
             self._superseded.add(entry.name)
             await self._delete(directory, entry)
             return None
@@ -214,12 +219,7 @@ class Leftovers:
 
     async def _holds_nothing(self, storage: Storage, entry: Entry) -> bool:
         """Tell whether nothing but the object itself goes when it is deleted: MTP deletes recursively."""
-        try:
-            return not (
-                entry.is_folder and await listing.child_handles(self._device, storage.id, entry.handle)
-            )
-        except MtpfsError:
-            return False
+        return not (entry.is_folder and await listing.child_handles(self._device, storage.id, entry.handle))
 
 
 def _end_of_move(left: Leftover, directory: str) -> str:
