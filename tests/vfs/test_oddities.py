@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -161,6 +162,22 @@ async def test_directory_that_vanishes_while_it_is_waited_for(tmp_path: Path, ca
         await trio.testing.wait_all_tasks_blocked(0.1)
         assert outcome == [errno.ESTALE]
         await w.fs.release(node)
+
+
+async def test_object_that_is_unknown_while_it_is_read(tmp_path: Path) -> None:
+    """Once is no error, if the object is still listed then; twice is one."""
+    files(tmp_path)
+    unknown = Fault(Kind.REFUSE, Operation.GetPartialObject64, code=Response.InvalidObjectHandle)
+    async with world(tmp_path) as w:
+        node = await w.fs.lookup(w.root, b"f1")
+        w.transport.faults.add(unknown)
+        assert await w.get(node) == (tmp_path / "f1").read_bytes()
+        node = await w.fs.lookup(w.root, b"f2")
+        w.transport.faults.add(replace(unknown, times=2))
+        with pytest.raises(FsError) as caught:
+            await w.get(node)
+        assert caught.value.errno == errno.ESTALE
+        await check(w, tmp_path, 6)
 
 
 async def test_object_that_vanishes_while_it_is_read(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Reading a part of a file's object, whatever its handle may be by now.
 
 Strategy: a handle is good for one session; in another one it is looked up by name, once.
-A device that numbers its objects anew within a session gets the same chance.
+A device that numbers its objects anew within a session, or doesn't know one for a moment, gets the same chance.
 
 Invariant: what is returned comes from the object that bears the file's name, never from another
 one that has got its number.
@@ -35,15 +35,17 @@ async def read_object(device: Device, tree: Tree, node: Node, offset: int, count
 
 
 async def _read(device: Device, tree: Tree, node: Node, offset: int, count: int) -> memoryview:
-    handle = await tree.handle(node)
-    generation = node.generation
-    try:
-        return await read(device, handle, offset, count, node.size, bulk=count >= BULK)
-    except ResponseError as error:
-        if error.code != Response.InvalidObjectHandle or node.parent is None or node.unlinked:
-            raise
-    # Some devices number their objects anew: look once more by name.
-    await tree.ensure_listed(node.parent, fresh=True)
-    if node.unlinked or (node.handle, node.generation) == (handle, generation):
-        raise FsError(errno.ESTALE, f"{node.path} is gone")
-    return await read(device, node.handle, offset, count, node.size, bulk=count >= BULK)
+    for last in (False, True):
+        handle, has_name = await tree.handle(node), not node.unlinked
+        try:
+            return await read(device, handle, offset, count, node.size, bulk=count >= BULK)
+        except ResponseError as error:
+            if error.code != Response.InvalidObjectHandle or node.parent is None or not has_name:
+                raise
+            if last:
+                raise FsError(errno.ESTALE, f"{node.path} is listed, but can't be read") from error
+        # Some devices number their objects anew, or are locked and unlocked: look once more by name.
+        await tree.ensure_listed(node.parent, fresh=True)
+        if node.unlinked:
+            break
+    raise FsError(errno.ESTALE, f"{node.path} is gone")
