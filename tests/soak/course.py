@@ -29,7 +29,7 @@ KINDS = ("", "no-edit&no-proplist&no-events")
 WORKERS = 3  # on each mount
 DEADLINE = 150.0  # seconds for one operation: the budgets of a dead device, on a busy machine
 QUIET = 12.0  # seconds after which idle threads have ended
-GROWTH = 12 << 20  # bytes that a process may have grown by, from the first third of the time to the last
+GROWTH = 12 << 20  # bytes that a process may have grown by, from the middle third of the time to the last
 
 
 @dataclass

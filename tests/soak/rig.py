@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 START, END = 60.0, 60.0  # seconds for the mount to come and to go
-WARM_UP = 60  # seconds until caches are full, and every path has been taken
+WARM_UP = 60  # seconds, at least, until caches are full, and every path has been taken
 STATISTICS = ".mtpfs-statistics"
 
 
@@ -170,13 +170,13 @@ class Gauges:
         self._ended.set()
 
     def growth(self) -> int:
-        """Return by how many bytes the last third's least exceeds the first third's, once everything has warmed up.
+        """Return by how many bytes the last third's least exceeds the middle third's.
 
-        The least (a tenth is below it), because the allocator holds up to 40 MiB of freed buffers for a while.
+        The first third is for caches to fill. The least (a tenth is below it), because the allocator
+        holds up to 40 MiB of freed buffers for a while.
         """
-        warm = self.memory[WARM_UP:]
-        third = len(warm) // 3
-        if third < WARM_UP // 3:
+        third = len(self.memory) // 3
+        if third < WARM_UP:
             return 0
-        first, last = sorted(warm[:third]), sorted(warm[-third:])
-        return last[third // 10] - first[third // 10]
+        middle, last = sorted(self.memory[third : 2 * third]), sorted(self.memory[2 * third :])
+        return last[third // 10] - middle[third // 10]

@@ -370,6 +370,26 @@ async def test_unlinked_while_open(phone: Path) -> None:
         assert os.listdir(phone) == ["d"]
 
 
+async def test_deleted_before_it_was_delivered(phone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change that waits for its delivery ends with its file, even if the device leaves just then."""
+    monkeypatch.setattr(delivery, "PAUSE", 0.5)
+    async with world(phone) as w:
+        node = await w.fs.lookup(w.root, b"f")
+        w.fs.open(node, write=True)
+        await w.fs.write(node, 4, b"CON")
+        w.transport.faults.add(Fault(Kind.SILENCE, Operation.SendPartialObject, times=2))
+        with pytest.raises(MtpfsError):
+            await w.fs.flush(node)
+        await w.fs.release(node)
+        await settle(lambda: not w.transport.faults.pending)
+        await w.fs.unlink(w.root, b"f")
+        await unplug(w)
+        await settle(lambda: node.content is None)
+        await replug(w)
+        assert await w.names() == [b"d"]
+    assert os.listdir(phone) == ["d"]
+
+
 async def test_another_device(phone: Path) -> None:
     """A device with the same place on the bus but another identity isn't taken for the phone."""
     async with world(phone) as w:

@@ -291,13 +291,13 @@ class Content:
             await self._writable_spool()
 
     async def close(self) -> None:
-        """End: the last descriptor is closed. `flush` has reported already what couldn't be saved."""
+        """End: the last descriptor is closed. Raises nothing: `flush` has reported what couldn't be saved."""
         async with self._lock:
             if self.opens:
                 return  # opened again while this was waiting
             if self._edit is not None and self._node.unlinked:
-                # Where it couldn't be put aside, it is deleted already.
-                with contextlib.suppress(ResponseError, FsError):
+                # Where it couldn't be put aside, it is deleted already; and nobody minds whether it ends.
+                with contextlib.suppress(MtpfsError):
                     await self._edit.abandon()
             elif self._edit is not None:
                 try:

@@ -32,6 +32,14 @@ TRIES = 3  # while the device is there and fails
 
 async def deliver(fs: Filesystem, node: Node) -> None:
     """Send the contents of a file that nobody has open; at last give them up to the recovery directory."""
+    await _deliver(fs, node)
+    try:
+        await fs.end(node)
+    except Exception:  # whatever it is, the mount must outlive it
+        log.exception("closing %s", node.path)
+
+
+async def _deliver(fs: Filesystem, node: Node) -> None:
     content = node.content
     failures = 0
     while content is not None and node.content is content and content.is_stranded:
@@ -52,7 +60,6 @@ async def deliver(fs: Filesystem, node: Node) -> None:
             log.exception("sending %s", node.path)
             save(fs, node, error)
             break
-    await fs.end(node)
 
 
 def save(fs: Filesystem, node: Node, reason: Exception) -> None:

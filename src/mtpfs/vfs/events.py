@@ -48,6 +48,8 @@ async def follow(fs: Filesystem) -> None:
             log.debug("gone while handling an event")
         except MtpfsError as error:
             log.info("%s: %s", item, error)
+        except Exception:  # a bug must cost no more than what the event was about
+            log.exception("%s", item)
 
 
 async def _apply(fs: Filesystem, event: Container) -> None:
