@@ -68,6 +68,20 @@ def test_copying_out(tmp_path: Path, fault: str) -> None:
         assert "f" in result.stderr
 
 
+@pytest.mark.parametrize("code", ["InvalidObjectHandle", "InvalidStorageID", "GeneralError", "AccessDenied"])
+def test_directory_that_is_refused(tmp_path: Path, code: str) -> None:
+    """It isn't shown as empty: libc takes ENOENT for the end of a directory, so that is never the answer."""
+    phone, mountpoint = tmp_path / "phone", tmp_path / "mount"
+    (phone / "d").mkdir(parents=True)
+    mountpoint.mkdir()
+    (phone / "d/f").touch()
+    with served(phone, mountpoint, f"refuse GetObjectHandles code={code} skip=1 times=0") as mounted:
+        with pytest.raises(OSError) as caught:
+            os.listdir(mounted.root / "d")
+        assert caught.value.errno in {errno.ESTALE, errno.EIO, errno.EACCES}
+        assert run("ls", mounted.root / "d", check=False).returncode
+
+
 def test_saving_fails_in_fsync_or_close(tmp_path: Path) -> None:
     """The error comes where the program can hear it: in fsync, and in close if it doesn't call that."""
     phone, mountpoint = tmp_path / "phone", tmp_path / "mount"

@@ -105,6 +105,29 @@ async def test_objects_that_hide_for_a_moment(tmp_path: Path, times: int) -> Non
         assert not w.transport.faults.pending
 
 
+async def test_directory_that_is_unknown_for_a_moment(tmp_path: Path) -> None:
+    """Its handle is looked up anew; if that doesn't help, it is ESTALE, for ENOENT would say that it is empty."""
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d/f").write_bytes(b"contents")
+    unknown = Fault(Kind.REFUSE, Operation.GetObjectHandles, code=Response.InvalidObjectHandle)
+    async with world(tmp_path, "no-events") as w:
+        directory = await w.fs.lookup(w.root, b"d")
+        w.transport.renumber()
+        assert await w.names(directory) == [b"f"]
+        w.fs.tree.expire()
+        w.transport.faults.add(unknown)
+        assert await w.names(directory) == [b"f"]
+        assert not w.transport.faults.pending
+        w.transport.faults.add(replace(unknown, times=FOREVER))
+        for call in (w.names, lambda d: w.fs.lookup(d, b"f")):
+            w.fs.tree.expire()
+            with pytest.raises(FsError) as caught:
+                await call(directory)
+            assert caught.value.errno == errno.ESTALE
+        w.transport.faults.clear()
+        assert await w.names(directory) == [b"f"]
+
+
 async def test_handles_that_never_last(tmp_path: Path) -> None:
     """A phone whose objects get other handles while they are asked for: an error, never an empty directory."""
     files(tmp_path)

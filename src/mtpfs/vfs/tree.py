@@ -87,14 +87,21 @@ class Tree:
         if not fresh and self._is_current(directory):
             self.listings_cached += 1
             return
-        with self.device.session.pinned(anew=True):
+        for last in (False, True):
             try:
-                await self._list(directory, fresh=fresh)
+                with self.device.session.pinned(anew=True):
+                    await self._list(directory, fresh=fresh)
                 return
             except SessionLostError:
-                log.debug("%s: listed again, in a new session", directory.path)
-        with self.device.session.pinned(anew=True):
-            await self._list(directory, fresh=fresh)
+                if last:
+                    raise
+            except ResponseError as error:
+                # The directory's own handle; but ENOENT would be a lie, and is the end of a directory to libc.
+                if error.errno != errno.ENOENT:
+                    raise
+                if last:
+                    raise FsError(errno.ESTALE, f"{directory.path}: {error}") from error
+            log.debug("%s: listed again, in a new session or by a new handle", directory.path)
 
     @staticmethod
     def _check_not_lost(directory: Node) -> None:
