@@ -21,12 +21,13 @@ from mtpfs.errors import (
     TransportGoneError,
     TransportTimeoutError,
 )
-from mtpfs.protocol.codes import Operation, Response
-from mtpfs.protocol.containers import Container
+from mtpfs.protocol.codes import ContainerType, Operation, Response
+from mtpfs.protocol.containers import Container, encode_header
 from mtpfs.protocol.datasets import ObjectInfo
-from mtpfs.protocol.wire import decode_integers
+from mtpfs.protocol.wire import decode_integers, encode_integers
 from mtpfs.session import DataSource, Engine, Session, open_session
 from mtpfs.virtual.faults import FOREVER, Fault, FaultScript, Kind
+from mtpfs.virtual.transfers import Transfer
 from mtpfs.virtual.transport import VirtualTransport, virtual_phone
 
 STORAGE = 0x00010001
@@ -203,6 +204,24 @@ async def test_error_without_data_phase(tmp_path: Path) -> None:
         assert caught.value.code == Response.InvalidObjectHandle
         assert caught.value.errno == errno.ENOENT
         assert await handles(session) == ()
+
+
+@pytest.mark.parametrize("with_response", [False, True])
+@pytest.mark.parametrize("transaction", [1, 5000])
+async def test_data_of_an_earlier_session(tmp_path: Path, transaction: int, with_response: bool) -> None:
+    """An answer that comes so late that its number is as good as any is never taken for that to another question."""
+    (tmp_path / "f").touch()
+    async with session_on(tmp_path) as (session, transport):
+        (handle,) = await handles(session)
+        late = encode_integers(())  # "this folder is empty"
+        code = Operation.GetObjectHandles
+        header = encode_header(ContainerType.DATA, code, transaction, len(late))
+        transport.responder._outbox.put(Transfer(header, late))
+        if with_response:
+            response = Container(ContainerType.RESPONSE, Response.OK, transaction, ())
+            transport.responder._outbox.put(Transfer(response.encode()))
+        assert await handles(session) == (handle,)
+        assert await handles(session) == (handle,)
 
 
 async def test_busy_device_is_asked_again(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:

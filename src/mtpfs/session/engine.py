@@ -299,6 +299,7 @@ class _Receipt:
                 return event
 
     def _start(self, start: DataStart) -> None:
+        self._forget_data()  # an answer has one data phase: the one before was another one's
         self.engine.in_data_phase = True
         age = (self.engine.transaction_id - start.transaction_id) & 0xFFFFFFFF
         self.discarding = 0 < age < MAX_STRAY_CONTAINERS
@@ -341,7 +342,15 @@ class _Receipt:
         if self.operation == Operation.CloseSession and container.transaction_id == 0:
             return True  # Leica
         self._count_stray(f"response of transaction {container.transaction_id}")
+        self._forget_data()  # its header needn't have named that transaction truly
         return False
+
+    def _forget_data(self) -> None:
+        """Drop data that turns out to belong to an earlier transaction, maybe of a session before this one."""
+        if self.received and self.sink is not None:
+            raise RemoteProtocolError("data of an earlier transaction")
+        self.pieces.clear()
+        self.received = 0
 
     def _count_stray(self, what: str) -> None:
         self.strays += 1
