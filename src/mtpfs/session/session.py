@@ -55,6 +55,7 @@ T = TypeVar("T")
 _pin: ContextVar[int | None] = ContextVar("generation", default=None)
 
 EVENT_WAIT = 0.5  # seconds per interrupt read; also how long closing may have to wait for it
+OPENING_WAIT = 0.05  # the same while the session is being opened: the mount isn't ready before
 BUSY_PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0, 4.0)  # seconds between tries while the device answers DeviceBusy
 LINGER = 0.02  # seconds that the worker thread waits for another job; getting it to work again costs as much as a job
 BATCH = 0.05  # seconds for which small transactions of one caller may follow each other: half a window
@@ -356,7 +357,7 @@ class Session:
         async with trio.open_nursery() as nursery:
             # A responder may still be handing over an event to a host that was killed, deaf until
             # somebody takes it: uMTP-Responder doesn't answer OpenSession before.
-            nursery.start_soon(self._read_events)
+            nursery.start_soon(self._read_events, OPENING_WAIT)
             nursery.start_soon(self._hurry_when_cancelled)
             try:
                 await trio.to_thread.run_sync(recovery.open_session, self._engine)
@@ -374,15 +375,13 @@ class Session:
         finally:
             self._engine.closing = True
 
-    async def _read_events(self) -> None:
+    async def _read_events(self, wait: float) -> None:
         limiter = trio.CapacityLimiter(1)
         while not self._closed:
             if self.gone:
                 await self._presence.until_back()
             try:
-                data = await trio.to_thread.run_sync(
-                    self._engine.transport.read_event, EVENT_WAIT, limiter=limiter
-                )
+                data = await trio.to_thread.run_sync(self._engine.transport.read_event, wait, limiter=limiter)
                 if data:
                     self.news.post(decode_event(data))
             except TransportGoneError:
@@ -430,7 +429,7 @@ async def open_session(transport: Transport, budgets: Budgets | None = None) -> 
         ) from error
     async with trio.open_nursery() as nursery:
         nursery.start_soon(session._run_jobs)  # noqa: SLF001
-        nursery.start_soon(session._read_events)  # noqa: SLF001
+        nursery.start_soon(session._read_events, EVENT_WAIT)  # noqa: SLF001
         nursery.start_soon(session._await_returns)  # noqa: SLF001
         try:
             yield session
