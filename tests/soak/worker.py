@@ -267,7 +267,7 @@ class Worker:
     def check_all(self) -> None:
         """Look at every file, on the phone's disk and through the mount, when nothing goes wrong any more."""
         for folder in range(FOLDERS):
-            self._look_into(self._root / str(folder))
+            os.listdir(self._root / str(folder))
         for name, target, content in self._claims:
             if content not in {self._on_disk(name), self._on_disk(target)}:
                 raise Violation(f"{self.name}/{name} is lost by a rename to {target} that failed")
@@ -280,18 +280,6 @@ class Worker:
                     f"{self.name}/{name}: the mount shows {told(through_mount)}, the phone has {told(on_disk)}"
                 )
             self._tally.add(verified=len(on_disk or b"") + len(through_mount or b""))
-
-    def _look_into(self, directory: Path) -> None:
-        """List a directory, also if its phone was believed well only because nobody has asked it."""
-        deadline = time.monotonic() + REACH
-        while True:
-            try:
-                os.listdir(directory)
-                return
-            except OSError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.2)
 
     def _acknowledged(self, name: str, content: bytes) -> None:
         self.files[name].acknowledged(content)

@@ -45,21 +45,21 @@ async def children(device: Device, storage_id: int, parent: int) -> list[Entry]:
     handles = await child_handles(device, storage_id, parent)
     found: dict[int, Entry] = {}
     failures: dict[int, ResponseError | ProtocolError] = {}
-    renumbered = False
     for _ in range(ATTEMPTS):
         asked = [handle for handle in handles if handle not in found and handle not in failures]
         await _describe(device, parent, asked, found, failures)
-        renumbered = False
         if all(handle in found or handle in failures for handle in asked):
             break
         # Some have gone, it seems. Which are still there: the phone may have been locked for a moment.
         again = await child_handles(device, storage_id, parent)
-        if not set(again) <= set(handles):
+        renumbered = not set(again) <= set(handles)
+        if renumbered:
             log.debug("the objects of folder 0x%X have got other handles meanwhile", parent)
-            renumbered, found, failures = True, {}, {}
+            found, failures = {}, {}
         handles = again
-    if renumbered:
-        raise RemoteProtocolError(f"the objects of folder 0x{parent:X} get other handles again and again")
+    else:
+        if renumbered:
+            raise RemoteProtocolError(f"the objects of folder 0x{parent:X} get other handles again and again")
     for handle, failure in failures.items():
         log.warning("object 0x%X is skipped: %s", handle, failure)
     if failures and not found:

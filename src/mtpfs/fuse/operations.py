@@ -224,8 +224,7 @@ class Operations(pyfuse3.Operations):
         node = self._fs.node(inode)
         if not node.is_folder:
             raise pyfuse3.FUSEError(errno.ENOTDIR)
-        if node.lost:
-            raise pyfuse3.FUSEError(errno.ESTALE)  # the kernel looks it up again
+        node.check_not_lost()  # then the kernel looks it up again
         number = self._next_handle
         self._next_handle += 1
         self._directories[number] = [node]

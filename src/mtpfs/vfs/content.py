@@ -239,7 +239,7 @@ class Content:
             if self._node.deleted:
                 return  # nobody can reach it any more, so there is nothing to keep
             if self.is_ahead:
-                self._check_not_lost()
+                self._node.check_not_lost()
             try:
                 await self._flush()
             except MtpfsError as error:
@@ -324,11 +324,6 @@ class Content:
         finally:
             self._changes -= 1
 
-    def _check_not_lost(self) -> None:
-        """Raise ESTALE if there is no place for the contents any more."""
-        if self._node.lost:
-            raise FsError(errno.ESTALE, f"{self._node.path} has vanished from the device")
-
     # --- inside the lock -------------------------------------------------------------
 
     async def _begin_edit(self) -> bool:
@@ -396,7 +391,7 @@ class Content:
         async with parent.lock:
             if node.deleted:
                 return  # while this was waiting
-            self._check_not_lost()
+            node.check_not_lost()
             old, self._replaced = self._replaced, None
             if node.handle:
                 old = Entry(

@@ -8,6 +8,7 @@ Invariant: a node that is `unlinked` is in no directory.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from mtpfs.device import Storage
+from mtpfs.errors import FsError
 
 if TYPE_CHECKING:
     from mtpfs.vfs.content import Content
@@ -83,6 +85,11 @@ class Node:
     def deleted(self) -> bool:
         """Unlinked by somebody here: what it holds is of interest only to who has it open."""
         return self.unlinked and not self.lost
+
+    def check_not_lost(self) -> None:
+        """Raise ESTALE if it has vanished: as a directory it isn't just empty, and what a file holds has no place."""
+        if self.lost:
+            raise FsError(errno.ESTALE, f"{self.path} has vanished from the device")
 
     @property
     def is_storage(self) -> bool:

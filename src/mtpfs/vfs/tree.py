@@ -83,7 +83,7 @@ class Tree:
         """Make `children` current; `fresh`: ask the device even if the cache would do."""
         if not directory.is_folder:
             raise FsError(errno.ENOTDIR)
-        self._check_not_lost(directory)
+        directory.check_not_lost()
         if not fresh and self._is_current(directory):
             self.listings_cached += 1
             return
@@ -103,12 +103,6 @@ class Tree:
                     raise FsError(errno.ESTALE, f"{directory.path}: {error}") from error
             log.debug("%s: listed again, in a new session or by a new handle", directory.path)
 
-    @staticmethod
-    def _check_not_lost(directory: Node) -> None:
-        """Raise ESTALE for a directory that has vanished from the device: it isn't just empty."""
-        if directory.lost:
-            raise FsError(errno.ESTALE, f"{directory.path} has vanished from the device")
-
     async def _list(self, directory: Node, *, fresh: bool) -> None:
         asked_at = trio.current_time()
         # Handles are looked up before the lock is taken: lookups go upwards, and nothing
@@ -116,7 +110,7 @@ class Tree:
         place = None if self._holds_storages(directory) else await self.place(directory)
         try:
             async with directory.lock:
-                self._check_not_lost(directory)
+                directory.check_not_lost()
                 listed = directory.listed_at
                 done_meanwhile = listed is not None and listed > asked_at
                 if done_meanwhile or (not fresh and self._is_current(directory)):
