@@ -7,5 +7,6 @@ promised too much.
 """
 
 from mtpfs.device.device import WITHDRAWN, Device, Entry, Storage
+from mtpfs.session import Handle
 
-__all__ = ["WITHDRAWN", "Device", "Entry", "Storage"]
+__all__ = ["WITHDRAWN", "Device", "Entry", "Handle", "Storage"]

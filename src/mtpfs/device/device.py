@@ -18,10 +18,10 @@ from datetime import UTC, tzinfo
 
 from mtpfs.device.quirks import find_quirks
 from mtpfs.errors import FsError, MtpfsError, ProtocolError, ResponseError, name_of
-from mtpfs.protocol.codes import ROOT_PARENT, AccessCapability, Format, Operation, Response, StorageType
+from mtpfs.protocol.codes import AccessCapability, Format, Operation, Response, StorageType
 from mtpfs.protocol.datasets import DeviceInfo, StorageInfo
 from mtpfs.protocol.wire import decode_integers
-from mtpfs.session import DataSource, Result, Session
+from mtpfs.session import DataSource, Handle, Result, Session
 from mtpfs.session.engine import DEFAULT_LIMIT
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class Storage:
 class Entry:
     """An object in a listing. `size` in bytes, `modified` in seconds since the epoch or None if unknown."""
 
-    handle: int
+    handle: Handle
     name: str
     is_folder: bool
     size: int
@@ -75,8 +75,8 @@ class Device:
         """Whether an upload keeps the date it is given; None until the first one showed."""
         self.dates_writable: bool | None = None
         """Whether DateModified can be set afterwards; None until somebody asks."""
-        self.handle_unknown: Callable[[int], None] = lambda _handle: None
-        """Called with each handle (or what may be one) that the device said it doesn't know."""
+        self.handle_unknown: Callable[[Handle], None] = lambda _handle: None
+        """Called with each handle that the device said it doesn't know."""
         self._refused: set[int] = set()
         if self.quirks.split_headers:
             session.split_headers()
@@ -120,7 +120,7 @@ class Device:
     async def call(
         self,
         operation: int,
-        *parameters: int,
+        *parameters: int | Handle,
         data: bytes | DataSource | None = None,
         expected: int = 0,
         limit: int = DEFAULT_LIMIT,
@@ -139,11 +139,12 @@ class Device:
             self.note_unknown(error, *parameters)
             raise
 
-    def note_unknown(self, error: ResponseError, *handles: int) -> None:
+    def note_unknown(self, error: ResponseError, *parameters: int | Handle) -> None:
         """Pass on which handles an answer may have been about."""
         if error.code in {Response.InvalidObjectHandle, Response.InvalidParentObject}:
-            for handle in handles:
-                self.handle_unknown(handle)
+            for handle in parameters:
+                if isinstance(handle, Handle):
+                    self.handle_unknown(handle)
 
     async def storages(self) -> list[Storage]:
         """Return the storages that are present: none while the phone is locked."""
@@ -177,11 +178,6 @@ class Device:
             capacity=capacity,
             free=info.free_space_in_bytes,
         )
-
-
-def listing_parent(parent: int) -> int:
-    """Return the parent parameter of GetObjectHandles and SendObjectInfo: 0 is our name for a storage's root."""
-    return parent or ROOT_PARENT
 
 
 def is_folder(object_format: int) -> bool:

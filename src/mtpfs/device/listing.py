@@ -17,13 +17,13 @@ import logging
 from collections.abc import Iterator
 from itertools import islice
 
-from mtpfs.device.device import Device, Entry, is_folder, listing_parent
+from mtpfs.device.device import Device, Entry, is_folder
 from mtpfs.errors import ProtocolError, RemoteProtocolError, ResponseError
 from mtpfs.protocol.codes import ALL, DataType, Operation, Property, Response
 from mtpfs.protocol.datasets import SIZE_UNKNOWN, ObjectInfo, decode_property_list
 from mtpfs.protocol.dates import decode_date
 from mtpfs.protocol.wire import Value, decode_integers
-from mtpfs.session import Result
+from mtpfs.session import Handle, Result
 
 log = logging.getLogger(__name__)
 
@@ -36,15 +36,15 @@ LIST_FAILURES = 3  # incomplete property lists after which they are given up
 _PROPERTIES = (Property.ObjectFileName, Property.ObjectFormat, Property.ObjectSize, Property.DateModified)
 
 
-async def children(device: Device, storage_id: int, parent: int) -> list[Entry]:
+async def children(device: Device, storage_id: int, parent: Handle) -> list[Entry]:
     """Return the objects in a folder (`parent` 0: the storage's root), in the device's order.
 
     Raises `ResponseError` (folder or storage gone), `RemoteProtocolError` (handles that don't
     last), and whatever the session raises; never for single objects.
     """
     handles = await child_handles(device, storage_id, parent)
-    found: dict[int, Entry] = {}
-    failures: dict[int, ResponseError | ProtocolError] = {}
+    found: dict[Handle, Entry] = {}
+    failures: dict[Handle, ResponseError | ProtocolError] = {}
     for _ in range(ATTEMPTS):
         asked = [handle for handle in handles if handle not in found and handle not in failures]
         await _describe(device, parent, asked, found, failures)
@@ -54,14 +54,14 @@ async def children(device: Device, storage_id: int, parent: int) -> list[Entry]:
         again = await child_handles(device, storage_id, parent)
         renumbered = not set(again) <= set(handles)
         if renumbered:
-            log.debug("the objects of folder 0x%X have got other handles meanwhile", parent)
+            log.debug("the objects of folder %s have got other handles meanwhile", parent)
             found, failures = {}, {}
         handles = again
     else:
         if renumbered:
-            raise RemoteProtocolError(f"the objects of folder 0x{parent:X} get other handles again and again")
+            raise RemoteProtocolError(f"the objects of folder {parent} get other handles again and again")
     for handle, failure in failures.items():
-        log.warning("object 0x%X is skipped: %s", handle, failure)
+        log.warning("object %s is skipped: %s", handle, failure)
     if failures and not found:
         raise next(iter(failures.values()))
     return [found[handle] for handle in handles if handle in found]
@@ -69,10 +69,10 @@ async def children(device: Device, storage_id: int, parent: int) -> list[Entry]:
 
 async def _describe(
     device: Device,
-    parent: int,
-    handles: list[int],
-    found: dict[int, Entry],
-    failures: dict[int, ResponseError | ProtocolError],
+    parent: Handle,
+    handles: list[Handle],
+    found: dict[Handle, Entry],
+    failures: dict[Handle, ResponseError | ProtocolError],
 ) -> None:
     """Describe objects into `found`, and those that can't be into `failures`; into neither if the device knows none."""
     if len(handles) > FEW and device.supports(Operation.GetObjectPropList):
@@ -86,25 +86,26 @@ async def _describe(
                 failures[handle] = error
 
 
-async def child_handles(device: Device, storage_id: int, parent: int) -> list[int]:
+async def child_handles(device: Device, storage_id: int, parent: Handle) -> list[Handle]:
     """Return the handles in a folder, each once, without the two values that name no object."""
     result = await device.call(
-        Operation.GetObjectHandles, storage_id, 0, listing_parent(parent), limit=4 * MAX_HANDLES + 4
+        Operation.GetObjectHandles, storage_id, 0, parent.as_parent(), limit=4 * MAX_HANDLES + 4
     )
-    return [handle for handle in dict.fromkeys(decode_integers(result.data)) if handle not in {0, ALL}]
+    numbers = dict.fromkeys(decode_integers(result.data))
+    return [Handle(number, result.generation) for number in numbers if number not in {0, ALL}]
 
 
-async def entry(device: Device, handle: int) -> Entry:
+async def entry(device: Device, handle: Handle) -> Entry:
     """Describe one object by GetObjectInfo (and ObjectSize from 4 GiB on)."""
     return await entry_of(device, handle, await object_info(device, handle))
 
 
-async def object_info(device: Device, handle: int) -> ObjectInfo:
+async def object_info(device: Device, handle: Handle) -> ObjectInfo:
     """Return an object's ObjectInfo. Raises `ResponseError` InvalidObjectHandle when it is gone."""
     return _decoded(device, await device.call(Operation.GetObjectInfo, handle))
 
 
-async def _object_infos(device: Device, handles: list[int]) -> list[Result | ResponseError]:
+async def _object_infos(device: Device, handles: list[Handle]) -> list[Result | ResponseError]:
     results = await device.session.transact_each(Operation.GetObjectInfo, handles)
     for index, result in enumerate(results):
         if isinstance(result, ResponseError) and result.code == Response.DeviceBusy:
@@ -126,7 +127,7 @@ def _decoded(device: Device, result: Result | ResponseError) -> ObjectInfo:
     return info
 
 
-async def entry_of(device: Device, handle: int, info: ObjectInfo) -> Entry:
+async def entry_of(device: Device, handle: Handle, info: ObjectInfo) -> Entry:
     """Turn an ObjectInfo into an entry."""
     folder = is_folder(info.object_format)
     size = 0 if folder else info.object_compressed_size
@@ -137,7 +138,7 @@ async def entry_of(device: Device, handle: int, info: ObjectInfo) -> Entry:
     return Entry(handle, info.filename, folder, size, modified)
 
 
-async def object_size(device: Device, handle: int) -> int:
+async def object_size(device: Device, handle: Handle) -> int:
     """Return the property ObjectSize: 64 bits, 32 on a few old players."""
     result = await device.call(Operation.GetObjectPropValue, handle, Property.ObjectSize)
     if len(result.data) not in {4, 8}:
@@ -145,24 +146,24 @@ async def object_size(device: Device, handle: int) -> int:
     return int.from_bytes(result.data, "little")
 
 
-async def _from_lists(device: Device, parent: int, handles: list[int]) -> dict[int, Entry]:
-    values: dict[int, dict[int, Value]] = {handle: {} for handle in handles}
+async def _from_lists(device: Device, parent: Handle, handles: list[Handle]) -> dict[Handle, Entry]:
+    values: dict[int, dict[int, Value]] = {handle.number: {} for handle in handles}
     for code in _PROPERTIES:
         try:
             result = await device.call(Operation.GetObjectPropList, parent, 0, code, 0, 1, limit=LIST_LIMIT)
         except ResponseError as error:
-            log.debug("no property list of folder 0x%X: %s", parent, error)
+            log.debug("no property list of folder %s: %s", parent, error)
             break
         # Some devices tell of more than the folder; but what can't be meant is not read to its end.
-        for handle, value in islice(_values(result.data, code), 4 * MAX_HANDLES):
-            if handle in values:
-                values[handle][code] = value
+        for number, value in islice(_values(result.data, code), 4 * MAX_HANDLES):
+            if number in values:
+                values[number][code] = value
         if code == _PROPERTIES[0] and not any(values.values()):
             break  # nothing about the children at all: the other lists won't know more
     found = {
         handle: described
-        for handle, properties in values.items()
-        if (described := _described(device, handle, properties)) is not None
+        for handle in handles
+        if (described := _described(device, handle, values[handle.number])) is not None
     }
     if len(found) < len(handles):
         device.property_lists_fail += 1
@@ -172,7 +173,7 @@ async def _from_lists(device: Device, parent: int, handles: list[int]) -> dict[i
 
 
 def _values(data: memoryview, code: int) -> Iterator[tuple[int, Value]]:
-    """Yield (handle, value) of one property; what can't be decoded ends the list."""
+    """Yield (handle's number, value) of one property; what can't be decoded ends the list."""
     try:
         for element in decode_property_list(data):
             if element.property_code == code and element.data_type != DataType.UNDEF:
@@ -181,7 +182,7 @@ def _values(data: memoryview, code: int) -> Iterator[tuple[int, Value]]:
         log.debug("property list broken off: %s", error)
 
 
-def _described(device: Device, handle: int, properties: dict[int, Value]) -> Entry | None:
+def _described(device: Device, handle: Handle, properties: dict[int, Value]) -> Entry | None:
     name = properties.get(Property.ObjectFileName)
     object_format = properties.get(Property.ObjectFormat)
     size = properties.get(Property.ObjectSize)

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from mtpfs.device.device import Device
 from mtpfs.errors import FsError, ResponseError
 from mtpfs.protocol.codes import Operation
-from mtpfs.session import Engine
+from mtpfs.session import Engine, Handle
 
 _LIMIT_32 = 0xFFFFFFFF
 
@@ -30,7 +30,7 @@ def can_read_ranges(device: Device, size: int) -> bool:
     )
 
 
-async def read(device: Device, handle: int, offset: int, count: int, size: int, *, bulk: bool) -> memoryview:
+async def read(device: Device, handle: Handle, offset: int, count: int, size: int, *, bulk: bool) -> memoryview:
     """Return `count` bytes from `offset` of an object of `size` bytes.
 
     Raises `FsError(EIO)` when the device has less than it said,
@@ -48,7 +48,7 @@ async def read(device: Device, handle: int, offset: int, count: int, size: int, 
 
 
 async def _read_once(
-    device: Device, handle: int, offset: int, count: int, size: int, *, bulk: bool
+    device: Device, handle: Handle, offset: int, count: int, size: int, *, bulk: bool
 ) -> memoryview:
     if device.quirks.eof_short_packet and offset + count == size and count > 1:
         # Whatever the packet size is, a reply of a whole number of 64-byte packets may fill its last one.
@@ -69,7 +69,7 @@ async def _read_once(
     raise FsError(errno.EOPNOTSUPP, "no partial reads")
 
 
-async def read_whole(device: Device, handle: int, size: int, sink: Callable[[memoryview], None]) -> None:
+async def read_whole(device: Device, handle: Handle, size: int, sink: Callable[[memoryview], None]) -> None:
     """Fetch an object of `size` bytes; `sink` gets the pieces in order, on the worker thread.
 
     Holds the wire until it is done: the last resort.
@@ -77,7 +77,7 @@ async def read_whole(device: Device, handle: int, size: int, sink: Callable[[mem
 
     def job(engine: Engine) -> None:
         engine.transact(
-            Operation.GetObject, handle, size=size, limit=max(2 * size, 1 << 20), sink=sink
+            Operation.GetObject, handle.number, size=size, limit=max(2 * size, 1 << 20), sink=sink
         )  # it may have grown
 
-    await device.session.run(job, bulk=True)
+    await device.session.run(job, handle, bulk=True)

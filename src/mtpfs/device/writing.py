@@ -18,10 +18,9 @@ import logging
 
 import trio
 
-from mtpfs.device.device import Device, listing_parent
+from mtpfs.device.device import Device
 from mtpfs.errors import FsError, MtpfsError, ResponseError
 from mtpfs.protocol.codes import ALL, DataType, Format, Operation, Property, Response
-from mtpfs.protocol.containers import parameter
 from mtpfs.protocol.datasets import (
     SIZE_UNKNOWN,
     ObjectInfo,
@@ -31,14 +30,14 @@ from mtpfs.protocol.datasets import (
 )
 from mtpfs.protocol.dates import encode_date
 from mtpfs.protocol.wire import encode_value
-from mtpfs.session import BUSY_PAUSES, DataSource, Engine
+from mtpfs.session import BUSY_PAUSES, DataSource, Engine, Handle
 
 log = logging.getLogger(__name__)
 
 
 async def upload(
-    device: Device, storage_id: int, parent: int, name: str, source: DataSource, modified: float | None
-) -> int:
+    device: Device, storage_id: int, parent: Handle, name: str, source: DataSource, modified: float | None
+) -> Handle:
     """Create an object with the contents of `source`; return its handle.
 
     `name` must be free: some devices truncate an existing object, others keep
@@ -48,7 +47,7 @@ async def upload(
         storage_id=storage_id,
         object_format=Format.Undefined,
         object_compressed_size=source.size,
-        parent_object=listing_parent(parent),
+        parent_object=parent.as_parent().number,
         filename=name,
         modification_date="" if modified is None else encode_date(modified),
         wide=device.wide_object_info,
@@ -56,12 +55,12 @@ async def upload(
     large = source.size >= SIZE_UNKNOWN and not device.can_edit and not info.wide
     by_list = large and device.supports(Operation.SendObjectPropList)
 
-    def job(engine: Engine) -> int:
+    def job(engine: Engine) -> Handle:
         if by_list:
             answer = engine.transact(
                 Operation.SendObjectPropList,
                 storage_id,
-                listing_parent(parent),
+                parent.as_parent().number,
                 Format.Undefined,
                 source.size >> 32,
                 source.size & 0xFFFFFFFF,
@@ -69,54 +68,54 @@ async def upload(
             )
         else:
             answer = engine.transact(
-                Operation.SendObjectInfo, storage_id, listing_parent(parent), data=info.encode()
+                Operation.SendObjectInfo, storage_id, parent.as_parent().number, data=info.encode()
             )
-        handle = parameter(answer.parameters, 2)
+        handle = answer.handle(2)
         _check_handle(handle)
         try:
             engine.transact(Operation.SendObject, data=source)
         except MtpfsError:
             if engine.in_step:
                 with contextlib.suppress(ResponseError):  # most devices have removed it themselves
-                    engine.transact(Operation.DeleteObject, handle, 0)
+                    engine.transact(Operation.DeleteObject, handle.number, 0)
             raise
         return handle
 
     for pause in BUSY_PAUSES:
         try:
-            return await device.session.run(job, bulk=True)
+            return await device.session.run(job, parent, bulk=True)
         except ResponseError as error:
             device.note_unknown(error, parent)
             if error.code != Response.DeviceBusy or error.operation == Operation.SendObject:
                 raise  # nothing of `source` has been taken in the case that goes on
         await trio.sleep(pause)
-    return await device.session.run(job, bulk=True)
+    return await device.session.run(job, parent, bulk=True)
 
 
-async def make_folder(device: Device, storage_id: int, parent: int, name: str) -> int:
+async def make_folder(device: Device, storage_id: int, parent: Handle, name: str) -> Handle:
     """Create a folder; return its handle."""
     info = ObjectInfo(
         storage_id=storage_id,
         object_format=Format.Association,
         association_type=1,
-        parent_object=listing_parent(parent),
+        parent_object=parent.as_parent().number,
         filename=name,
         wide=device.wide_object_info,
     )
     answer = await device.call(
-        Operation.SendObjectInfo, storage_id, listing_parent(parent), data=info.encode()
+        Operation.SendObjectInfo, storage_id, parent.as_parent(), data=info.encode()
     )
-    handle = parameter(answer.parameters, 2)
+    handle = answer.handle(2)
     _check_handle(handle)
     return handle
 
 
-async def delete(device: Device, handle: int) -> None:
+async def delete(device: Device, handle: Handle) -> None:
     """Delete an object; a folder goes with everything in it."""
     await device.call(Operation.DeleteObject, handle, 0)
 
 
-async def rename(device: Device, handle: int, name: str) -> None:
+async def rename(device: Device, handle: Handle, name: str) -> None:
     """Give an object another name in its folder; the name must be free."""
     await device.call(
         Operation.SetObjectPropValue,
@@ -126,12 +125,12 @@ async def rename(device: Device, handle: int, name: str) -> None:
     )
 
 
-async def move(device: Device, handle: int, storage_id: int, parent: int) -> None:
+async def move(device: Device, handle: Handle, storage_id: int, parent: Handle) -> None:
     """Move an object to another folder under its own name (root is parent 0 here, unlike in uploads)."""
     await device.call(Operation.MoveObject, handle, storage_id, parent)
 
 
-async def set_modified(device: Device, handle: int, modified: float) -> bool:
+async def set_modified(device: Device, handle: Handle, modified: float) -> bool:
     """Set an existing object's date; tell whether the device did (Android never does)."""
     if not await can_set_dates(device):
         return False
@@ -170,7 +169,7 @@ async def _dates_writable(device: Device) -> bool:
 # --- editing in place (Android's extension) -----------------------------------------------
 
 
-async def begin_edit(device: Device, handle: int) -> None:
+async def begin_edit(device: Device, handle: Handle) -> None:
     """Open an object for editing; an edit left open by a crashed host is ended first."""
     try:
         await device.call(Operation.BeginEditObject, handle)
@@ -181,7 +180,7 @@ async def begin_edit(device: Device, handle: int) -> None:
         await device.call(Operation.BeginEditObject, handle)
 
 
-async def write(device: Device, handle: int, offset: int, data: bytes) -> None:
+async def write(device: Device, handle: Handle, offset: int, data: bytes) -> None:
     """Write inside an open edit; `offset` must not lie beyond the current size.
 
     The count in Android's response leaves out the bytes that came with the
@@ -198,17 +197,17 @@ async def write(device: Device, handle: int, offset: int, data: bytes) -> None:
     )
 
 
-async def truncate(device: Device, handle: int, size: int) -> None:
+async def truncate(device: Device, handle: Handle, size: int) -> None:
     """Set the size inside an open edit; growth reads as zeros."""
     await device.call(Operation.TruncateObject, handle, size & 0xFFFFFFFF, size >> 32)
 
 
-async def end_edit(device: Device, handle: int) -> None:
+async def end_edit(device: Device, handle: Handle) -> None:
     """Close an edit: the device publishes the new size and date."""
     await device.call(Operation.EndEditObject, handle)
 
 
-def _check_handle(handle: int) -> None:
+def _check_handle(handle: Handle) -> None:
     # uMTP-Responder answers OK with handle 0xFFFFFFFF when the parent is no folder.
-    if handle in {0, ALL}:
-        raise FsError(errno.EIO, f"the device created object 0x{handle:X}, which is none")
+    if handle.number in {0, ALL}:
+        raise FsError(errno.EIO, f"the device created object {handle}, which is none")

@@ -44,9 +44,11 @@ from mtpfs.protocol.containers import (
     DataStart,
     encode_header,
     needs_zero_length_packet,
+    parameter,
 )
 from mtpfs.session.budgets import Budgets
 from mtpfs.session.buffers import Buffers
+from mtpfs.session.handles import Handle
 from mtpfs.transport import Buffer, Transport
 
 log = logging.getLogger(__name__)
@@ -82,6 +84,12 @@ class Result:
 
     parameters: tuple[int, ...]
     data: memoryview
+    generation: int = 0
+    """The session that answered: the one in which object handles in it are valid."""
+
+    def handle(self, index: int) -> Handle:
+        """Return the object handle in the response's parameter `index`, counted from 0."""
+        return Handle(parameter(self.parameters, index), self.generation)
 
 
 class Engine:
@@ -99,6 +107,8 @@ class Engine:
         self.operations: Counter[int] = Counter()
         self.bytes_in = 0
         self.bytes_out = 0
+        self.generation = 0
+        """Grows with every new session on the device: object handles of older ones are void."""
         self._next_id = 0
         self.renew()
 
@@ -148,7 +158,7 @@ class Engine:
         self.in_step = True
         if response.code != Response.OK:
             raise ResponseError(operation, response.code)
-        return Result(response.parameters, receipt.payload())
+        return Result(response.parameters, receipt.payload(), self.generation)
 
     def reset_ids(self) -> None:
         """Start counting transactions anew: OpenSession takes 0, the next one 1."""
