@@ -7,6 +7,13 @@ handles are the truth: what the lists don't cover is asked for one by one with
 GetObjectInfo, and a device whose lists keep missing objects isn't asked for
 lists again (uMTP-Responder never reports children, libmtp #126).
 
+What was deleted a moment ago may still be listed (Android); it is left out as
+long as that can be so. Dates: Android up to 8 tells 1970 or nothing in lists and
+the truth in ObjectInfo. Whether that is so is found out once per device, by one
+object; after that `date_elsewhere` says where to ask, for one GetObjectInfo per
+file of a listing would be dear. A size of 4 GiB or more that the device can't
+tell is no error: `size_known` is False.
+
 Invariant: one bad object never hides a directory; it is skipped and logged.
 Only a directory in which every object fails is an error, never "empty".
 """
@@ -14,10 +21,15 @@ Only a directory in which every object fails is an error, never "empty".
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
+from dataclasses import replace
 from itertools import islice
 
-from mtpfs.device.device import Device, Entry, is_folder
+import trio
+
+from mtpfs.device.device import Device
+from mtpfs.device.objects import Entry, is_folder
+from mtpfs.device.recent import PAUSES
 from mtpfs.errors import ProtocolError, RemoteProtocolError, ResponseError
 from mtpfs.protocol.codes import ALL, DataType, Operation, Property, Response
 from mtpfs.protocol.datasets import SIZE_UNKNOWN, ObjectInfo, decode_property_list
@@ -33,13 +45,16 @@ LIST_LIMIT = 64 << 20  # bytes of a property list
 ATTEMPTS = 3  # at a directory whose objects get other handles, or hide, while they are asked for
 FEW = 4  # up to here asking one by one costs no more transactions than lists
 LIST_FAILURES = 3  # incomplete property lists after which they are given up
+FIRST_POSSIBLE = 365 * 86400.0  # seconds: before 1971 there is no date, only clocks that were never set
+DATES_COMPARED = 3  # objects that have no date anywhere, after which lists are believed
+_READ_ONLY = {0x0001, 0x8002}  # ProtectionStatus: read-only, read-only data
 _PROPERTIES = (Property.ObjectFileName, Property.ObjectFormat, Property.ObjectSize, Property.DateModified)
 
 
 async def children(device: Device, storage_id: int, parent: Handle) -> list[Entry]:
     """Return the objects in a folder (`parent` 0: the storage's root), in the device's order.
 
-    Raises `ResponseError` (folder or storage gone), `RemoteProtocolError` (handles that don't
+    Without what was deleted less than 3 s ago. Raises `ResponseError` (folder or storage gone), `RemoteProtocolError` (handles that don't
     last), and whatever the session raises; never for single objects.
     """
     handles = await child_handles(device, storage_id, parent)
@@ -87,7 +102,32 @@ async def _describe(
 
 
 async def child_handles(device: Device, storage_id: int, parent: Handle) -> list[Handle]:
-    """Return the handles in a folder, each once, without the two values that name no object."""
+    """Return the handles in a folder, each once, without the two values that name no object.
+
+    Without those that were deleted less than 3 s ago. Raises `ResponseError` (folder or storage
+    gone) and whatever the session raises.
+    """
+    return device.recent.without_ghosts(await _listed(device, storage_id, parent))
+
+
+async def is_empty(device: Device, storage_id: int, parent: Handle, ignore: Container[Handle]) -> bool:
+    """Ask the device whether a folder has nothing in it but what `ignore` holds.
+
+    What was deleted a moment ago and is still listed is waited for, up to 3 s, and never trusted
+    gone: a camera that answers OK and deletes nothing would lose it with the folder. Anything else is
+    False at once. Raises what `child_handles` raises; a caller that is cancelled has changed nothing.
+    """
+    for pause in (*PAUSES, None):
+        there = [handle for handle in await _listed(device, storage_id, parent) if handle not in ignore]
+        if not there:
+            return True
+        if pause is None or not all(device.recent.is_ghost(handle) for handle in there):
+            break
+        await trio.sleep(pause)
+    return False
+
+
+async def _listed(device: Device, storage_id: int, parent: Handle) -> list[Handle]:
     result = await device.call(
         Operation.GetObjectHandles, storage_id, 0, parent.as_parent(), limit=4 * MAX_HANDLES + 4
     )
@@ -96,7 +136,11 @@ async def child_handles(device: Device, storage_id: int, parent: Handle) -> list
 
 
 async def entry(device: Device, handle: Handle) -> Entry:
-    """Describe one object by GetObjectInfo (and ObjectSize from 4 GiB on)."""
+    """Describe one object by GetObjectInfo (and ObjectSize from 4 GiB on).
+
+    Raises `ResponseError` InvalidObjectHandle when it is gone, `ProtocolError` when the answer
+    makes no sense, and whatever the session raises. What it says of the date is the last word.
+    """
     return await entry_of(device, handle, await object_info(device, handle))
 
 
@@ -128,22 +172,44 @@ def _decoded(device: Device, result: Result | ResponseError) -> ObjectInfo:
 
 
 async def entry_of(device: Device, handle: Handle, info: ObjectInfo) -> Entry:
-    """Turn an ObjectInfo into an entry."""
+    """Turn an ObjectInfo into an entry; asks for ObjectSize where 32 bits don't hold the size."""
     folder = is_folder(info.object_format)
-    size = 0 if folder else info.object_compressed_size
+    size: int | None = 0 if folder else info.object_compressed_size
     if size == SIZE_UNKNOWN and not info.wide:
         size = await object_size(device, handle)
-    size = min(size, MAX_SIZE)
     modified = decode_date(info.modification_date or info.capture_date, device.zone)
-    return Entry(handle, info.filename, folder, size, modified)
+    return Entry(
+        handle,
+        info.filename,
+        folder,
+        SIZE_UNKNOWN if size is None else min(size, MAX_SIZE),
+        modified,
+        size_known=size is not None,
+        protected=info.protection_status in _READ_ONLY,
+    )
 
 
-async def object_size(device: Device, handle: Handle) -> int:
-    """Return the property ObjectSize: 64 bits, 32 on a few old players."""
-    result = await device.call(Operation.GetObjectPropValue, handle, Property.ObjectSize)
-    if len(result.data) not in {4, 8}:
-        raise RemoteProtocolError(f"ObjectSize of {len(result.data)} bytes")
-    return int.from_bytes(result.data, "little")
+async def object_size(device: Device, handle: Handle) -> int | None:
+    """Return the property ObjectSize, which has 64 bits; None: the device has none, or none that says more.
+
+    Raises `ResponseError` InvalidObjectHandle when the object is gone, and what the session raises.
+    """
+    if not device.supports(Operation.GetObjectPropValue):
+        return None
+    try:
+        result = await device.call(Operation.GetObjectPropValue, handle, Property.ObjectSize)
+    except ResponseError as error:
+        if error.code == Response.InvalidObjectHandle:
+            raise
+        log.debug("object %s has no ObjectSize: %s", handle, error)
+        return None
+    if len(result.data) == 8:
+        return int.from_bytes(result.data, "little")
+    if len(result.data) == 4:  # a few old players
+        size = int.from_bytes(result.data, "little")
+        return size if size != SIZE_UNKNOWN else None
+    log.debug("ObjectSize of %d bytes", len(result.data))
+    return None
 
 
 async def _from_lists(device: Device, parent: Handle, handles: list[Handle]) -> dict[Handle, Entry]:
@@ -168,8 +234,36 @@ async def _from_lists(device: Device, parent: Handle, handles: list[Handle]) -> 
     if len(found) < len(handles):
         device.property_lists_fail += 1
         if not found or device.property_lists_fail >= LIST_FAILURES:
-            device.refuse(Operation.GetObjectPropList)
+            device.operations.withdraw(Operation.GetObjectPropList, "its lists lack objects")
+    return await _with_dates(device, found)
+
+
+async def _with_dates(device: Device, found: dict[Handle, Entry]) -> dict[Handle, Entry]:
+    """Say of dates that a list can't have meant where the truth is; find that out at the first ones."""
+    doubtful = [described for described in found.values() if not _is_possible(described.modified)]
+    if doubtful and device.dates_in_lists is None:
+        # A file rather than a folder, whose date may be missing for reasons of its own.
+        sample = min(doubtful, key=lambda described: described.is_folder)
+        try:
+            truth = await entry(device, sample.handle)
+        except (ResponseError, ProtocolError) as error:
+            log.debug("object %s says nothing of its date: %s", sample.handle, error)
+        else:
+            if _is_possible(truth.modified):
+                log.info("%s tells dates in ObjectInfo only", device.name)
+                device.dates_in_lists = False
+            else:
+                device.dates_compared += 1
+                if device.dates_compared >= DATES_COMPARED:
+                    device.dates_in_lists = True
+    if device.dates_in_lists is False:
+        for described in doubtful:
+            found[described.handle] = replace(described, modified=None, date_elsewhere=True)
     return found
+
+
+def _is_possible(modified: float | None) -> bool:
+    return modified is not None and modified >= FIRST_POSSIBLE
 
 
 def _values(data: memoryview, code: int) -> Iterator[tuple[int, Value]]:
@@ -192,7 +286,6 @@ def _described(device: Device, handle: Handle, properties: dict[int, Value]) -> 
     folder = is_folder(object_format)
     if not folder and not isinstance(size, int):
         return None
-    # Android before 9 lists dates as 0 or 1970; one GetObjectInfo each would be dear, so: unknown.
     modified = decode_date(date, device.zone) if isinstance(date, str) else None
     size = 0 if folder or not isinstance(size, int) else min(max(size, 0), MAX_SIZE)
     return Entry(handle, name, folder, size, modified or None)

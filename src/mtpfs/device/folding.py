@@ -1,0 +1,93 @@
+"""Find out whether a storage tells `FOO` from `foo`, where nothing else has shown it.
+
+Strategy: FAT, and Android's /sdcard, keep one file under both names, and creating the second destroys
+the first. So an unknown device counts as folding; but on one that doesn't fold that refuses good
+names. At the first collision two empty objects of ours are made whose names differ only in case, and
+the device is asked what it has then. Once per storage; where it stays unclear nothing is learned.
+
+Invariant: no object but the two is touched, and both are deleted again as long as the device answers.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+
+import trio
+
+from mtpfs.device import listing, writing
+from mtpfs.device.device import Device
+from mtpfs.errors import MtpfsError, ResponseError
+from mtpfs.protocol.codes import Response
+from mtpfs.session import DataSource, Handle
+
+log = logging.getLogger(__name__)
+
+_ELSEWHERE = {
+    Response.StoreFull,
+    Response.StoreReadOnly,
+    Response.StoreNotAvailable,
+    Response.InvalidStorageID,
+    Response.InvalidObjectHandle,
+    Response.InvalidParentObject,
+    Response.DeviceBusy,
+    Response.OperationNotSupported,
+}
+"""Refusals of the second object that have nothing to do with its name."""
+_EMPTY = DataSource(0, lambda _offset, _room: 0)
+
+
+async def find_out_folding(device: Device, storage_id: int, parent: Handle) -> bool:
+    """Return whether names that differ only in case are one on this storage; ask the device if need be.
+
+    `parent` is a folder in which objects may be made for a moment. True where it can't be found out.
+    Raises `TransportError` and what else the session raises. It isn't interrupted by cancellation:
+    what it has made has to go again.
+    """
+    with trio.CancelScope(shield=True):
+        async with device.folding_probe:
+            known = device.folding(storage_id)
+            if known is not None:
+                return known
+            folds = await _probe(device, storage_id, parent)
+    if folds is not None:
+        device.learned_folding(storage_id, folds)
+    return folds is not False
+
+
+async def _probe(device: Device, storage_id: int, parent: Handle) -> bool | None:
+    stem = f".mtpfs-probe-{secrets.token_hex(3)}-"
+    made: list[tuple[Handle, str]] = []
+    try:
+        for name in (f"{stem}a", f"{stem}A"):
+            handle = await writing.upload(device, storage_id, parent, name, _EMPTY, None)
+            made.append((handle, name))
+        return not await _both_there(device, storage_id, parent, made)
+    except ResponseError as error:
+        log.debug("whether storage 0x%08X folds: %s", storage_id, error)
+        return True if len(made) == 1 and error.code not in _ELSEWHERE else None
+    finally:
+        for handle, name in reversed(made):
+            try:
+                await writing.delete(device, handle, name)
+            except MtpfsError as error:  # it was one file, and is gone
+                log.debug("%r: %s", name, error)
+
+
+async def _both_there(
+    device: Device, storage_id: int, parent: Handle, made: list[tuple[Handle, str]]
+) -> bool:
+    """Tell whether two objects are listed, and called as they were meant to be."""
+    listed = await listing.child_handles(device, storage_id, parent)
+    for handle, name in made:
+        if handle not in listed:
+            return False
+        try:
+            described = await listing.entry(device, handle)
+        except ResponseError as error:
+            if error.code == Response.InvalidObjectHandle:
+                return False
+            raise
+        if described.name != name:
+            return False
+    return made[0][0] != made[1][0]
