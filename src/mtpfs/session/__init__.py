@@ -10,4 +10,14 @@ from mtpfs.session.news import Change
 from mtpfs.session.session import BUSY_PAUSES, Session, open_session
 from mtpfs.session.statistics import Statistics
 
-__all__ = ["BUSY_PAUSES", "Change", "DataSource", "Engine", "Handle", "Result", "Session", "Statistics", "open_session"]
+__all__ = [
+    "BUSY_PAUSES",
+    "Change",
+    "DataSource",
+    "Engine",
+    "Handle",
+    "Result",
+    "Session",
+    "Statistics",
+    "open_session",
+]

@@ -32,6 +32,7 @@ from mtpfs.errors import (
     LocalProtocolError,
     RemoteProtocolError,
     ResponseError,
+    StoppedError,
     TransportError,
     TransportTimeoutError,
     name_of,
@@ -76,6 +77,7 @@ class DataSource:
 
     size: int
     fill: Callable[[int, memoryview], int]
+    stopped: Callable[[], bool] = lambda: False
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +253,8 @@ class Engine:
             self._write(header, budget)
             start = 0
         while left or start:
+            if source.stopped():
+                raise StoppedError("nobody wants the rest")
             take = min(left, len(chunk) - start)
             filled = source.fill(source.size - left, memoryview(chunk)[start : start + take]) if take else 0
             if filled != take:

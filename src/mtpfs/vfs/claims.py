@@ -48,11 +48,7 @@ class Claim:
         self._claims.extend(self, (directory, names.fold(name)))
 
     def conflicts(self, other: Claim) -> bool:
-        return (
-            not self.names.isdisjoint(other.names)
-            or self._holds_above(other)
-            or other._holds_above(self)  # noqa: SLF001 - the same class
-        )
+        return not self.names.isdisjoint(other.names) or self._holds_above(other) or other._holds_above(self)
 
     def _holds_above(self, other: Claim) -> bool:
         """Tell whether anything of `other` lies in a directory that is claimed here as a whole."""

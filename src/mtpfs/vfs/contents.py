@@ -174,7 +174,8 @@ class Edited:
         self.edit = edit
         self.part = part
         self._shared = shared
-        self._node = node
+        self._view = OnDevice(shared, node)
+        """The object as it is read between two changes."""
 
     async def read(self, offset: int, count: int) -> memoryview | bytes:
         """Return `count` bytes from `offset`. Everything that was written before is sent first."""
@@ -182,24 +183,27 @@ class Edited:
         if self.edit.extended:
             await self.edit.end_edit()
             self.edit.extended = False
+        if self.part is None:
+            return await self._view.read(offset, count)
         count = min(count, self.edit.size - offset)
         if count <= 0:
             return b""
-        if self.part is None:
-            return await read_object(self._shared, self._node, offset, count)
         handle = await self.edit.begin()
         return await read(self._shared.device, handle, offset, count, self.edit.size, bulk=count >= BULK)
 
     async def write(self, offset: int, data: bytes) -> int:
         """Write; return the size. Raises what the device says."""
+        self._view.forget()
         await self.edit.write(offset, data)
         return self.edit.end
 
     async def truncate(self, size: int) -> None:
+        self._view.forget()
         await self.edit.truncate(size)
 
     def close(self) -> None:
         self.edit.drop()
+        self._view.close()
 
 
 Contents = OnDevice | Spooled | Edited

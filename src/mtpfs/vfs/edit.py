@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import NoReturn
 
 from mtpfs.device import Device, Handle, listing, writing
@@ -120,7 +121,9 @@ class Edit:
         if self._offset > self.size:
             await self._truncate(self._offset)
         data = bytes(self._buffer)
-        await self._repeated(lambda handle: writing.write(self._device, handle, self._offset, data), len(data))
+        await self._repeated(
+            lambda handle: writing.write(self._device, handle, self._offset, data), len(data)
+        )
         grown = self._offset + len(data) - self.size
         self._note(max(self.size, self._offset + len(data)), grown, len(data))
         self._buffer.clear()
@@ -128,13 +131,16 @@ class Edit:
     async def _truncate(self, size: int) -> None:
         while True:
             step = min(size, self.size + FILLED)
-            await self._repeated(lambda handle, to=step: writing.truncate(self._device, handle, to), step - self.size)
+            await self._repeated(partial(self._truncate_once, step), step - self.size)
             self.extended |= step > self.size
             self._note(step, step - self.size, max(0, step - self.size))
             if step == size:
                 return
             if self._stopped():
                 raise FsError(errno.EINTR, "stopped: the mount ends")
+
+    async def _truncate_once(self, size: int, handle: Handle) -> None:
+        await writing.truncate(self._device, handle, size)
 
     def _note(self, size: int, grown: int, sent: int) -> None:
         self._device.room.took(self._storage_id, grown)

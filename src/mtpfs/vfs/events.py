@@ -87,7 +87,12 @@ class Events:
                 await self._added(handle)
         elif event.code == Event.ObjectRemoved:
             node = tree.by_handle.get(handle)
-            if node is not None and node.parent is not None and not node.is_ahead and not self._is_claimed(node):
+            if (
+                node is not None
+                and node.parent is not None
+                and not node.is_ahead
+                and not self._is_claimed(node)
+            ):
                 tree.drop(node, node.parent, node.name)
         elif event.code in {Event.ObjectInfoChanged, Event.ObjectPropChanged}:
             node = tree.by_handle.get(handle)

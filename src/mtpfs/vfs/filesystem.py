@@ -13,15 +13,16 @@ from dataclasses import dataclass
 import trio
 
 from mtpfs.device import Device, Storage, listing, writing
-from mtpfs.errors import FsError, MtpfsError, ResponseError
+from mtpfs.errors import FsError, ResponseError
 from mtpfs.protocol.codes import Response
 from mtpfs.vfs.claims import Claims
 from mtpfs.vfs.contents import Shared
 from mtpfs.vfs.dates import Dates
 from mtpfs.vfs.events import Events, Notifier
-from mtpfs.vfs.files import Condition, Files, Open
+from mtpfs.vfs.files import Files, Open
 from mtpfs.vfs.namespace import Namespace
 from mtpfs.vfs.node import Node
+from mtpfs.vfs.openfile import Condition
 from mtpfs.vfs.rules import Rules
 from mtpfs.vfs.tree import Tree
 from mtpfs.vfs.windows import LARGEST, Pool
@@ -263,6 +264,10 @@ class Filesystem:
             await self._late.settle(file)
 
     # --- the end -------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """Have long work that saves nothing end soon: the mount is about to."""
+        self._files.stop()
 
     def hurry(self) -> None:
         """Have `finish` put what is left into the recovery directory instead of sending it."""

@@ -25,8 +25,9 @@ from mtpfs.errors import FsError, MtpfsError, ResponseError
 from mtpfs.protocol.codes import Operation, Response
 from mtpfs.vfs import names, saving
 from mtpfs.vfs.claims import Claim, Claims
-from mtpfs.vfs.files import Destination, Files, Open, OpenFile
+from mtpfs.vfs.files import Files, Open
 from mtpfs.vfs.node import Node
+from mtpfs.vfs.openfile import Destination, OpenFile
 from mtpfs.vfs.rules import Rules, is_inside
 from mtpfs.vfs.saving import Place
 from mtpfs.vfs.temporaries import Kind, moving_name, temporary_name
@@ -166,7 +167,12 @@ class Namespace:
         handle = await self._tree.handle(node)
         if file is not None and not self._device.can_rename:
             await file.keep(claim)
-        if file is not None and file.opens and file.needs_object and await self._hide(claim, parent, node, handle):
+        if (
+            file is not None
+            and file.opens
+            and file.needs_object
+            and await self._hide(claim, parent, node, handle)
+        ):
             if file.opens:
                 return
             handle = await self._tree.handle(node)  # it was closed while it was being hidden
@@ -213,14 +219,22 @@ class Namespace:
             subtrees = [folder for folder in (node, target) if folder is not None and folder.is_folder]
             async with (
                 self._changing(old_parent, new_parent),
-                self._claims.claim((old_parent, node.object_name), (new_parent, text), subtrees=subtrees) as claim,
+                self._claims.claim(
+                    (old_parent, node.object_name), (new_parent, text), subtrees=subtrees
+                ) as claim,
             ):
-                if old_parent.children.get(old_name) is not node or new_parent.children.get(new_name) is not target:
+                if (
+                    old_parent.children.get(old_name) is not node
+                    or new_parent.children.get(new_name) is not target
+                ):
                     continue
                 if target is node:
                     return []
-                await self._rename(claim, node, old_parent, new_parent, new_name, text, target, replace=replace)
-            return [file for file in (self._files.of(node), target and self._files.of(target)) if file is not None]
+                await self._rename(
+                    claim, node, old_parent, new_parent, new_name, text, target, replace=replace
+                )
+            ended = [self._files.of(each) for each in (node, target) if each is not None]
+            return [file for file in ended if file is not None]
 
     async def _rename(
         self,
@@ -238,7 +252,11 @@ class Namespace:
         if target is not None:
             await self._check_target(node, target, replace=replace)
         file = self._files.of(node)
-        if file is None or node.handle is not None or not await self._send_renamed(claim, file, new_parent, text, target):
+        if (
+            file is None
+            or node.handle is not None
+            or not await self._send_renamed(claim, file, new_parent, text, target)
+        ):
             storage, folder = await self._tree.place(new_parent)
             self._check_place(old_parent, new_parent)
             if file is not None and file.is_ahead and (target is not None or file.needs_object):
@@ -256,7 +274,9 @@ class Namespace:
 
         It needs nothing of the device but to be sent, so it works also where nothing can be renamed.
         """
-        if file.is_doubtful or (target is not None and (target.is_folder or self._files.of(target) is not None)):
+        if file.is_doubtful or (
+            target is not None and (target.is_folder or self._files.of(target) is not None)
+        ):
             # There may be an object of it; or who has the target open keeps it only if that is put aside.
             await file.save(claim)
             return False
@@ -292,7 +312,9 @@ class Namespace:
     ) -> None:
         """Give an object its new name and place; what had the name before is put aside first, and deleted last."""
         device, new_parent = self._device, place.directory
-        if not device.can_rename and (old_parent is new_parent or place.name != node.object_name or target is not None):
+        if not device.can_rename and (
+            old_parent is new_parent or place.name != node.object_name or target is not None
+        ):
             await self._copy_renamed(claim, node, old_parent, place, target)
             return
         aside = ""
@@ -391,7 +413,11 @@ class Namespace:
                 if file is not None:
                     await file.keep(claim)
                 old = Entry(
-                    await self._tree.handle(target), target.object_name, is_folder=False, size=target.size, modified=None
+                    await self._tree.handle(target),
+                    target.object_name,
+                    is_folder=False,
+                    size=target.size,
+                    modified=None,
                 )
             with await fetch_whole(device, entry) as spool:
                 spool.drop()

@@ -63,7 +63,9 @@ class Place:
         return f"{self.directory.path}/{self.name}"
 
 
-async def save(device: Device, place: Place, spool: Spool, *, old: Entry | None, modified: float | None) -> Handle:
+async def save(
+    device: Device, place: Place, spool: Spool, *, old: Entry | None, modified: float | None
+) -> Handle:
     """Send all of `spool` as `place.name`, in place of `old`; return the new object's handle.
 
     Raises ENOSPC or EIO when it isn't there whole afterwards, and what the session raises. Then the old contents
@@ -77,7 +79,9 @@ async def save(device: Device, place: Place, spool: Spool, *, old: Entry | None,
         return await _replace_without_renames(device, place, spool, old, modified)
     temporary = place.temporary(Kind.NEW, spool.size)
     handle = await _send(device, place, temporary, spool, modified)
-    return await replace(device, place, handle, temporary, spool.size, spool=spool, old=old, modified=modified)
+    return await replace(
+        device, place, handle, temporary, spool.size, spool=spool, old=old, modified=modified
+    )
 
 
 def can_put_aside(device: Device) -> bool:
@@ -129,9 +133,7 @@ async def replace(
     return handle
 
 
-async def tidy(
-    device: Device, place: Place, entries: list[Entry]
-) -> tuple[Entry | None, list[Entry], bool]:
+async def tidy(device: Device, place: Place, entries: list[Entry]) -> tuple[Entry | None, list[Entry], bool]:
     """Undo what is left of an earlier attempt at saving the same file, whose whole new contents are here.
 
     Returns the object that has the name now, what can be deleted when the new one is there, and whether the

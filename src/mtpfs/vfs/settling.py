@@ -228,7 +228,11 @@ class _Scene:
 
     def _named(self, subject: Temporary) -> Entry | None:
         return next(
-            (other for other in self.shown.values() if parse(other.name) is None and subject.means(other.name)),
+            (
+                other
+                for other in self.shown.values()
+                if parse(other.name) is None and subject.means(other.name)
+            ),
             None,
         )
 
@@ -237,7 +241,9 @@ class _Scene:
         if entry.is_folder or not entry.size or not reading.can_read_ranges(self._device, entry.size):
             return True
         try:
-            return bool(await reading.read(self._device, entry.handle, entry.size - 1, 1, entry.size, bulk=False))
+            return bool(
+                await reading.read(self._device, entry.handle, entry.size - 1, 1, entry.size, bulk=False)
+            )
         except (ResponseError, FsError):
             return False
 

@@ -259,7 +259,9 @@ class Tree:
             for name, node in before.items()
             if names.fold(node.object_name) in touched or (node.handle is None and not node.is_storage)
         }
-        left_alone = {node.object_name: node for node in after.values() if names.fold(node.object_name) in touched}
+        left_alone = {
+            node.object_name: node for node in after.values() if names.fold(node.object_name) in touched
+        }
         above = {node.handle for node in directory.ancestry()}
         numbers: dict[bytes, int] = {}
         prefix = directory.path_bytes
@@ -557,7 +559,9 @@ class Tree:
         kept, and so is what `keep` holds. The kernel is told to forget the names, and drops its references; whoever
         comes again has the directory listed anew.
         """
-        known = sum(1 for node in self.nodes.values() if not node.unlinked) if len(self.nodes) > MOST_NODES else 0
+        known = (
+            sum(1 for node in self.nodes.values() if not node.unlinked) if len(self.nodes) > MOST_NODES else 0
+        )
         if known <= MOST_NODES:
             return
         listed = [
@@ -573,7 +577,9 @@ class Tree:
             children = directory.children
             directory.distrust()
             directory.children = {
-                name: child for name, child in children.items() if child is keep or self._is_needed(directory, child)
+                name: child
+                for name, child in children.items()
+                if child is keep or self._is_needed(directory, child)
             }
             known -= len(children) - len(directory.children)
             for name, child in children.items():
@@ -602,7 +608,9 @@ def _is_to_replace(node: Node, entry: Entry) -> bool:
 
     It may be our own, from an upload whose confirmation never came.
     """
-    return node.handle is None and not node.is_storage and not entry.is_folder and node.object_name == entry.name
+    return (
+        node.handle is None and not node.is_storage and not entry.is_folder and node.object_name == entry.name
+    )
 
 
 def _free_name(object_name: str, taken: Container[bytes], numbers: dict[bytes, int]) -> bytes:

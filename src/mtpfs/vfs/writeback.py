@@ -19,7 +19,8 @@ import trio
 
 from mtpfs.errors import MtpfsError, TransportError
 from mtpfs.session import Session
-from mtpfs.vfs.files import Condition, Files, OpenFile
+from mtpfs.vfs.files import Files
+from mtpfs.vfs.openfile import Condition, OpenFile
 
 log = logging.getLogger(__name__)
 
