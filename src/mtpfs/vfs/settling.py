@@ -31,7 +31,6 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from contextlib import ExitStack
 from dataclasses import replace
 
 from mtpfs.device import WITHDRAWN, Device, Entry, Handle, Storage, listing, reading, writing
@@ -103,15 +102,17 @@ class Settler:
                 scene.hide(entry)
         if len(hopeless) == len(group):
             return True
-        with ExitStack() as claims:
-            claim = claims.enter_context(
-                self._claims.claim_now(*((scene.directory, name) for name in wanted))
-            )
-            if claim is None or any(names.fold(name) in touched for name in wanted):
+        folded = {names.fold(name) for name in wanted}
+        was_touched = not folded.isdisjoint(touched)
+        with self._claims.claim_now(*((scene.directory, name) for name in wanted)) as claim:
+            if claim is None or was_touched:
                 # Somebody is at work there, maybe with these very objects.
                 for _, entry in group:
-                    scene.hide(entry)
-                return all(self._claims.is_claimed(scene.directory, entry.name) for _, entry in group)
+                    scene.leave_out(entry)
+                return claim is None and all(
+                    self._claims.is_claimed(scene.directory, entry.name) for _, entry in group
+                )
+            touched -= folded  # by this claim alone, and what comes of it is to be merged
             order = list(Kind)
             try:
                 await scene.settle(sorted(group, key=lambda item: order.index(item[0].kind)))
@@ -163,8 +164,13 @@ class _Scene:
         self._storage = storage
         self._folder = folder
 
-    def hide(self, entry: Entry) -> None:
+    def leave_out(self, entry: Entry) -> None:
+        """Don't show an object now."""
         self.shown.pop(entry.handle, None)
+
+    def hide(self, entry: Entry) -> None:
+        """Don't show an object that nobody needs and that can't be deleted; it doesn't count for its directory."""
+        self.leave_out(entry)
         self._settler.unshown.add(entry.handle)
 
     async def settle(self, group: list[tuple[Temporary, Entry]]) -> None:
@@ -274,5 +280,5 @@ class _Scene:
             return
         self.doomed.add(entry.name)
         await writing.delete(self._device, entry.handle, entry.name)
-        self.hide(entry)
+        self.leave_out(entry)
         log.warning("%s/%s: left by a change that was broken off, deleted", self.directory.path, entry.name)
