@@ -21,12 +21,12 @@ DATA = b"contents " * 100
 
 async def doubtful(w: World, name: bytes = b"f") -> Node:
     """Have an upload be complete on the phone, and unconfirmed."""
-    node = await w.fs.create(w.root, name)
-    await w.fs.write(node, 0, DATA)
+    opened = await w.fs.create(w.root, name)
+    await w.fs.write(opened, 0, DATA)
     w.transport.faults.add(Fault(Kind.SILENT_SUCCESS, Operation.SendObject))
     with pytest.raises(MtpfsError):
-        await w.fs.flush(node)
-    await w.fs.release(node)
+        await w.fs.flush(opened)
+    await w.fs.release(opened)
     assert (w.phone / os.fsdecode(name)).read_bytes() == DATA
     assert not node.handle
     return node
@@ -96,7 +96,7 @@ async def test_removed_while_it_is_sent(tmp_path: Path, first: str) -> None:
         node = await doubtful(w)
 
         async def sync() -> None:
-            await w.fs.sync(node)
+            await w.fs.sync(opened)
 
         async def unlink() -> None:
             await w.fs.unlink(w.root, b"f")

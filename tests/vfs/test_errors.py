@@ -40,13 +40,12 @@ async def replace(w: World) -> None:
 
 
 async def edit(w: World) -> None:
-    node = await w.fs.lookup(w.root, b"f")
-    w.fs.open(node, write=True)
+    opened = await w.open(b"f")
     try:
-        await w.fs.write(node, 3, b"contents")
-        await w.fs.flush(node)
+        await w.fs.write(opened, 3, b"contents")
+        await w.fs.flush(opened)
     finally:
-        await w.fs.release(node)
+        await w.fs.release(opened)
 
 
 async def shorten(w: World) -> None:
@@ -54,12 +53,12 @@ async def shorten(w: World) -> None:
 
 
 async def sync(w: World) -> None:
-    node = await w.fs.create(w.root, b"new")
+    opened = await w.fs.create(w.root, b"new")
     try:
-        await w.fs.write(node, 0, b"contents")
-        await w.fs.sync(node)
+        await w.fs.write(opened, 0, b"contents")
+        await w.fs.sync(opened)
     finally:
-        await w.fs.release(node)
+        await w.fs.release(opened)
 
 
 async def make(w: World) -> None:
@@ -176,14 +175,14 @@ async def test_no_room_for_the_spool(tmp_path: Path, monkeypatch: pytest.MonkeyP
         raise OSError(errno.ENOSPC, "full")
 
     async with world(tmp_path, "no-edit") as w:
-        node = await w.fs.create(w.root, b"f")
+        opened = await w.fs.create(w.root, b"f")
         monkeypatch.setattr(os, "pwrite", full)
         with pytest.raises(FsError) as caught:
-            await w.fs.write(node, 0, b"x")
+            await w.fs.write(opened, 0, b"x")
         monkeypatch.undo()
         assert caught.value.errno == errno.ENOSPC
         await w.fs.unlink(w.root, b"f")
-        await w.fs.release(node)
+        await w.fs.release(opened)
     assert os.listdir(tmp_path) == []
 
 
@@ -206,10 +205,10 @@ async def test_samsung_end_of_file(tmp_path: Path, size: int) -> None:
         w.transport.responder._start = watch  # type: ignore[method-assign]
         node = await w.fs.lookup(w.root, b"f")
         assert await w.get(node) == data
-        w.fs.open(node, write=False)
+        opened = await w.fs.open(node, write=False)
         for offset in (0, size - 1, size - 53, max(0, size - 500)):
-            assert bytes(await w.fs.read(node, offset, 131_072)) == data[offset : offset + 131_072]
-        await w.fs.release(node)
+            assert bytes(await w.fs.read(opened, offset, 131_072)) == data[offset : offset + 131_072]
+        await w.fs.release(opened)
         assert asked
         for offset, count in asked:
             assert offset + count < size or (count + 12) % 64 or count == 1

@@ -70,10 +70,9 @@ async def move_renaming(w: World) -> None:
 
 
 async def unlink_open(w: World) -> None:
-    node = await w.fs.lookup(w.root, b"f")
-    w.fs.open(node, write=False)
+    opened = await w.open(b"f", write=False)
     await w.fs.unlink(w.root, b"f")
-    await w.fs.release(node)
+    await w.fs.release(opened)
 
 
 async def save_by_renaming(w: World) -> None:
@@ -374,13 +373,12 @@ async def test_editing_in_place(tmp_path: Path, killed: bool) -> None:
     del final[5500:]
 
     async def change(w: World) -> None:
-        node = await w.fs.lookup(w.root, b"f")
-        w.fs.open(node, write=True)
-        await w.fs.write(node, 100, b"x" * 600)
-        await w.fs.write(node, 4000, b"y" * 2000)
+        opened = await w.open(b"f")
+        node = opened.file.node
+        await w.fs.write(opened, 100, b"x" * 600)
+        await w.fs.write(opened, 4000, b"y" * 2000)
         await w.fs.truncate(node, 5500)
-        await w.fs.flush(node)
-        await w.fs.release(node)
+        await w.close(opened)
 
     sizes = await transfers(bench, Case(change, (before, {"f": bytes(final)})))
     assert len(sizes) >= 8
@@ -405,11 +403,10 @@ async def test_editing_in_place(tmp_path: Path, killed: bool) -> None:
                 ]
                 # A phone that goes on takes the next session's first command for the rest of the data.
                 assert len(wrong) <= (16 if killed and part else 0), (number, part, wrong)
-                node = await w.fs.lookup(w.root, b"f")
-                w.fs.open(node, write=True)
-                await w.fs.write(node, 0, b"again")  # an edit left open by a crash is ended first
-                await w.fs.flush(node)
-                await w.fs.release(node)
+                opened = await w.open(b"f")
+                node = opened.file.node
+                await w.fs.write(opened, 0, b"again")  # an edit left open by a crash is ended first
+                await w.close(opened)
             assert (tmp_path / "phone/f").read_bytes() == b"again" + found[5:]
             bench.runs += 1
             bench.verified += len(found)
@@ -458,13 +455,12 @@ async def test_storage_that_fills_up_during_an_edit(tmp_path: Path) -> None:
     bench = Bench(tmp_path / "phone", "capacity=10000", before)
 
     async def change(w: World) -> None:
-        node = await w.fs.lookup(w.root, b"f")
-        w.fs.open(node, write=True)
+        opened = await w.open(b"f")
         try:
-            await w.fs.write(node, 3000, bytes(100_000))
-            await w.fs.flush(node)
+            await w.fs.write(opened, 3000, bytes(100_000))
+            await w.fs.flush(opened)
         finally:
-            await w.fs.release(node)
+            await w.fs.release(opened)
 
     error = await attempt(change, Quick(bench.phone()))
     assert error is not None

@@ -40,7 +40,7 @@ async def test_sent_with_date_and_name(tmp_path: Path) -> None:
         await w.fs.rename(w.root, DRAFT, w.root, b"photo.jpg")
         assert (tmp_path / "photo.jpg").read_bytes() == b"contents"
         assert (tmp_path / "photo.jpg").stat().st_mtime == 1_400_000_000
-        assert node.content is None
+        assert w.file(node) is None
 
 
 async def test_never_renamed(tmp_path: Path, autojump_clock: MockClock) -> None:
@@ -65,11 +65,11 @@ async def test_unmounted(tmp_path: Path) -> None:
 async def test_synced(tmp_path: Path) -> None:
     """fsync means now."""
     async with world(tmp_path) as w:
-        node = await w.fs.create(w.root, DRAFT)
-        await w.fs.write(node, 0, b"contents")
-        await w.fs.sync(node)
+        opened = await w.fs.create(w.root, DRAFT)
+        await w.fs.write(opened, 0, b"contents")
+        await w.fs.sync(opened)
         assert (tmp_path / DRAFT.decode()).read_bytes() == b"contents"
-        await w.fs.release(node)
+        await w.fs.release(opened)
 
 
 async def test_unlinked(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ async def test_unlinked(tmp_path: Path) -> None:
         node = await w.fs.lookup(w.root, DRAFT)
         before = w.operations.get("SendObject", 0)
         await w.fs.unlink(w.root, DRAFT)
-        assert node.content is None
+        assert w.file(node) is None
         with pytest.raises(FsError):
             await w.fs.lookup(w.root, DRAFT)
         assert w.operations.get("SendObject", 0) == before

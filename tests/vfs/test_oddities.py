@@ -165,16 +165,16 @@ async def test_directory_that_vanishes_while_it_is_waited_for(tmp_path: Path, ca
 
     async def try_it(w: World, directory: Node, node: Node) -> None:
         try:
-            await (w.fs.entries(directory) if call == "list" else w.fs.flush(node))
+            await (w.fs.entries(directory) if call == "list" else w.fs.flush(opened))
         except FsError as error:
             outcome.append(error.errno)
 
     async with world(tmp_path) as w, trio.open_nursery() as nursery:
         directory = await w.fs.lookup(w.root, b"d")
-        node = await w.fs.lookup(directory, b"f")
-        w.fs.open(node, write=True)
+        opened = await w.open(b"f", directory, write=True)
+        node = opened.file.node
         await w.fs.truncate(node, 0)
-        await w.fs.write(node, 0, b"new")
+        await w.fs.write(opened, 0, b"new")
         async with directory.lock:
             directory.listed_at = None
             nursery.start_soon(try_it, w, directory, node)
@@ -184,7 +184,7 @@ async def test_directory_that_vanishes_while_it_is_waited_for(tmp_path: Path, ca
             directory.listed_at = trio.current_time()  # as if somebody else had listed it
         await trio.testing.wait_all_tasks_blocked(0.1)
         assert outcome == [errno.ESTALE]
-        await w.fs.release(node)
+        await w.fs.release(opened)
 
 
 async def test_object_that_is_unknown_while_it_is_read(tmp_path: Path) -> None:
@@ -208,14 +208,13 @@ async def test_object_that_vanishes_while_it_is_read(tmp_path: Path) -> None:
     files(tmp_path)
     (tmp_path / "large").write_bytes(bytes(3_000_000))
     async with world(tmp_path) as w:
-        node = await w.fs.lookup(w.root, b"large")
-        w.fs.open(node, write=False)
-        await w.fs.read(node, 0, 1000)
+        opened = await w.open(b"large", write=False)
+        await w.fs.read(opened, 0, 1000)
         w.transport.faults.add(Fault(Kind.VANISH, Operation.GetPartialObject64))
         with pytest.raises(FsError) as caught:
-            await w.fs.read(node, 2_000_000, 1000)
+            await w.fs.read(opened, 2_000_000, 1000)
         assert caught.value.errno in {errno.ESTALE, errno.ENOENT}
-        await w.fs.release(node)
+        await w.fs.release(opened)
         assert b"large" not in await w.names()
         await check(w, tmp_path, 6)
 

@@ -179,8 +179,7 @@ async def test_what_is_in_use_is_left_alone(tmp_path: Path) -> None:
     """A file that this mount has deleted while it is open isn't a leftover, however often the directory is listed."""
     (tmp_path / "f").write_bytes(b"contents")
     async with world(tmp_path) as w:
-        node = await w.fs.lookup(w.root, b"f")
-        w.fs.open(node, write=False)
+        opened = await w.open(b"f", write=False)
         await w.fs.unlink(w.root, b"f")
         (hidden,) = os.listdir(tmp_path)
         left = parse(hidden)
@@ -189,8 +188,8 @@ async def test_what_is_in_use_is_left_alone(tmp_path: Path) -> None:
         for _ in range(3):
             w.fs.tree.expire()
             assert await w.names() == []
-        assert await w.fs.read(node, 0, 100) == b"contents"
-        await w.fs.release(node)
+        assert await w.fs.read(opened, 0, 100) == b"contents"
+        await w.fs.release(opened)
     assert os.listdir(tmp_path) == []
 
 
@@ -199,15 +198,14 @@ async def test_replaced_while_open(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b"old")
     (tmp_path / "g").write_bytes(b"newer")
     async with world(tmp_path) as w:
-        node = await w.fs.lookup(w.root, b"f")
-        w.fs.open(node, write=False)
+        opened = await w.open(b"f", write=False)
         await w.fs.rename(w.root, b"g", w.root, b"f")
         assert {left.kind if (left := parse(name)) else name for name in os.listdir(tmp_path)} == {
             Kind.GONE,
             "f",
         }
-        assert await w.fs.read(node, 0, 100) == b"old"
-        await w.fs.release(node)
+        assert await w.fs.read(opened, 0, 100) == b"old"
+        await w.fs.release(opened)
     assert os.listdir(tmp_path) == ["f"]
 
 

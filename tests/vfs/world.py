@@ -14,6 +14,7 @@ from mtpfs.errors import FsError
 from mtpfs.session import Session, open_session
 from mtpfs.vfs import Filesystem, Node, Open
 from mtpfs.vfs.dates import Dates
+from mtpfs.vfs.openfile import OpenFile
 from mtpfs.virtual.transport import VirtualTransport, open_virtual
 
 KINDS = (
@@ -64,6 +65,11 @@ class World:
     def operations(self) -> dict[str, int]:
         return self.fs.device.session.statistics().operations
 
+    def spent(self, before: dict[str, int]) -> dict[str, int]:
+        """Return how many transactions of each kind there were since `before`, a copy of `operations`."""
+        counted = {name: count - before.get(name, 0) for name, count in self.operations.items()}
+        return {name: count for name, count in counted.items() if count}
+
     async def open(self, name: bytes, directory: Node | None = None, *, write: bool = True) -> Open:
         """Look a file up and open it."""
         return await self.fs.open(await self.fs.lookup(directory or self.root, name), write=write)
@@ -100,6 +106,10 @@ class World:
         finally:
             await self.fs.release(opened)
         return b"".join(pieces)
+
+    def file(self, node: Node) -> OpenFile | None:
+        """Return what is held of a file's contents: while it is open, or not saved yet."""
+        return self.fs._files.of(node)  # noqa: SLF001 - the mount doesn't need to know
 
     async def names(self, directory: Node | None = None) -> list[bytes]:
         return [node.name for node in await self.fs.entries(directory or self.root)]
