@@ -81,13 +81,17 @@ class World:
         finally:
             await self.fs.release(opened)
 
-    async def put(self, name: bytes, data: bytes, directory: Node | None = None) -> Node:
-        """Write a file as a program does: open or create, write, close."""
+    async def put(
+        self, name: bytes, data: bytes, directory: Node | None = None, *, by_mkstemp: bool = False
+    ) -> Node:
+        """Write a file as a program does: open or create (as mkstemp(3) does if so told), write, close."""
         directory = directory or self.root
         try:
             node = await self.fs.lookup(directory, name)
         except FsError:
-            opened = await self.fs.create(directory, name)
+            opened = await self.fs.create(
+                directory, name, exclusive=by_mkstemp, mode=0o600 if by_mkstemp else 0o644
+            )
         else:
             opened = await self.fs.open(node, write=True, truncate=True)
         try:

@@ -510,7 +510,7 @@ class OpenFile:
             try:
                 await writing.rename(device, part.handle, part.name, complete)
                 part.name = complete
-            except ResponseError as error:
+            except (ResponseError, FsError) as error:
                 log.debug("%s: %s keeps its name: %s", node.path, part.name, error)
             handle = await saving.replace(
                 device,

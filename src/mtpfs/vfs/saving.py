@@ -108,8 +108,8 @@ async def replace(
     there = True
     try:
         await writing.rename(device, old.handle, old.name, aside)
-    except ResponseError as error:
-        if error.code == Response.InvalidObjectHandle:
+    except (ResponseError, FsError) as error:
+        if isinstance(error, ResponseError) and error.code == Response.InvalidObjectHandle:
             there = False  # gone already: as it should be
         else:
             log.info("%s: can't be put aside: %s", place.path, error)
@@ -149,7 +149,7 @@ async def tidy(device: Device, place: Place, entries: list[Entry]) -> tuple[Entr
             await writing.delete(device, named.handle, named.name)  # ours: the name was free for it
         try:
             await writing.rename(device, aside.handle, aside.name, place.name)
-        except ResponseError as error:
+        except (ResponseError, FsError) as error:
             log.info("%s: can't get its name back: %s", place.path, error)
             named = None
             superfluous.append(aside)
@@ -173,7 +173,7 @@ async def _replace_by_last_copy(
     last = place.temporary(Kind.LAST, size)
     try:
         await writing.rename(device, handle, temporary, last)
-    except ResponseError:
+    except (ResponseError, FsError):  # FsError: by now it counts as a device that can't rename
         if spool is None:
             raise
         with contextlib.suppress(MtpfsError):  # the next listing does it

@@ -262,8 +262,8 @@ class _Scene:
         try:
             await writing.rename(self._device, entry.handle, entry.name, name)
             handle = entry.handle
-        except ResponseError as error:
-            if entry.is_folder or error.code in WITHDRAWN:
+        except (ResponseError, FsError) as error:
+            if entry.is_folder or (isinstance(error, ResponseError) and error.code in WITHDRAWN):
                 raise
             handle = await send_again(
                 self._device, self._storage.id, self._folder, entry, name, entry.modified
