@@ -371,13 +371,16 @@ class Namespace:
         claim.extend(old_parent, on_its_way)
         claim.extend(place.directory, on_its_way)
         await writing.rename(device, handle, old_text, on_its_way)
-        await writing.move(device, handle, place.storage.id, place.folder, on_its_way)
         try:
+            await writing.move(device, handle, place.storage.id, place.folder, on_its_way)
             await writing.rename(device, handle, on_its_way, place.name)
         except ResponseError:
-            # Perhaps the device doesn't take the name: no listing could complete that.
-            await writing.move(device, handle, place.storage.id, back, on_its_way)
-            await writing.rename(device, handle, on_its_way, old_text)
+            # Perhaps the device doesn't take the name: no listing could complete that. Perhaps it has moved
+            # the object, and says that it hasn't; what had the name is about to get it back.
+            with contextlib.suppress(ResponseError):  # then it stays, and is shown
+                if (await listing.object_info(device, handle)).parent_object == place.folder.number:
+                    await writing.move(device, handle, place.storage.id, back, on_its_way)
+                await writing.rename(device, handle, on_its_way, old_text)
             raise
 
     # --- where the device can't rename -----------------------------------------------
