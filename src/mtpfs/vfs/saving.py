@@ -144,9 +144,16 @@ async def tidy(device: Device, place: Place, entries: list[Entry]) -> tuple[Entr
     mine = {kind: [e for found, e in left if found.kind is kind and found.means(place.name)] for kind in Kind}
     superfluous = mine[Kind.LAST][:]
     is_ours = bool(superfluous) and named is not None
-    for aside in mine[Kind.OLD][:1]:
-        if named is not None:
-            await writing.delete(device, named.handle, named.name)  # ours: the name was free for it
+    announced = {entry.handle: found.number for found, entry in left}
+    # The youngest of several is what the file was last.
+    for aside in sorted(mine[Kind.OLD], key=lambda entry: -entry.handle.number)[:1]:
+        # What has the name is ours, for the name was free for it: whole, or a fragment.
+        if named is not None and (
+            named.size == announced[aside.handle] or not await _could_delete(device, place, named)
+        ):
+            is_ours = True
+            superfluous.append(aside)
+            continue
         try:
             await writing.rename(device, aside.handle, aside.name, place.name)
         except (ResponseError, FsError) as error:
@@ -156,8 +163,18 @@ async def tidy(device: Device, place: Place, entries: list[Entry]) -> tuple[Entr
         else:
             named, is_ours = dataclasses.replace(aside, name=place.name), True
     for entry in (*mine[Kind.NEW], *mine[Kind.PART]):
-        await writing.delete(device, entry.handle, entry.name)
+        await _could_delete(device, place, entry)
     return named, superfluous, is_ours
+
+
+async def _could_delete(device: Device, place: Place, entry: Entry) -> bool:
+    """Delete a fragment; tell whether the device did. Android refuses for a name that it has only reserved."""
+    try:
+        await writing.delete(device, entry.handle, entry.name)
+    except ResponseError as error:
+        log.info("%s: %s stays for now: %s", place.path, entry.name, error)
+        return False
+    return True
 
 
 async def _replace_by_last_copy(

@@ -83,7 +83,8 @@ class Settler:
             self.unshown.clear()
         scene = _Scene(self, directory, storage, folder, entries)
         will_do = True
-        for group in groups.values():
+        # What was moved here comes first: the name that it is to have may be an old one's, put aside for it.
+        for group in sorted(groups.values(), key=lambda group: group[0][0].kind is not Kind.MOVE):
             will_do &= await self._settle_group(scene, group, touched)
         return [*scene.shown.values()], will_do
 
@@ -176,6 +177,7 @@ class _Scene:
     async def settle(self, group: list[tuple[Temporary, Entry]]) -> None:
         """Settle all that is about one name. Raises what the device does."""
         rest = {kind: [entry for left, entry in group if left.kind is kind] for kind in Kind}
+        rest[Kind.OLD].sort(key=lambda entry: -entry.handle.number)  # the youngest is what the file was last
         for left, entry in group:
             if left.kind is Kind.MOVE:
                 await self._give_name(entry, end_of_move(left, self.directory.device_path))
