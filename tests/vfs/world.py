@@ -13,6 +13,7 @@ from mtpfs.device import Device
 from mtpfs.errors import FsError
 from mtpfs.session import Session, open_session
 from mtpfs.vfs import Filesystem, Node, Open
+from mtpfs.vfs.claims import Claims
 from mtpfs.vfs.dates import Dates
 from mtpfs.vfs.openfile import OpenFile
 from mtpfs.virtual.transport import VirtualTransport, open_virtual
@@ -111,9 +112,14 @@ class World:
             await self.fs.release(opened)
         return b"".join(pieces)
 
+    @property
+    def claims(self) -> Claims:
+        """The locks of the namespace. Who claims a directory as a subtree keeps all changes in it waiting."""
+        return self.fs._names._claims
+
     def file(self, node: Node) -> OpenFile | None:
         """Return what is held of a file's contents: while it is open, or not saved yet."""
-        return self.fs._files.of(node)  # noqa: SLF001 - the mount doesn't need to know
+        return self.fs._files.of(node)
 
     async def names(self, directory: Node | None = None) -> list[bytes]:
         return [node.name for node in await self.fs.entries(directory or self.root)]
