@@ -11,6 +11,7 @@ somebody else has made a directory of that name, another name is taken.
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
 import stat
@@ -44,6 +45,9 @@ def keep(spool: Spool, device: str, path: str) -> Path:
     """
     top = recovery_directory()
     top.mkdir(mode=0o700, exist_ok=True)
+    status = top.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
+        raise PermissionError(errno.EPERM, "somebody else has made it", str(top))
     top.chmod(0o700)
     *folders, name = [_safe(part) for part in [device, *path.split("/")] if part]
     directory = top.joinpath(*(os.fsdecode(folder) for folder in folders))

@@ -74,6 +74,7 @@ class Settler:
             if (temporary := parse(entry.name)) is not None:
                 groups.setdefault(temporary.subject, []).append((temporary, entry))
         if not groups or self._read_only or not (storage.writable and storage.deletable):
+            self.unshown.difference_update(entry.handle for entry in entries)
             return entries, True
         if self._generation != self._device.session.generation:
             # A new session has other handles, and an Android that was plugged in anew other opinions.
@@ -86,6 +87,7 @@ class Settler:
         # What was moved here comes first: the name that it is to have may be an old one's, put aside for it.
         for group in sorted(groups.values(), key=lambda group: group[0][0].kind is not Kind.MOVE):
             will_do &= await self._settle_group(scene, group, touched)
+        self.unshown.difference_update(scene.shown)  # what is shown counts again, whatever it was
         return [*scene.shown.values()], will_do
 
     async def _settle_group(
@@ -135,6 +137,10 @@ class Settler:
         for left, entry in group:
             if entry.handle not in scene.shown:
                 continue
+            # Android doesn't delete names that it has only reserved. Of no use to anybody, unlike contents.
+            is_useless = left.kind is Kind.GONE or entry.name in scene.doomed
+            if is_useless:
+                scene.hide(entry)
             self._refusals[entry.name] += counts
             path = f"{scene.directory.path}/{entry.name}"
             if self._refusals[entry.name] < TRIES:
@@ -142,11 +148,7 @@ class Settler:
                 will_do = False
                 continue
             log.warning("%s: left by a change that was broken off, can't be settled: %s", path, error)
-            # Android doesn't delete names that it has only reserved. Of no use to anybody, unlike contents.
-            shown = left.kind is not Kind.GONE and entry.name not in scene.doomed
-            self._hopeless[entry.name] = shown
-            if not shown:
-                scene.hide(entry)
+            self._hopeless[entry.name] = not is_useless
         return will_do
 
 
