@@ -14,11 +14,11 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from mtpfs.errors import FsError, MtpfsError
+from mtpfs.errors import MtpfsError
 from mtpfs.protocol.codes import Operation, Response
-from mtpfs.vfs import Node, delivery
+from mtpfs.vfs import Node, recovery, writeback
 from mtpfs.vfs.edit import COALESCE
-from mtpfs.vfs.rescue import recovery_directory
+from mtpfs.vfs.recovery import recovery_directory
 from mtpfs.virtual.faults import FOREVER, Fault, FaultScript, Kind
 from vfs.world import KINDS, World, world
 
@@ -105,11 +105,10 @@ async def test_everything_answers_enodev(phone: Path, words: str) -> None:
             lambda: w.fs.rename(w.root, b"f", folder, b"f"),
             lambda: w.fs.truncate(file, 3),
             lambda: w.fs.space(w.fs.tree.root),
+            lambda: w.fs.open(file, write=False),
+            lambda: w.fs.open(file, write=True, truncate=True),
         ):
             await answers(errno.ENODEV, call())
-        with pytest.raises(FsError) as caught:
-            w.fs.open(file, write=False)
-        assert caught.value.errno == errno.ENODEV
         await replug(w)
         assert await everything(w) == numbers
         assert await w.get(file) == b"old contents"
@@ -154,7 +153,7 @@ async def test_gone_in_mid_read(phone: Path) -> None:
 async def write(w: World, node: Node, data: bytes) -> None:
     """Replace a file's contents; the close fails for want of a device."""
     opened = await w.fs.open(node, write=True)
-    await w.fs.truncate(node, 0)
+    await w.fs.truncate(node, 0, opened)
     await w.fs.write(opened, 0, data)
     await unplug(w)
     await w.fs.write(opened, len(data), b"!")  # the spool takes more
@@ -190,7 +189,7 @@ async def test_new_file_arrives_later(phone: Path) -> None:
         await w.fs.release(opened)
         await replug(w)
         await settle((phone / "new").exists)
-        await settle(lambda: w.file(node) is None)
+        await settle(lambda: w.file(opened.file.node) is None)
         assert (phone / "new").read_bytes() == b"contents"
         assert await w.get(await w.fs.lookup(w.root, b"new")) == b"contents"
 
@@ -205,7 +204,7 @@ async def test_confirmation_that_never_came(phone: Path) -> None:
         await answers(errno.ENODEV, w.fs.flush(opened))
         await w.fs.release(opened)
         await replug(w)
-        await settle(lambda: w.file(node) is None)
+        await settle(lambda: w.file(opened.file.node) is None)
         assert await w.names() == [b"d", b"f", b"new"]
         assert sorted(os.listdir(phone)) == ["d", "f", "new"]
         assert (phone / "new").read_bytes() == b"contents"
@@ -294,9 +293,26 @@ async def test_edit_is_recovered(phone: Path) -> None:
 async def test_somebody_elses_recovery_directory(
     phone: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A link that somebody has put in its place isn't followed; the log says so."""
+    """A link that somebody has put in its place isn't followed; the log names another place."""
     (tmp_path / "elsewhere").mkdir()
-    recovery_directory().symlink_to(tmp_path / "elsewhere")
+    (taken := recovery_directory()).symlink_to(tmp_path / "elsewhere")
+    async with world(phone) as w:
+        await write(w, await w.fs.lookup(w.root, b"f"), b"new")
+    assert os.listdir(tmp_path / "elsewhere") == []
+    assert recovery_directory() != taken
+    (saved,) = [path for path in recovery_directory().rglob("*") if path.is_file()]
+    assert saved.read_bytes() == b"new!"
+    assert str(saved) in caplog.text
+
+
+async def test_somebody_elses_recovery_directories(
+    phone: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor is it where somebody has taken all names; the log says that the contents are lost."""
+    monkeypatch.setattr(recovery, "ATTEMPTS", 3)
+    (tmp_path / "elsewhere").mkdir()
+    for _ in range(2):
+        recovery_directory().symlink_to(tmp_path / "elsewhere")
     async with world(phone) as w:
         await write(w, await w.fs.lookup(w.root, b"f"), b"new")
     assert os.listdir(tmp_path / "elsewhere") == []
@@ -342,9 +358,9 @@ async def test_device_that_goes_on_failing(phone: Path, autojump_clock: MockCloc
         with pytest.raises(MtpfsError):
             await w.fs.flush(opened)
         await w.fs.release(opened)
-        while w.file(node) is not None:
-            await trio.sleep(delivery.PAUSE)
-        assert w.operations["SendObjectInfo"] <= delivery.TRIES + 2
+        while w.file(opened.file.node) is not None:
+            await trio.sleep(writeback.PAUSE)
+        assert w.operations["SendObjectInfo"] <= writeback.TRIES + 2
         (saved,) = [path for path in recovery_directory().rglob("*") if path.is_file()]
         assert saved.read_bytes() == b"contents"
         w.transport.faults.clear()
@@ -365,7 +381,7 @@ async def test_unlinked_while_open(phone: Path) -> None:
 
 async def test_deleted_before_it_was_delivered(phone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A change that waits for its delivery ends with its file, even if the device leaves just then."""
-    monkeypatch.setattr(delivery, "PAUSE", 0.5)
+    monkeypatch.setattr(writeback, "PAUSE", 0.5)
     async with world(phone) as w:
         opened = await w.open(b"f")
         node = opened.file.node
@@ -452,11 +468,17 @@ class LockingAt(FaultScript):
     ],
 )
 async def test_locked_in_mid_upload(phone: Path, words: str, operation: Operation) -> None:
-    """Whatever a phone answers that is locked at that moment: it is ENODEV, and all arrives when it is unlocked."""
+    """Whatever a phone answers that is locked at that moment: it is ENODEV, and all arrives when it is unlocked.
+
+    But for the last step: the new contents have their name when the old ones are deleted.
+    """
     async with world(phone, words) as w:
         node = await w.fs.lookup(w.root, b"f")
         w.transport.responder.faults = LockingAt(operation, lambda: w.transport.set_locked(True))
-        await answers(errno.ENODEV, w.put(b"f", b"new"))
+        if operation is Operation.DeleteObject:
+            await w.put(b"f", b"new")
+        else:
+            await answers(errno.ENODEV, w.put(b"f", b"new"))
         w.transport.set_locked(False)
         await settle(lambda: w.file(node) is None)
         assert contents(phone / "f") == b"new"
@@ -534,7 +556,7 @@ async def test_chosen_storage_is_locked(phone: Path) -> None:
 
 @pytest.mark.parametrize("change", ["unlink", "rename", "rmdir", "mkdir"])
 async def test_change_that_waited_meanwhile(phone: Path, change: str) -> None:
-    """What has waited for a lock while the phone was away fails; handles are others now, and nothing else is hit."""
+    """What has waited for a claim while the phone was away is done, with the handles of now, and nothing else is hit."""
     (phone / "d").mkdir(exist_ok=True)
     (phone / "0").mkdir()
     async with world(phone) as w:
@@ -557,7 +579,7 @@ async def test_change_that_waited_meanwhile(phone: Path, change: str) -> None:
             except MtpfsError as error:
                 failures.append(error.errno)
 
-        async with trio.open_nursery() as nursery, w.root.lock, directory.lock:
+        async with trio.open_nursery() as nursery, w.claims.claim(subtrees=[w.root]):
             nursery.start_soon(run)
             await trio.testing.wait_all_tasks_blocked()
             w.transport.unplug()
@@ -565,9 +587,14 @@ async def test_change_that_waited_meanwhile(phone: Path, change: str) -> None:
                 (phone / name).write_bytes(b"somebody else's")
             await w.fs.device.session.until_gone()
             await replug(w)
-        assert failures == [errno.ENODEV]
-        assert sorted(path.name for path in phone.iterdir()) == sorted([*before, "A", "B", "C"])
-        assert await w.get(node) == b"old contents"
+        assert failures == []
+        after = {"unlink": {"f"}, "rename": {"f"}, "rmdir": {"0"}, "mkdir": set()}[change]
+        assert {path.name for path in phone.iterdir()} == {*before, "A", "B", "C"} - after
+        for name in ("A", "B", "C"):
+            assert (phone / name).read_bytes() == b"somebody else's"
+        assert (phone / "d/new").is_dir() == (change == "mkdir")
+        if change != "unlink":
+            assert await w.get(node) == b"old contents"
 
 
 async def test_failures_keep_no_spool(phone: Path) -> None:
