@@ -72,7 +72,9 @@ class Settler:
         groups: dict[str, list[tuple[Temporary, Entry]]] = {}
         for entry in entries:
             if (temporary := parse(entry.name)) is not None:
-                groups.setdefault(temporary.subject, []).append((temporary, entry))
+                # One that was deleted concerns no other, so it keeps none from being settled.
+                key = entry.name if temporary.kind is Kind.GONE else temporary.subject
+                groups.setdefault(key, []).append((temporary, entry))
         if not groups or self._read_only or not (storage.writable and storage.deletable):
             self.unshown.difference_update(entry.handle for entry in entries)
             return entries, True
@@ -99,6 +101,8 @@ class Settler:
         wanted = {entry.name for _, entry in group} | ({subject} if subject else set())
         if group[0][0].kind is Kind.MOVE:
             wanted = {group[0][1].name, end_of_move(group[0][0], scene.directory.device_path)} - {""}
+        elif group[0][0].kind is Kind.GONE:
+            wanted = {group[0][1].name}
         hopeless = [entry for _, entry in group if entry.name in self._hopeless]
         for entry in hopeless:
             if not self._hopeless[entry.name]:
@@ -135,8 +139,8 @@ class Settler:
         )
         will_do = True
         for left, entry in group:
-            if entry.handle not in scene.shown:
-                continue
+            if scene.shown.get(entry.handle) is not entry:
+                continue  # settled before this happened
             # Android doesn't delete names that it has only reserved. Of no use to anybody, unlike contents.
             is_useless = left.kind is Kind.GONE or entry.name in scene.doomed
             if is_useless:
