@@ -26,7 +26,7 @@ from pathlib import Path
 
 import trio
 
-from mtpfs.device import Device, Entry, Handle, Storage, listing, writing
+from mtpfs.device import WITHDRAWN, Device, Entry, Handle, Storage, listing, writing
 from mtpfs.errors import FsError, MtpfsError, ResponseError
 from mtpfs.protocol.codes import Response
 from mtpfs.vfs import names, recovery
@@ -111,6 +111,8 @@ async def replace(
     except (ResponseError, FsError) as error:
         if isinstance(error, ResponseError) and error.code == Response.InvalidObjectHandle:
             there = False  # gone already: as it should be
+        elif isinstance(error, ResponseError) and error.code in WITHDRAWN:
+            raise  # the phone is being locked: no reason to go a way on which the old contents go first
         else:
             log.info("%s: can't be put aside: %s", place.path, error)
             return await _replace_by_last_copy(device, place, handle, temporary, size, spool, old, modified)
