@@ -414,7 +414,8 @@ class OpenFile:
         if not isinstance(error, StoppedError):
             reason = await self._shared.tree.reason(node, error)
         if isinstance(reason, StoppedError):
-            self._become(Condition.DIRTY)
+            # The deletion may still fail; then who has it open sends it, or `WriteBack`.
+            self._become(Condition.DIRTY if self.opens else Condition.WAITING)
         else:
             self._become(Condition.WAITING if _is_away(reason) else Condition.REFUSED)
         if isinstance(reason, ConflictError):

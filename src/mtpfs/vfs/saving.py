@@ -27,7 +27,7 @@ from pathlib import Path
 import trio
 
 from mtpfs.device import WITHDRAWN, Device, Entry, Handle, Storage, listing, writing
-from mtpfs.errors import FsError, MtpfsError, ResponseError
+from mtpfs.errors import FsError, MtpfsError, ResponseError, StoppedError
 from mtpfs.protocol.codes import Response
 from mtpfs.vfs import names, recovery
 from mtpfs.vfs.claims import Claim
@@ -230,6 +230,9 @@ async def _replace_without_renames(
     device.room.took(place.storage.id, -old.size)
     try:
         handle = await _send(device, place, place.name, spool, modified)
+    except StoppedError:
+        await _discard(kept)  # it is being deleted
+        raise
     except MtpfsError as error:
         log.error("%s could not be replaced (%s); see %s", place.path, error, ", ".join(map(str, kept)))
         raise

@@ -78,7 +78,9 @@ class WriteBack:
             await self._session.until_back()
             try:
                 await self._files.save(file)
-                if not file.node.deleted:
+                if file.condition is Condition.WAITING:
+                    await trio.sleep(PAUSE)  # stopped by a deletion, which may fail
+                elif not file.node.deleted:
                     log.warning("%s has arrived on the device now", file.node.path)
             except MtpfsError as error:
                 failures += isinstance(error, TransportError) and not self._session.gone
