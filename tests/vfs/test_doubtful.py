@@ -22,6 +22,7 @@ DATA = b"contents " * 100
 async def doubtful(w: World, name: bytes = b"f") -> Node:
     """Have an upload be complete on the phone, and unconfirmed."""
     opened = await w.fs.create(w.root, name)
+    node = opened.file.node
     await w.fs.write(opened, 0, DATA)
     w.transport.faults.add(Fault(Kind.SILENT_SUCCESS, Operation.SendObject))
     with pytest.raises(MtpfsError):
@@ -93,7 +94,8 @@ async def test_renamed_over(tmp_path: Path, autojump_clock: MockClock) -> None:
 async def test_removed_while_it_is_sent(tmp_path: Path, first: str) -> None:
     """Whichever comes first, neither waits for the other for ever, and the file is gone."""
     async with world(tmp_path) as w:
-        node = await doubtful(w)
+        await doubtful(w)
+        opened = await w.open(b"f")
 
         async def sync() -> None:
             await w.fs.sync(opened)
@@ -102,10 +104,11 @@ async def test_removed_while_it_is_sent(tmp_path: Path, first: str) -> None:
             await w.fs.unlink(w.root, b"f")
 
         with trio.fail_after(60):  # by a real clock: one that jumps doesn't wait for threads
-            async with trio.open_nursery() as nursery, w.root.lock:
+            async with trio.open_nursery() as nursery, w.claims.claim((w.root, "f")):
                 for task in (unlink, sync) if first == "unlink" else (sync, unlink):
                     nursery.start_soon(task)
                     await trio.testing.wait_all_tasks_blocked()
+            await w.fs.release(opened)
             while os.listdir(tmp_path):
                 await trio.sleep(0.01)
         w.fs.tree.expire()
