@@ -78,7 +78,7 @@ class WriteBack:
             await self._session.until_back()
             try:
                 await self._files.save(file)
-                if file.condition is Condition.WAITING:
+                if file.must_be_kept:
                     await trio.sleep(PAUSE)  # stopped by a deletion, which may fail
                 elif not file.node.deleted:
                     log.warning("%s has arrived on the device now", file.node.path)
