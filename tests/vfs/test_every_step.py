@@ -296,7 +296,9 @@ async def test_failing(tmp_path: Path, case: Case) -> None:
                 if not transport._responder.gone:
                     w.fs.tree.expire()
                     found = await shown(w)
-                    async with w.claims.claim(subtrees=[w.root]):  # what arrives later than it should isn't halfway then
+                    async with w.claims.claim(
+                        subtrees=[w.root]
+                    ):  # what arrives later than it should isn't halfway then
                         there = stored(tmp_path / "phone")
                     found = {path: data for path, data in found.items() if path in there or data}
                     assert found in (*allowed, *case.unsent), (what, error, summary(found))
@@ -422,7 +424,6 @@ async def test_editing_in_place(tmp_path: Path, killed: bool) -> None:
                 # A phone that goes on takes the next session's first command for the rest of the data.
                 assert len(wrong) <= (16 if killed and part else 0), (number, part, wrong)
                 opened = await w.open(b"f")
-                node = opened.file.node
                 await w.fs.write(opened, 0, b"again")  # an edit left open by a crash is ended first
                 await w.close(opened)
             assert (tmp_path / "phone/f").read_bytes() == b"again" + found[5:]

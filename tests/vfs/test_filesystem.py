@@ -84,7 +84,9 @@ async def test_failing_replacement_keeps_the_old_file(
 
 @pytest.mark.parametrize("skip", [0, 1, 2])
 @pytest.mark.parametrize("operation", [Operation.DeleteObject, Operation.SetObjectPropValue])
-async def test_replacement_that_is_refused_at_the_end(tmp_path: Path, operation: Operation, skip: int) -> None:
+async def test_replacement_that_is_refused_at_the_end(
+    tmp_path: Path, operation: Operation, skip: int
+) -> None:
     """When deleting the old object or renaming is refused once, the new contents get their name another way."""
     (tmp_path / "f").write_bytes(b"old contents")
     async with world(tmp_path) as w:
