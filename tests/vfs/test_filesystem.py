@@ -230,6 +230,47 @@ async def test_large_new_file_is_handed_over(tmp_path: Path, monkeypatch: pytest
         assert w.operations["SendPartialObject"] == 3
 
 
+async def test_large_replacement_is_handed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So does one that replaces a file; the old contents keep their name until the new ones are complete."""
+    monkeypatch.setattr(openfile, "SPOOL_LIMIT", 1 << 20)
+    (tmp_path / "f").write_bytes(b"old contents")
+    data = os.urandom(12_000_000)
+    async with world(tmp_path) as w:
+        opened = await w.fs.open(await w.fs.lookup(w.root, b"f"), write=True, truncate=True)
+        for offset in range(0, len(data), 131072):
+            await w.fs.write(opened, offset, data[offset : offset + 131072])
+            assert (tmp_path / "f").read_bytes() == b"old contents"
+        assert bytes(await w.fs.read(opened, 5_000_000, 1000)) == data[5_000_000:5_001_000]
+        assert w.operations["SendPartialObject"] >= 2
+        await w.close(opened)
+        assert (tmp_path / "f").read_bytes() == data
+        assert await w.get(opened.file.node) == data
+        assert os.listdir(tmp_path) == ["f"]
+
+
+@pytest.mark.parametrize("operation", [Operation.SendPartialObject, Operation.EndEditObject])
+async def test_large_replacement_that_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, operation: Operation
+) -> None:
+    """When it is refused on the way, write or close say so, and the old contents are the file's."""
+    monkeypatch.setattr(openfile, "SPOOL_LIMIT", 1 << 20)
+    (tmp_path / "f").write_bytes(b"old contents")
+    async with world(tmp_path) as w:
+        w.transport.faults.add(Fault(Kind.REFUSE, operation, code=Response.StoreFull, times=FOREVER))
+        opened = await w.fs.open(await w.fs.lookup(w.root, b"f"), write=True, truncate=True)
+        with pytest.raises(MtpfsError):
+            for offset in range(0, 12_000_000, 131072):
+                await w.fs.write(opened, offset, bytes(131072))
+            await w.fs.flush(opened)
+        with pytest.raises(MtpfsError):
+            await w.fs.flush(opened)
+        await w.fs.release(opened)
+        w.transport.faults.clear()
+        assert await w.names() == [b"f"]
+        assert await w.get(await w.fs.lookup(w.root, b"f")) == b"old contents"
+        assert os.listdir(tmp_path) == ["f"]
+
+
 async def test_small_files_cost_two_transactions(tmp_path: Path) -> None:
     """Copying a small file in is SendObjectInfo and SendObject; the room is asked for once for all of them."""
     async with world(tmp_path) as w:
