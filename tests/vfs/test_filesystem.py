@@ -258,10 +258,14 @@ async def test_large_replacement_that_fails(
     async with world(tmp_path) as w:
         w.transport.faults.add(Fault(Kind.REFUSE, operation, code=Response.StoreFull, times=FOREVER))
         opened = await w.fs.open(await w.fs.lookup(w.root, b"f"), write=True, truncate=True)
-        with pytest.raises(MtpfsError):
+
+        async def write_and_close() -> None:
             for offset in range(0, 12_000_000, 131072):
                 await w.fs.write(opened, offset, bytes(131072))
             await w.fs.flush(opened)
+
+        with pytest.raises(MtpfsError):
+            await write_and_close()
         with pytest.raises(MtpfsError):
             await w.fs.flush(opened)
         await w.fs.release(opened)
