@@ -49,7 +49,7 @@ import trio
 
 log = logging.getLogger(__name__)
 
-LIMIT = 1 << 16  # records of one device; some 150 bytes each on disk, and twice that in memory
+LIMIT = 1 << 16  # records of one device; each takes some 100 bytes on disk and 500 in memory
 _SLACK = 1024  # lines that may be out of date before a log is worth writing anew
 _LARGEST_LOG = 256 << 20  # bytes; what is larger isn't ours, or is damaged
 _LONGEST_LINE = 1 << 20  # bytes; likewise
