@@ -20,8 +20,8 @@ only added, so that a kill leaves all but the last one whole; to begin a new lin
 the next one's business. When most lines are out of date, a new log with the others
 takes its place by a rename. Whoever writes locks the log and reads it again before it is
 replaced, so that two mounts of one device don't destroy each other's records. Nothing is
-synced to disk: if the power fails, a date is forgotten or the contents that it was for
-are gone too, and a stale record finds another size or date.
+synced to disk: if the power fails, some dates are forgotten, at worst all. A record that
+comes back from before finds another size or date, and is void.
 
 Invariant: no error here is an error of the mount; without a log everything is remembered
 for as long as the mount lasts. Nothing is followed that is a symbolic link, and nothing
@@ -39,7 +39,8 @@ import math
 import os
 import pwd
 import stat
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -48,9 +49,11 @@ import trio
 
 log = logging.getLogger(__name__)
 
-LIMIT = 1 << 16  # records of one device; some 150 bytes each on disk, and twice that in memory
+LIMIT = 1 << 16  # records of one device; each takes some 100 bytes on disk and 500 in memory
 _SLACK = 1024  # lines that may be out of date before a log is worth writing anew
 _LARGEST_LOG = 256 << 20  # bytes; what is larger isn't ours, or is damaged
+_LONGEST_LINE = 1 << 20  # bytes; likewise
+_PATIENCE = 5.0  # seconds for another mount to let go of the log; it takes milliseconds
 _SECONDS = range(-(1 << 62), 1 << 62)
 
 
@@ -230,9 +233,16 @@ class _Log:
         except FileNotFoundError:
             return _Tree(self._limit)
         try:
-            return self._replay(descriptor)
+            tree = self._replay(descriptor)
         finally:
             os.close(descriptor)
+        if self._is_stale(tree):
+            try:
+                with self._locked() as descriptor:
+                    self._tidy(descriptor)
+            except OSError as error:  # a log that can't be written is still worth reading
+                log.debug("a log of dates can't be written anew: %s", error)
+        return tree
 
     def append(self, lines: Iterable[bytes]) -> None:
         new = list(lines)
@@ -243,16 +253,19 @@ class _Log:
             _write(descriptor, b"".join(new))
             self._lines += len(new)
             if self._lines > 2 * self._limit + _SLACK:
-                self._tidy(descriptor)
+                try:
+                    self._tidy(descriptor)
+                except OSError as error:  # what was to be saved is saved
+                    log.debug("a log of dates can't be written anew: %s", error)
+                    self._lines = 0  # try again after as many lines more
 
-    def tidy(self) -> None:
-        """Write the log anew if most of it is out of date."""
-        with self._locked() as descriptor:
-            self._tidy(descriptor)
+    def _is_stale(self, tree: _Tree) -> bool:
+        return self._lines > 2 * len(tree) + _SLACK
 
     def _tidy(self, descriptor: int) -> None:
+        """Write the log anew if most of it is out of date. It is locked."""
         tree = self._replay(descriptor)  # not our own records: another mount's lines may be among them
-        if self._lines <= 2 * len(tree) + _SLACK:
+        if not self._is_stale(tree):
             return
         name = f"{self._name}.new"
         with contextlib.suppress(FileNotFoundError):  # one that a kill has left; nobody else is here
@@ -275,7 +288,7 @@ class _Log:
             return tree
         with open(os.dup(descriptor), "rb") as file:  # noqa: PTH123 - a descriptor isn't a path
             file.seek(0)
-            for line in file:
+            while line := file.readline(_LONGEST_LINE):
                 self._lines += 1
                 try:
                     _apply(tree, line)
@@ -289,7 +302,7 @@ class _Log:
         while True:
             descriptor = self._open(os.O_RDWR | os.O_APPEND | os.O_CREAT)
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                _lock(descriptor)
                 if self._is_the_log(descriptor):
                     yield descriptor
                     return
@@ -318,6 +331,19 @@ class _Log:
             os.close(descriptor)
             raise
         return descriptor
+
+
+def _lock(descriptor: int) -> None:
+    """Wait for the lock. Raises `BlockingIOError` if somebody keeps it: a stopped process must not stop us too."""
+    end = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() > end:
+                raise
+        time.sleep(0.01)
 
 
 def _write(descriptor: int, data: bytes) -> None:
@@ -368,14 +394,10 @@ def _open_log(name: str, limit: int) -> tuple[_Log | None, _Tree]:
             continue
         found = _Log(directory, name, limit)
         try:
-            tree = found.read()
-            if found._lines > 2 * len(tree) + _SLACK:
-                found.tidy()
+            return found, found.read()
         except OSError as error:
             log.info("dates can't be remembered in %s: %s", state, error)
             found.close()
-            continue
-        return found, tree
     log.info("dates that programs set are remembered only until this mount ends")
     return None, _Tree(limit)
 
@@ -385,7 +407,7 @@ class Dates:
 
     A `path` is `storage/directory/name`, as the device has it. All but `open`, `flush` and `close`
     work in memory and at once. Changes are on disk after `flush`, which costs one write for all
-    of them.
+    of them; so flush once in a while, as what isn't flushed takes memory and is lost by a kill.
     """
 
     def __init__(self, *, limit: int = LIMIT) -> None:
@@ -448,8 +470,15 @@ class Dates:
             if self._log is None or not self._unsaved:
                 return
             lines, self._unsaved = self._unsaved, []
-            # Not to be cancelled half way; the thread can't be stopped anyway.
-            await self._in_thread(self._log.append, lines)
+            try:
+                await trio.to_thread.run_sync(self._log.append, lines)
+            except OSError as error:
+                log.log(
+                    logging.DEBUG if self._warned else logging.WARNING,
+                    "dates that programs set can't be saved: %s",
+                    error,
+                )
+                self._warned = True
 
     async def close(self) -> None:
         """Flush, and let go of the log, also when cancelled. What is set later stays in memory."""
@@ -459,14 +488,6 @@ class Dates:
                 if self._log is not None:
                     self._log.close()
                     self._log = None
-
-    async def _in_thread(self, append: Callable[[Iterable[bytes]], None], lines: list[bytes]) -> None:
-        try:
-            await trio.to_thread.run_sync(append, lines)
-        except OSError as error:
-            level = logging.DEBUG if self._warned else logging.WARNING
-            log.log(level, "dates that programs set can't be saved: %s", error)
-            self._warned = True
 
     def _note(self, line: bytes) -> None:
         if self._log is not None:
