@@ -235,6 +235,10 @@ class UsbPhone:
         with self._lock:
             self._responder.phone.set_locked(locked)
 
+    def set_trusted(self, trusted: bool) -> None:
+        with self._lock:
+            self._responder.phone.trusted = trusted
+
     def renumber(self) -> None:
         with self._lock:
             self._responder.phone.renumber()
