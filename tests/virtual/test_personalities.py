@@ -433,6 +433,12 @@ def test_names_that_can_be_made_but_not_given(sailfish: Initiator, root: Path, n
     assert (root / name).read_bytes() == b"x"
 
 
+@pytest.mark.parametrize("name", ["b", "..."])
+def test_other_names_that_can_not_be_given(sailfish: Initiator, name: str) -> None:
+    """A name that is taken is as bad as one of nothing but dots."""
+    assert sailfish.rename(sailfish.listing()["a"], name).code == Response.InvalidObjectPropValue
+
+
 def test_an_edit_keeps_the_date(sailfish: Initiator, root: Path) -> None:
     """A change in place that keeps the size leaves no trace."""
     os.utime(root / "a", (1_600_000_000, 1_600_000_000))
@@ -640,6 +646,11 @@ def test_before_trust(connect: Connect, root: Path) -> None:
     assert obey(phone.transport, "trusted") == "done: trusted"
     assert phone.do(Operation.GetStorageInfo, INTERNAL).ok
     assert phone.listing().keys() == {"1.jpg"}
+    phone.transport.replug()
+    phone.open()
+    assert phone.do(Operation.GetStorageInfo, INTERNAL).ok
+    assert obey(phone.transport, "untrusted") == "done: untrusted"
+    assert phone.do(Operation.GetStorageInfo, INTERNAL).code == Response.StoreNotAvailable
 
 
 # --- player

@@ -281,8 +281,11 @@ def set_object_prop_value(phone: Phone, request: Request, data: bytes) -> Reply:
         # Android doesn't check and would move the file; an initiator must never find that useful
         raise Refusal(Response.GeneralError)
     kind = phone.capabilities
-    if any(character in kind.forbidden_in_renames for character in name):
-        raise Refusal(Response.InvalidObjectPropValue)  # buteo-mtp, FILENAMES_FILTER_REGEX
+    if kind.forbidden_in_renames:
+        # buteo-mtp, isFileNameValid: characters, names of nothing but dots, names that are taken
+        bad = any(character in kind.forbidden_in_renames for character in name) or not name.strip(".")
+        if bad or phone.store.taken(node.parent, name):
+            raise Refusal(Response.InvalidObjectPropValue)
     if kind.fixed_extension:
         old, new = phone.store.path(node), f"{phone.store.path(node.parent)}/{name}"
         if old.lower() == new.lower():

@@ -200,6 +200,7 @@ class UsbPhone:
             self._responder = Responder(
                 old.directories, old.capabilities, max_packet=old.max_packet, faults=old.faults
             )
+            self._responder.phone.trusted = old.phone.trusted
 
     # --- events, and the hand that holds the phone ---------------------------------------
 

@@ -201,6 +201,7 @@ class VirtualTransport:
                 old.directories, old.capabilities, max_packet=old.max_packet, faults=old.faults
             )
             self._responder.use_clock(self.monotonic)
+            self._responder.phone.trusted = old.phone.trusted  # a phone remembers whom it trusts
             self._closed = False
             self._changed.notify_all()
 
