@@ -725,13 +725,14 @@ def test_umtp_lies_about_a_full_disk(connect: Connect, root: Path) -> None:
 # --- the price of a large directory
 
 
+@pytest.mark.parametrize("words", ["no-events", "no-events&case-insensitive"])
 def test_uploads_do_not_read_the_directory_again(
-    connect: Connect, root: Path, monkeypatch: pytest.MonkeyPatch
+    connect: Connect, root: Path, monkeypatch: pytest.MonkeyPatch, words: str
 ) -> None:
     """Our own changes are known: only suspicion leads to another look, and seldom."""
     for number in range(2000):
         (root / f"{number}").touch()
-    phone = connect("no-events")
+    phone = connect(words)
     phone.handles()
     looks = 0
     scandir = os.scandir

@@ -76,6 +76,7 @@ class Node:
         "rest_until",
         "seen",
         "settled",
+        "spellings",
         "stamp",
         "unwatched",
     )
@@ -86,6 +87,8 @@ class Node:
         self.name = name
         self.folder = folder
         self.children: dict[str, Node] = {}
+        self.spellings: dict[str, str] = {}
+        """The children's names by their folded ones; the first of several counts."""
         self.listed = False
         self.stamp = -1
         """Modification time of the directory when it was last listed; -1: look again."""
@@ -219,6 +222,9 @@ class Store:
         path = f"{directory}/{name}"
         if self._case_insensitive and not os.path.lexists(path):
             wanted = name.casefold()
+            known = parent.spellings.get(wanted)
+            if parent.listed and known in {None, name}:
+                return path
             with os.scandir(directory) as entries:
                 for entry in entries:
                     if entry.name.casefold() == wanted:
@@ -386,8 +392,7 @@ class Store:
             self.forget(node)
             return
         node.buried = True
-        if node.parent.children.get(node.name) is node:
-            del node.parent.children[node.name]
+        self._leave(node)
         node.parent.ghosts[node.name] = Ghost(node, self.clock() + self._ghost_seconds)
 
     def _leave_ghost(self, node: Node) -> None:
@@ -453,7 +458,7 @@ class Store:
         """Enter a new object and give it a handle."""
         node = Node(self._next_handle, parent, name, folder=folder)
         self._next_handle += 1
-        parent.children[name] = node
+        self._enter(node, parent)
         self._nodes[node.handle] = node
         return node
 
@@ -462,8 +467,18 @@ class Store:
         for child in [*node.children.values()]:
             self.forget(child)
         self._nodes.pop(node.handle, None)
+        self._leave(node)
+
+    def _enter(self, node: Node, parent: Node) -> None:
+        parent.children[node.name] = node
+        parent.spellings.setdefault(node.name.casefold(), node.name)
+
+    def _leave(self, node: Node) -> None:
         if node.parent is not None and node.parent.children.get(node.name) is node:
             del node.parent.children[node.name]
+            folded = node.name.casefold()
+            if node.parent.spellings.get(folded) == node.name:
+                del node.parent.spellings[folded]
 
     def renumber(self) -> None:
         """Give every object a handle that no object has had before."""
@@ -485,12 +500,12 @@ class Store:
         """Note that an object has a new place; it keeps its handle."""
         assert node.parent is not None, "a storage's root never moves"
         self._leave_ghost(node)
-        del node.parent.children[node.name]
+        self._leave(node)
         replaced = parent.children.get(name)
         if replaced is not None:
             self.forget(replaced)
         node.parent, node.name = parent, name
-        parent.children[name] = node
+        self._enter(node, parent)
 
     def note_content(self, node: Node) -> None:
         """Remember a file's size and time, so that `poll` doesn't report this state again."""
