@@ -238,6 +238,7 @@ class Filesystem:
         else:
             await self.refresh(node)
             self.tree.remember_date(node, float(int(modified)))
+            await self._dates.flush()  # what isn't flushed doesn't survive a kill
 
     # --- changing directories -------------------------------------------------------------
 

@@ -65,7 +65,7 @@ class Condition(Enum):
 _CHANGED = {Condition.EMPTIED, Condition.DIRTY, Condition.CLEAN}
 _NEXT: dict[Condition, set[Condition]] = {
     Condition.CLEAN: {Condition.EMPTIED, Condition.DIRTY},
-    Condition.EMPTIED: _CHANGED | {Condition.SAVING},
+    Condition.EMPTIED: _CHANGED | {Condition.SAVING, Condition.HELD},
     Condition.DIRTY: _CHANGED | {Condition.SAVING, Condition.HELD},
     Condition.HELD: _CHANGED | {Condition.SAVING},
     Condition.SAVING: {Condition.CLEAN, Condition.DIRTY, Condition.REFUSED, Condition.WAITING},
@@ -324,6 +324,8 @@ class OpenFile:
         self.node.modified = time.time() // 1  # whole seconds, as the device will have it
         self.node.date_elsewhere = False
         self._explicit_date = None
+        if self.condition is Condition.CLEAN:
+            self._shared.tree.forget_date(self.node)
         if condition is not self.condition:
             self._become(condition)
 
@@ -370,7 +372,7 @@ class OpenFile:
         device = self._shared.device
         if (
             self.shape_is_held
-            and self.condition is Condition.DIRTY
+            and self.condition in {Condition.EMPTIED, Condition.DIRTY}
             and isinstance(self.contents, Spooled)
             and self.node.handle is None
             and device.keeps_dates is not False

@@ -344,6 +344,10 @@ class Tree:
             self._dates.set(_place_of(node), node.size, node.told, date)
         node.modified = date
 
+    def forget_date(self, node: Node) -> None:
+        """Forget a date that a program has set: the contents are about to be others."""
+        self._dates.remove(_place_of(node))
+
     def adopt(self, directory: Node, name: bytes, object_name: str, *, is_folder: bool) -> Node:
         """Add a node that was created here; the device hasn't got it yet."""
         node = self._new(directory, name, is_folder=is_folder)
