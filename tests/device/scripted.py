@@ -38,7 +38,12 @@ def handles(*numbers: int) -> bytes:
 
 
 def object_info(
-    name: str = "f", size: int = 0, date: str = "20240102T030405Z", *, folder: bool = False, protection: int = 0
+    name: str = "f",
+    size: int = 0,
+    date: str = "20240102T030405Z",
+    *,
+    folder: bool = False,
+    protection: int = 0,
 ) -> bytes:
     return ObjectInfo(
         filename=name,
@@ -99,9 +104,7 @@ class ScriptedSession:
         numbers = tuple(value.number if isinstance(value, Handle) else value for value in parameters)
         return self._answer(operation, numbers)
 
-    async def transact_each(
-        self, operation: int, handles: Sequence[Handle]
-    ) -> list[Result | ResponseError]:
+    async def transact_each(self, operation: int, handles: Sequence[Handle]) -> list[Result | ResponseError]:
         found: list[Result | ResponseError] = []
         for one in handles:
             try:
@@ -136,11 +139,18 @@ class _ScriptedEngine:
 
 
 def scripted(
-    answers: dict[int, Answers], *, maker: str = "Acme", formats: tuple[int, ...] = (), lists: Sequence[int] = ()
+    answers: dict[int, Answers],
+    *,
+    maker: str = "Acme",
+    formats: tuple[int, ...] = (),
+    lists: Sequence[int] = (),
 ) -> tuple[Device, ScriptedSession]:
     """Return a device that answers so, and its session. It advertises what has an answer, and `lists`."""
     info = DeviceInfo(
-        operations_supported=tuple({*answers, *lists}), playback_formats=formats, manufacturer=maker, model="One"
+        operations_supported=tuple({*answers, *lists}),
+        playback_formats=formats,
+        manufacturer=maker,
+        model="One",
     )
     session = ScriptedSession(answers, info)
     return Device(cast(Session, session)), session

@@ -58,7 +58,13 @@ async def test_what_was_deleted_is_left_out(autojump_clock: Clock, caplog: pytes
     """A deleted object that is still listed shows again after three seconds, with a word in the log."""
     device, _ = scripted(listed(6))
     await writing.delete(device, handle(3), "f3")
-    assert [one.name for one in await listing.children(device, STORAGE, ROOT)] == ["f1", "f2", "f4", "f5", "f6"]
+    assert [one.name for one in await listing.children(device, STORAGE, ROOT)] == [
+        "f1",
+        "f2",
+        "f4",
+        "f5",
+        "f6",
+    ]
     await trio.sleep(2.9)
     assert handle(3) not in await listing.child_handles(device, STORAGE, ROOT)
     assert not caplog.records
@@ -115,7 +121,9 @@ async def test_ghosts_are_never_trusted_gone(autojump_clock: Clock) -> None:
 
 async def test_others_beside_ghosts(autojump_clock: Clock) -> None:
     """Something that nobody deleted is an answer at once."""
-    device, session = scripted({Operation.GetObjectHandles: handles(2, 3), Operation.DeleteObject: Response.OK})
+    device, session = scripted(
+        {Operation.GetObjectHandles: handles(2, 3), Operation.DeleteObject: Response.OK}
+    )
     await writing.delete(device, handle(2), "f2")
     assert not await listing.is_empty(device, STORAGE, handle(1), ())
     assert session.count(Operation.GetObjectHandles) == 1
@@ -195,7 +203,8 @@ async def test_dates_on_the_virtual_phone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "answer", [Response.ObjectPropNotSupported, Response.OperationNotSupported, b"", b"\xff\xff\xff\xff", None]
+    "answer",
+    [Response.ObjectPropNotSupported, Response.OperationNotSupported, b"", b"\xff\xff\xff\xff", None],
 )
 async def test_a_movie_of_unknown_size(answer: Answer | None) -> None:
     """4 GiB or more on a camera is shown as 4 GiB - 1, and hides nothing."""

@@ -34,12 +34,18 @@ CHANGES: dict[str, tuple[int, Change]] = {
         Operation.SendObjectInfo,
         lambda device: writing.upload(device, STORAGE, ROOT, "Name", source(b"data"), None),
     ),
-    "make_folder": (Operation.SendObjectInfo, lambda device: writing.make_folder(device, STORAGE, ROOT, "Name")),
+    "make_folder": (
+        Operation.SendObjectInfo,
+        lambda device: writing.make_folder(device, STORAGE, ROOT, "Name"),
+    ),
     "rename": (
         Operation.SetObjectPropValue,
         lambda device: writing.rename(device, handle(5), "other", "Name"),
     ),
-    "move": (Operation.MoveObject, lambda device: writing.move(device, handle(5), STORAGE, handle(6), "Name")),
+    "move": (
+        Operation.MoveObject,
+        lambda device: writing.move(device, handle(5), STORAGE, handle(6), "Name"),
+    ),
 }
 OK: dict[int, Answer] = {
     Operation.SendObjectInfo: (STORAGE, 0xFFFFFFFF, 9),
