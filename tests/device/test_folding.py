@@ -17,7 +17,6 @@ from mtpfs.errors import TransportGoneError
 from mtpfs.protocol.codes import Operation, Response
 from mtpfs.protocol.datasets import DeviceInfo
 
-
 PROBES = {8: ".mtpfs-probe-0-a", 9: ".mtpfs-probe-0-A"}
 
 

@@ -298,3 +298,53 @@ async def test_a_broken_upload_leaves_nothing(tmp_path: Path) -> None:
             await writing.upload(w.device, w.storage.id, w.root, "f", source(bytes(500_000)), None)
         assert caught.value.errno == errno.ENOSPC
         assert not list(tmp_path.iterdir())
+
+
+# --- busy devices and edits -----------------------------------------------------------------
+
+
+async def test_a_busy_device(autojump_clock: Clock) -> None:
+    """DeviceBusy before the data is waited for; at the data it is an error, for some of it may be taken."""
+    answers = [Response.DeviceBusy, Response.DeviceBusy, OK[Operation.SendObjectInfo]]
+    device, session = scripted({**UPLOADED, Operation.SendObjectInfo: answers})
+    await writing.upload(device, STORAGE, ROOT, "f", source(b"data"), None)
+    assert session.count(Operation.SendObject) == 1
+    device, session = scripted({**UPLOADED, Operation.SendObject: Response.DeviceBusy})
+    with pytest.raises(ResponseError):
+        await writing.upload(device, STORAGE, ROOT, "f", source(b"data"), None)
+    assert session.count(Operation.SendObject) == 1
+
+
+@pytest.mark.parametrize("number", [0, 0xFFFFFFFF])
+async def test_created_nothing(number: int) -> None:
+    """An OK with a handle of no object is EIO."""
+    device, session = scripted({**UPLOADED, Operation.SendObjectInfo: (STORAGE, 0xFFFFFFFF, number)})
+    for change in ("upload", "make_folder"):
+        with pytest.raises(FsError) as caught:
+            await CHANGES[change][1](device)
+        assert caught.value.errno == errno.EIO
+    assert session.count(Operation.SendObject) == 0
+
+
+async def test_an_edit_that_was_left_open() -> None:
+    """An edit of a host that crashed is ended, and begun again; other refusals are errors."""
+    device, session = scripted(
+        {
+            Operation.BeginEditObject: [Response.GeneralError, Response.OK, Response.AccessDenied],
+            Operation.EndEditObject: Response.OK,
+        }
+    )
+    await writing.begin_edit(device, handle(1))
+    assert session.count(Operation.EndEditObject) == 1
+    with pytest.raises(ResponseError):
+        await writing.begin_edit(device, handle(1))
+
+
+async def test_a_parent_that_is_unknown() -> None:
+    """Whoever keeps handles is told which one the device doesn't know."""
+    unknown: list[object] = []
+    device, _ = scripted({**UPLOADED, Operation.SendObjectInfo: Response.InvalidParentObject})
+    device.handle_unknown = unknown.append
+    with pytest.raises(ResponseError):
+        await writing.upload(device, STORAGE, handle(6), "f", source(b""), None)
+    assert unknown == [handle(6)]
