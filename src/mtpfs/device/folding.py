@@ -2,8 +2,10 @@
 
 Strategy: FAT, and Android's /sdcard, keep one file under both names, and creating the second destroys
 the first. So an unknown device counts as folding; but on one that doesn't fold that refuses good
-names. At the first collision two empty objects of ours are made whose names differ only in case, and
-the device is asked what it has then. Once per storage; where it stays unclear nothing is learned.
+names. At the first collision two objects of ours are made whose names differ only in case, and the
+device is asked what it has then. The first has one byte, the second none: AOSP's table tells the
+names apart while the storage below doesn't, and only the size shows that there is one file.
+Once per storage; where it stays unclear nothing is learned.
 
 Invariant: no object but the two is touched, and both are deleted again as long as the device answers.
 """
@@ -17,7 +19,8 @@ import trio
 
 from mtpfs.device import listing, writing
 from mtpfs.device.device import Device
-from mtpfs.errors import MtpfsError, ResponseError
+from mtpfs.device.objects import Entry
+from mtpfs.errors import FsError, MtpfsError, ResponseError
 from mtpfs.protocol.codes import Response
 from mtpfs.session import DataSource, Handle
 
@@ -34,7 +37,6 @@ _ELSEWHERE = {
     Response.OperationNotSupported,
 }
 """Refusals of the second object that have nothing to do with its name."""
-_EMPTY = DataSource(0, lambda _offset, _room: 0)
 
 
 async def find_out_folding(device: Device, storage_id: int, parent: Handle) -> bool:
@@ -57,37 +59,46 @@ async def find_out_folding(device: Device, storage_id: int, parent: Handle) -> b
 
 async def _probe(device: Device, storage_id: int, parent: Handle) -> bool | None:
     stem = f".mtpfs-probe-{secrets.token_hex(3)}-"
-    made: list[tuple[Handle, str]] = []
+    made: list[Entry] = []
     try:
-        for name in (f"{stem}a", f"{stem}A"):
-            handle = await writing.upload(device, storage_id, parent, name, _EMPTY, None)
-            made.append((handle, name))
+        for name, size in ((f"{stem}a", 1), (f"{stem}A", 0)):
+            source = DataSource(size, _zeros)
+            handle = await writing.upload(device, storage_id, parent, name, source, None)
+            made.append(Entry(handle, name, is_folder=False, size=size, modified=None))
         return not await _both_there(device, storage_id, parent, made)
     except ResponseError as error:
         log.debug("whether storage 0x%08X folds: %s", storage_id, error)
         return True if len(made) == 1 and error.code not in _ELSEWHERE else None
+    except FsError as error:
+        log.debug("whether storage 0x%08X folds: %s", storage_id, error)
+        return None
     finally:
-        for handle, name in reversed(made):
+        for one in reversed(made):
             try:
-                await writing.delete(device, handle, name)
+                await writing.delete(device, one.handle, one.name)
             except MtpfsError as error:  # it was one file, and is gone
-                log.debug("%r: %s", name, error)
+                log.debug("%r: %s", one.name, error)
 
 
-async def _both_there(
-    device: Device, storage_id: int, parent: Handle, made: list[tuple[Handle, str]]
-) -> bool:
-    """Tell whether two objects are listed, and called as they were meant to be."""
+def _zeros(_offset: int, room: memoryview) -> int:
+    room[:] = bytes(len(room))
+    return len(room)
+
+
+async def _both_there(device: Device, storage_id: int, parent: Handle, made: list[Entry]) -> bool:
+    """Tell whether two objects are listed, and are called and as large as they were made."""
+    if made[0].handle == made[1].handle:
+        return False
     listed = await listing.child_handles(device, storage_id, parent)
-    for handle, name in made:
-        if handle not in listed:
+    for one in made:
+        if one.handle not in listed:
             return False
         try:
-            described = await listing.entry(device, handle)
+            described = await listing.entry(device, one.handle)
         except ResponseError as error:
             if error.code == Response.InvalidObjectHandle:
                 return False
             raise
-        if described.name != name:
+        if (described.name, described.size) != (one.name, one.size):
             return False
-    return made[0][0] != made[1][0]
+    return True

@@ -57,9 +57,9 @@ class Room:
         """
         if growth <= 0:
             return
-        asked = trio.current_time()
+        before = self._known.get(storage_id)
         free = await self._free(storage_id)
-        if free is not None and growth > free and self._known[storage_id].asked_at < asked:
+        if free is not None and growth > free and self._known.get(storage_id) is before:
             free = await self._asked(storage_id)  # what was counted down may have been freed
         if free is not None and growth > free:
             raise FsError(errno.ENOSPC, f"{growth} bytes don't fit, {free} are free")
