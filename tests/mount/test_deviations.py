@@ -113,14 +113,15 @@ def renaming(mount_phone: Callable[..., Mount]) -> None:
         root = mount_phone(words).root
         (root / "f").write_text("f")
         (root / "d").mkdir()
-        fails(errno.EXDEV, lambda root=root: (root / "f").rename(root / "d/f"))  # type: ignore[misc]
+        other = "d/f" if words == "no-move" else "d/g"  # without a new name it is only a move
+        fails(errno.EXDEV, lambda root=root, other=other: (root / "f").rename(root / other))  # type: ignore[misc]
         if words == "no-rename":
             (root / "f").rename(root / "g")  # small enough to be sent anew
             (root / "g").rename(root / "f")
         run("mv", root / "f", root / "d/g")
         assert (root / "d/g").read_text() == "f"
     two = mount_phone("storages=2")
-    (two.root / "f").touch()
+    (two.root / "f").write_text("f")
     other = two.mountpoint / "SD card"
     fails(errno.EXDEV, lambda: (two.root / "f").rename(other / "f"))
     (two.root / "g").touch()

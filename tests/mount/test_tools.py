@@ -38,11 +38,9 @@ def test_overwriting_leaves_one_whole_file(mounted: Mount, tmp_path: Path) -> No
         source = tmp_path / "source"
         source.write_bytes(os.urandom(size))
         run("cp", source, mounted.root / "target")
-        run("cmp", source, mounted.root / "target")
-        wait_until(
-            lambda: (mounted.phone / "target").read_bytes() == source.read_bytes(), "an empty file's arrival"
-        )
-    wait_until(lambda: len(os.listdir(mounted.phone)) == 1, "the end of the last replacement")
+        with (mounted.root / "target").open("rb") as file:
+            os.fsync(file)  # an empty file is sent by the last close, which isn't waited for
+        run("cmp", source, mounted.phone / "target")
     assert [path.name for path in mounted.phone.iterdir()] == ["target"]
 
 

@@ -180,7 +180,7 @@ class Bench:
     def plugged_in_again(self, faults: FaultScript | None = None) -> Responder:
         """Return a new MTP service on what is there."""
         directories, capabilities = parse_virtual(
-            f"{self._directory}?{self._words}&no-events".replace("?&", "?")
+            f"{self._directory}?{self._words}&no-events&ghost=0".replace("?&", "?")
         )
         return Responder(directories, capabilities, faults=faults)
 

@@ -402,7 +402,7 @@ async def test_renumbered_without_a_word(tmp_path: Path, words: str) -> None:
         assert {number for _, number in failures} <= {errno.ENOENT, errno.ESTALE, errno.EIO}
         assert (tmp_path / "f1").read_bytes() == b"changed"
         assert (tmp_path / "d/new").read_bytes() == b"new"
-        for path in tmp_path.glob(".mtpfs-*"):
+        for path in tmp_path.glob("*mtpfs-*"):
             path.unlink()  # what a failed attempt may leave
         w.fs.tree.expire()
         await check(w, tmp_path, 7)

@@ -148,8 +148,8 @@ async def filesystem(
 
 @asynccontextmanager
 async def world(phone: Path, words: str = "", *, ttl: float = 5.0, storage: str = "") -> AsyncIterator[World]:
-    """Open a filesystem on a virtual phone."""
-    transport = open_virtual(f"{phone}?{words}" if words else str(phone))
+    """Open a filesystem on a virtual phone. Names that stay taken for a moment have tests of their own."""
+    transport = open_virtual(f"{phone}?{words}{'&' if words else ''}ghost=0")
     kernel = Kernel()
     async with (
         open_session(transport) as session,

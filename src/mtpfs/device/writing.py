@@ -73,8 +73,13 @@ async def upload(
     object_format = format_of(name, listed)
 
     async def attempt() -> Handle:
-        job = _upload_job(device, storage_id, parent, name, source, modified, object_format)
-        return await _unless_busy(device, parent, job)
+        removed: list[Handle] = []
+        job = _upload_job(device, storage_id, parent, name, source, modified, object_format, removed)
+        try:
+            return await _unless_busy(device, parent, job)
+        finally:
+            for handle in removed:
+                device.recent.deleted(handle, name)
 
     try:
         return await _while_vacated(device, name, attempt)
@@ -97,7 +102,9 @@ def _upload_job(
     source: DataSource,
     modified: float | None,
     object_format: int,
+    removed: list[Handle],
 ) -> Callable[[Engine], Handle]:
+    """Return the job that sends one object. `removed` gets the handle of one that failed, and is gone again."""
     info = ObjectInfo(
         storage_id=storage_id,
         object_format=object_format,
@@ -133,6 +140,7 @@ def _upload_job(
             if engine.in_step:
                 with contextlib.suppress(ResponseError):  # most devices have removed it themselves
                     engine.transact(Operation.DeleteObject, handle.number, 0)
+                removed.append(handle)
             raise
         return handle
 

@@ -394,11 +394,11 @@ class Namespace:
             raise FsError(errno.EXDEV, "the device can't rename")
         handle = await self._tree.handle(node)
         if node.is_folder:
-            if target is not None:
-                await writing.delete(device, await self._tree.handle(target), target.object_name)
             objects, size = await self._measure(place.storage, handle)
             if objects > COPIED_OBJECTS or size > COPIED_FOLDER:
                 raise FsError(errno.EXDEV, "the device can't rename, and this is much to copy")
+            if target is not None:
+                await writing.delete(device, await self._tree.handle(target), target.object_name)
             new = await writing.make_folder(device, place.storage.id, place.folder, place.name)
             try:
                 await self._copy_children(place.storage, handle, new)
@@ -424,11 +424,11 @@ class Namespace:
                 )
             with await fetch_whole(device, entry) as spool:
                 spool.drop()
-                new = await saving.save(device, place, spool, old=old, modified=node.told)
+                new = await saving.save(device, place, spool, old=old, modified=node.modified)
         await writing.delete(device, handle, node.object_name)
         self._tree.forget_handles(node)
         self._tree.describe(
-            node, Entry(new, place.name, is_folder=node.is_folder, size=node.size, modified=node.told)
+            node, Entry(new, place.name, is_folder=node.is_folder, size=node.size, modified=node.modified)
         )
 
     async def _measure(self, storage: Storage, folder: Handle, depth: int = 0) -> tuple[int, int]:
