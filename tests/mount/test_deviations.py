@@ -113,8 +113,8 @@ def renaming(mount_phone: Callable[..., Mount]) -> None:
         root = mount_phone(words).root
         (root / "f").write_text("f")
         (root / "d").mkdir()
-        other = "d/f" if words == "no-move" else "d/g"  # without a new name it is only a move
-        fails(errno.EXDEV, lambda root=root, other=other: (root / "f").rename(root / other))  # type: ignore[misc]
+        place = "d/f" if words == "no-move" else "d/g"  # without a new name it is only a move
+        fails(errno.EXDEV, lambda root=root, place=place: (root / "f").rename(root / place))  # type: ignore[misc]
         if words == "no-rename":
             (root / "f").rename(root / "g")  # small enough to be sent anew
             (root / "g").rename(root / "f")
