@@ -38,6 +38,7 @@ from vfs.world import KINDS, filesystem
 NAMES = (b"a.txt", b"b.txt", b"c")
 LATE = 3600.0  # seconds on the run's clock after which it hangs
 REAL = 20.0  # real seconds after which it does
+SETTLING = 60.0  # seconds in which a phone forgets what it had under other names
 NEVER = {errno.EBADF, errno.ESTALE, errno.ENOENT, errno.EIO}
 """What nobody may hear of a descriptor that was opened while all was well."""
 ACTIONS = (
@@ -110,6 +111,7 @@ class Run:
         """Wait for what is sent later, and look everywhere once more."""
         await self.fs.finish()
         self.note("end", "finished")
+        await trio.sleep(SETTLING)
         self.fs.tree.expire()
         for directory in [self.root, *await self.fs.entries(self.root)]:
             if directory.is_folder:

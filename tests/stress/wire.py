@@ -26,6 +26,7 @@ from mtpfs.virtual.transport import VirtualTransport
 T = TypeVar("T")
 
 MOST = 20_000  # transactions in one run: more are a circle
+TAKES = 0.002  # seconds of the phone's time that a transaction takes
 
 
 class Ticks:
@@ -58,6 +59,7 @@ class CutEngine(Engine):
             if self.cut_after == 0 and isinstance(self.transport, VirtualTransport):
                 self.transport.unplug()
             self.cut_after -= 1
+        self.transport.sleep(TAKES)
         return super().transact(operation, *parameters, **options)
 
 
