@@ -91,7 +91,9 @@ async def _describe(
 ) -> None:
     """Describe objects into `found`, and those that can't be into `failures`; into neither if the device knows none."""
     if len(handles) > FEW and device.supports(Operation.GetObjectPropList):
-        found |= await _from_lists(device, parent, handles)
+        found |= await _from_lists(
+            device, parent, [handle for handle in handles if not device.recent.was_renamed(handle)]
+        )
     missing = [handle for handle in handles if handle not in found]
     for handle, result in zip(missing, await _object_infos(device, missing), strict=True):
         try:
@@ -104,16 +106,20 @@ async def _describe(
 async def child_handles(device: Device, storage_id: int, parent: Handle) -> list[Handle]:
     """Return the handles in a folder, each once, without the two values that name no object.
 
-    Without those that were deleted less than 3 s ago. Raises `ResponseError` (folder or storage
+    Without those that were deleted, or moved to another folder, less than 3 s ago. Raises `ResponseError` (folder or storage
     gone) and whatever the session raises.
     """
-    return device.recent.without_ghosts(await _listed(device, storage_id, parent))
+    return [
+        handle
+        for handle in device.recent.without_ghosts(await _listed(device, storage_id, parent))
+        if not device.recent.is_elsewhere(handle, parent)
+    ]
 
 
 async def is_empty(device: Device, storage_id: int, parent: Handle, ignore: Container[Handle]) -> bool:
     """Ask the device whether a folder has nothing in it but what `ignore` holds.
 
-    What was deleted a moment ago and is still listed is waited for, up to 3 s, and never trusted
+    What was deleted, or moved away, a moment ago and is still listed is waited for, up to 3 s, and never trusted
     gone: a camera that answers OK and deletes nothing would lose it with the folder. Anything else is
     False at once. Raises what `child_handles` raises; a caller that is cancelled has changed nothing.
     """
@@ -121,7 +127,9 @@ async def is_empty(device: Device, storage_id: int, parent: Handle, ignore: Cont
         there = [handle for handle in await _listed(device, storage_id, parent) if handle not in ignore]
         if not there:
             return True
-        if pause is None or not all(device.recent.is_ghost(handle) for handle in there):
+        if pause is None or not all(
+            device.recent.is_ghost(handle) or device.recent.is_elsewhere(handle, parent) for handle in there
+        ):
             break
         await trio.sleep(pause)
     return False

@@ -3,7 +3,9 @@
 Strategy: Android keeps a deleted or renamed object in its tables until its inotify thread has
 seen the kernel's event. Until then the name counts as taken, and the object may still be listed.
 Usually that takes milliseconds, on a loaded phone longer. So both are remembered for `MOMENT`
-seconds: refusals of a vacated name are retried, and deleted handles are left out of listings.
+seconds: refusals of a vacated name are retried, and deleted handles are left out of listings. A moved object
+is listed in both folders meanwhile, by one handle, and a renamed one under both names: the first is left out
+where it was, and the second is asked for by its handle, which is answered with the new name.
 A device that answers OK and deletes nothing (cameras do) shows after that, and the log says so.
 
 Invariant: nothing is hidden for longer than `MOMENT`; at most `MOST` of each kind are remembered.
@@ -37,6 +39,8 @@ class Recent:
     def __init__(self) -> None:
         self._names: dict[str, float] = {}
         self._handles: dict[Handle, tuple[float, str]] = {}
+        self._moved: dict[Handle, tuple[float, Handle]] = {}
+        self._renamed: dict[Handle, float] = {}
         self.deletions_undone = 0
         """Objects that were there again after the device had said that they were deleted."""
 
@@ -56,6 +60,28 @@ class Recent:
     def created(self, handle: Handle) -> None:
         """Note that `handle` names an object now: some devices use a handle again at once."""
         self._handles.pop(handle, None)
+        self._moved.pop(handle, None)
+
+    def moved(self, handle: Handle, parent: Handle, name: str) -> None:
+        """Note that the device has moved `handle` to the folder `parent`, and so vacated `name`."""
+        self.vacated(name)
+        _put(self._moved, handle, (trio.current_time(), parent))
+
+    def is_elsewhere(self, handle: Handle, parent: Handle) -> bool:
+        """Tell whether `handle` was moved to another folder than `parent` a moment ago."""
+        noted = self._moved.get(handle)
+        return (
+            noted is not None and trio.current_time() - noted[0] < MOMENT and noted[1].number != parent.number
+        )
+
+    def renamed(self, handle: Handle, old: str) -> None:
+        """Note that the device has given `handle` another name than `old`."""
+        self.vacated(old)
+        _put(self._renamed, handle, trio.current_time())
+
+    def was_renamed(self, handle: Handle) -> bool:
+        """Tell whether `handle` got another name a moment ago, so that lists may tell its old one."""
+        return trio.current_time() - self._renamed.get(handle, -MOMENT - 1) <= MOMENT
 
     def is_ghost(self, handle: Handle) -> bool:
         """Tell whether `handle` was deleted a moment ago, so that a listing may be behind."""

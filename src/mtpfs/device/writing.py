@@ -238,7 +238,7 @@ async def rename(device: Device, handle: Handle, old: str, new: str) -> None:
         )
 
     await _while_vacated(device, new, attempt)
-    device.recent.vacated(old)
+    device.recent.renamed(handle, old)
 
 
 async def move(device: Device, handle: Handle, storage_id: int, parent: Handle, name: str) -> None:
@@ -252,7 +252,7 @@ async def move(device: Device, handle: Handle, storage_id: int, parent: Handle, 
         await device.call(Operation.MoveObject, handle, storage_id, parent)
 
     await _while_vacated(device, name, attempt)
-    device.recent.vacated(name)
+    device.recent.moved(handle, parent, name)
 
 
 # --- what came of it ----------------------------------------------------------------------

@@ -226,8 +226,10 @@ async def read_object(shared: Shared, node: Node, offset: int, count: int) -> me
             if last or device.session.gone:
                 raise
         except ResponseError as error:
-            # Some devices number their objects anew within a session, or don't know one for a moment.
-            if error.code != Response.InvalidObjectHandle or not had_name:
+            # Some devices number their objects anew within a session, or don't know one for a moment. And
+            # a rename may have made another object of it meanwhile.
+            replaced = handle != node.handle
+            if not had_name or not (replaced or error.code == Response.InvalidObjectHandle):
                 raise
             if last:
                 raise FsError(errno.ESTALE, f"{node.path} is listed, but can't be read") from error

@@ -389,9 +389,17 @@ class Namespace:
         self, claim: Claim, node: Node, old_parent: Node, place: Place, target: Node | None
     ) -> None:
         """Make a small file or folder anew under its new name, and delete the old one. EXDEV for larger ones."""
-        device = self._device
         if old_parent is not place.directory:
             raise FsError(errno.EXDEV, "the device can't rename")
+        file = self._files.of(node)
+        if file is None:
+            await self._copy_at_rest(claim, node, place, target)
+            return
+        async with file.at_rest(claim):
+            await self._copy_at_rest(claim, node, place, target)
+
+    async def _copy_at_rest(self, claim: Claim, node: Node, place: Place, target: Node | None) -> None:
+        device = self._device
         handle = await self._tree.handle(node)
         if node.is_folder:
             objects, size = await self._measure(place.storage, handle)
@@ -425,10 +433,20 @@ class Namespace:
             with await fetch_whole(device, entry) as spool:
                 spool.drop()
                 new = await saving.save(device, place, spool, old=old, modified=node.modified)
-        await writing.delete(device, handle, node.object_name)
+        old_name, told = node.object_name, node.told
+        # Who has it open goes on reading: from the new object before the old one is gone.
+        self._become_object(node, new, place.name, node.modified)
+        try:
+            await writing.delete(device, handle, old_name)
+        except MtpfsError:
+            self._become_object(node, handle, old_name, told)
+            raise
+
+    def _become_object(self, node: Node, handle: Handle, name: str, told: float | None) -> None:
+        """Have another object with the same contents be what a node is on the device."""
         self._tree.forget_handles(node)
         self._tree.describe(
-            node, Entry(new, place.name, is_folder=node.is_folder, size=node.size, modified=node.modified)
+            node, Entry(handle, name, is_folder=node.is_folder, size=node.size, modified=told)
         )
 
     async def _measure(self, storage: Storage, folder: Handle, depth: int = 0) -> tuple[int, int]:

@@ -406,6 +406,20 @@ class OpenFile:
                 self._attempted = False
                 self._become(Condition.CLEAN)
 
+    @asynccontextmanager
+    async def at_rest(self, claim: Claim) -> AsyncIterator[None]:
+        """Have the device hold everything, and keep changes waiting: the object is about to be copied and deleted.
+
+        `claim` has the file's name. Raises what keeps it from being saved.
+        """
+        while True:
+            if self.is_ahead:
+                await self.save(claim)
+            async with self.lock:
+                if not self.is_ahead:
+                    yield
+                    return
+
     async def _save_failed(self, error: MtpfsError, destination: Destination | None) -> None:
         node = self.node
         directory = destination.directory if destination is not None else node.parent
