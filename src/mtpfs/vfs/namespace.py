@@ -397,7 +397,8 @@ class Namespace:
             raise FsError(errno.EXDEV, "the device can't rename")
         file = self._files.of(node)
         if file is None:
-            await self._copy_at_rest(claim, node, place, target)
+            with self._files.leaving(node):  # who opened it now would have the object that goes
+                await self._copy_at_rest(claim, node, place, target)
             return
         async with file.at_rest(claim):
             await self._copy_at_rest(claim, node, place, target)
