@@ -21,7 +21,7 @@ SHORT = SIZE // 3  # bytes that a truncation leaves
 WIDTH = 8  # bytes of one stamp, which is repeated
 
 
-class Violation(AssertionError):
+class ViolationError(AssertionError):
     """Something that may not be."""
 
 
@@ -72,22 +72,24 @@ class Ledger:
             change.acknowledged = min(change.acknowledged, now)
 
     def check_read(self, node: Node, data: bytes, *, calm: bool) -> None:
-        """Raise `Violation` unless somebody may have written `data` to this file."""
+        """Raise `ViolationError` unless somebody may have written `data` to this file."""
         if not data:
             return
         stamp = data[:WIDTH]
         if stamp not in self._owners or data != content(stamp, len(data)) or len(data) not in {SHORT, SIZE}:
-            raise Violation(f"{node.path}: nobody wrote {len(data)} bytes {data[:16]!r}…{data[-16:]!r}")
+            raise ViolationError(f"{node.path}: nobody wrote {len(data)} bytes {data[:16]!r}…{data[-16:]!r}")
         owner = self._owners[stamp]
         known = any(change.node is node for change in self.changes)
         if calm and owner is not None and owner is not node and known:
-            raise Violation(f"{node.path}: {stamp!r} was written to another file")
+            raise ViolationError(f"{node.path}: {stamp!r} was written to another file")
 
     def check_left(self, node: Node, data: bytes) -> None:
-        """Raise `Violation` if `data` can't be what is left of a file."""
+        """Raise `ViolationError` if `data` can't be what is left of a file."""
         changes = [change for change in self.changes if change.node is node]
         last = max((change.began for change in changes if change.acknowledged < inf), default=0)
         allowed = [change for change in changes if change.acknowledged > last]
         if last and not any(change.allows(data) for change in allowed):
             wanted = [(change.stamp, change.size, change.acknowledged) for change in allowed]
-            raise Violation(f"{node.path}: {len(data)} bytes {data[:WIDTH]!r} are left; possible: {wanted}")
+            raise ViolationError(
+                f"{node.path}: {len(data)} bytes {data[:WIDTH]!r} are left; possible: {wanted}"
+            )

@@ -31,7 +31,7 @@ from mtpfs.errors import MtpfsError
 from mtpfs.vfs import Filesystem, Node, Open
 from mtpfs.vfs.temporaries import parse
 from mtpfs.virtual.transport import open_virtual
-from stress.ledger import SHORT, SIZE, Change, Ledger, Violation, content
+from stress.ledger import SHORT, SIZE, Change, Ledger, ViolationError, content
 from stress.wire import StressSession, Ticks
 from vfs.world import KINDS, filesystem
 
@@ -189,13 +189,13 @@ class Run:
 
     @contextmanager
     def _sound(self, opened: Open) -> Iterator[None]:
-        """Raise `Violation` for an answer that a descriptor may not get while all is well."""
+        """Raise `ViolationError` for an answer that a descriptor may not get while all is well."""
         calm = self.calm
         try:
             yield
         except MtpfsError as error:
             if calm and self.calm and error.errno in NEVER:
-                raise Violation(f"{opened.file.node.path}: {error!r} on an open descriptor") from error
+                raise ViolationError(f"{opened.file.node.path}: {error!r} on an open descriptor") from error
             raise
 
     async def _close(self, who: str, opened: Open, *changes: Change) -> None:
@@ -323,11 +323,11 @@ class Run:
         self.ledger.acknowledge(change)
 
     async def _do_mkdir(self, who: str, chance: random.Random) -> None:
-        node = await self.fs.mkdir(await self._directory(chance), chance.choice(NAMES[2:] + (b"s",)))
+        node = await self.fs.mkdir(await self._directory(chance), chance.choice((*NAMES[2:], b"s")))
         node.lookups += 1
 
     async def _do_rmdir(self, who: str, chance: random.Random) -> None:
-        await self.fs.rmdir(await self._directory(chance), chance.choice(NAMES[2:] + (b"s", b"e")))
+        await self.fs.rmdir(await self._directory(chance), chance.choice((*NAMES[2:], b"s", b"e")))
 
     async def _do_list(self, who: str, chance: random.Random) -> None:
         for node in await self.fs.entries(await self._directory(chance)):
@@ -336,45 +336,45 @@ class Run:
     # --- the end -------------------------------------------------------------------------
 
     def _check_let_go(self) -> None:
-        """Raise `Violation` if anything is still held, or if the tree isn't one."""
+        """Raise `ViolationError` if anything is still held, or if the tree isn't one."""
         fs = self.fs
         claims = fs._names._claims
         if claims._held or claims._waiting or claims._watches:
-            raise Violation(f"claims are left: {claims._held} {claims._waiting} {claims._watches}")
+            raise ViolationError(f"claims are left: {claims._held} {claims._waiting} {claims._watches}")
         if left := [file.node.path for file in fs._files.all()]:
-            raise Violation(f"files are still held: {left}")
+            raise ViolationError(f"files are still held: {left}")
         if fs._files._leaving or fs._late._at_work or fs.tree.hidden:
-            raise Violation(f"left: {fs._files._leaving} {fs._late._at_work} {fs.tree.hidden}")
+            raise ViolationError(f"left: {fs._files._leaving} {fs._late._at_work} {fs.tree.hidden}")
         seen: dict[int, str] = {}
         pending = [fs.tree.root]
         while pending:
             node = pending.pop()
             if node.is_being_listed:
-                raise Violation(f"{node.path} is still locked")
+                raise ViolationError(f"{node.path} is still locked")
             if id(node) in seen:
-                raise Violation(f"{node.path} is also {seen[id(node)]}")
+                raise ViolationError(f"{node.path} is also {seen[id(node)]}")
             seen[id(node)] = node.path
             for name, child in node.children.items():
                 if child.parent is not node or child.name != name or child.unlinked:
-                    raise Violation(f"{child.path} ({child.unlinked=}) is in {node.path} as {name!r}")
+                    raise ViolationError(f"{child.path} ({child.unlinked=}) is in {node.path} as {name!r}")
                 pending.append(child)
 
     def _check_left(self) -> None:
-        """Raise `Violation` unless the phone has what the tree shows, and what was acknowledged."""
+        """Raise `ViolationError` unless the phone has what the tree shows, and what was acknowledged."""
         there = {
             str(path.relative_to(self.phone)): path
             for path in self.phone.rglob("*")
             if parse(path.name) is None or not self.trouble
         }
         if not self.trouble and (left := [name for name, path in there.items() if parse(path.name)]):
-            raise Violation(f"temporary objects are left: {left}")
+            raise ViolationError(f"temporary objects are left: {left}")
         shown = {}
         for node in self.root.subtree():
-            if node is not self.root:
+            if node is not self.root and (parse(node.object_name) is None or not self.trouble):
                 path = "/".join(reversed([each.object_name for each in node.ancestry() if each.object_name]))
                 shown[path.removeprefix(self.root.object_name).lstrip("/")] = node
         if shown.keys() != there.keys():
-            raise Violation(f"shown {sorted(shown)}, on the phone {sorted(there)}")
+            raise ViolationError(f"shown {sorted(shown)}, on the phone {sorted(there)}")
         for name, node in shown.items():
             if node.is_folder:
                 continue
@@ -384,7 +384,7 @@ class Run:
         if not self.trouble:
             lost = {c.node.path for c in self.ledger.changes if c.node.lost and c.acknowledged < float("inf")}
             if lost:
-                raise Violation(f"acknowledged, and lost: {lost}")
+                raise ViolationError(f"acknowledged, and lost: {lost}")
 
 
 @contextmanager
@@ -397,7 +397,7 @@ def _deterministic(run: Run, patch: pytest.MonkeyPatch) -> Iterator[None]:
         return function(*arguments)
 
     def alarm(number: int, frame: FrameType | None) -> None:
-        raise Violation(f"not at its end after {REAL} real seconds")
+        raise ViolationError(f"not at its end after {REAL} real seconds")
 
     ticks = Ticks()
     patch.setattr("trio._core._run._r", chance)

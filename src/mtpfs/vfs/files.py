@@ -209,7 +209,10 @@ class Files:
 
     @contextmanager
     def leaving(self, node: Node) -> Iterator[None]:
-        """Have who opens the node wait: its object is being deleted."""
+        """Have who opens the node wait: its object is being deleted, or replaced."""
+        if node in self._leaving:
+            yield
+            return
         event = self._leaving[node] = trio.Event()
         try:
             yield

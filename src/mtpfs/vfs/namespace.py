@@ -252,19 +252,23 @@ class Namespace:
         if target is not None:
             await self._check_target(node, target, replace=replace)
         file = self._files.of(node)
-        if (
-            file is None
-            or node.handle is not None
-            or not await self._send_renamed(claim, file, new_parent, text, target)
-        ):
-            storage, folder = await self._tree.place(new_parent)
-            self._check_place(old_parent, new_parent)
-            if file is not None and file.is_ahead and (target is not None or file.needs_object):
-                await file.save(claim)  # no file ever gives way to one that is still being written
-            place = Place(new_parent, storage, folder, text, claim)
-            await self._rename_object(claim, node, old_parent, place, target)
-        if target is not None:
-            self._tree.detach(target, successor=None if node.is_folder else node)
+        with contextlib.ExitStack() as stack:
+            if target is not None and not target.is_folder and self._files.of(target) is None:
+                # Who opens it from here on gets the new one: its object may go at any time.
+                stack.enter_context(self._files.leaving(target))
+            if (
+                file is None
+                or node.handle is not None
+                or not await self._send_renamed(claim, file, new_parent, text, target)
+            ):
+                storage, folder = await self._tree.place(new_parent)
+                self._check_place(old_parent, new_parent)
+                if file is not None and file.is_ahead and (target is not None or file.needs_object):
+                    await file.save(claim)  # no file ever gives way to one that is still being written
+                place = Place(new_parent, storage, folder, text, claim)
+                await self._rename_object(claim, node, old_parent, place, target)
+            if target is not None:
+                self._tree.detach(target, successor=None if node.is_folder else node)
         self._tree.relocate(node, new_parent, new_name, text)
 
     async def _send_renamed(
@@ -393,7 +397,8 @@ class Namespace:
             raise FsError(errno.EXDEV, "the device can't rename")
         file = self._files.of(node)
         if file is None:
-            await self._copy_at_rest(claim, node, place, target)
+            with self._files.leaving(node):  # who opened it now would have the object that goes
+                await self._copy_at_rest(claim, node, place, target)
             return
         async with file.at_rest(claim):
             await self._copy_at_rest(claim, node, place, target)

@@ -468,7 +468,7 @@ class OpenFile:
         assert directory is not None
         storage, folder = await tree.place(directory)
         place = Place(directory, storage, folder, name, claim)
-        old = destination.target if destination is not None else contents.replaces
+        old = destination.target if destination is not None else _named(contents.replaces, name)
         superfluous: list[Entry] = []
         if self._is_uncertain(old):
             old, superfluous = await self._look_again(place, contents, old)
@@ -536,7 +536,7 @@ class OpenFile:
                 part.name,
                 edit.size,
                 spool=None,
-                old=part.replaces,
+                old=_named(part.replaces, place.name),
                 modified=node.modified,
             )
         # Only the device knows the date that it gave the file.
@@ -677,6 +677,11 @@ class OpenFile:
 
 
 _PARENT_UNKNOWN = {Response.InvalidParentObject, Response.InvalidObjectHandle}
+
+
+def _named(entry: Entry | None, name: str) -> Entry | None:
+    """Return an object with the name that it has now: the file may have been renamed since it was opened."""
+    return entry if entry is None else replace(entry, name=name)
 
 
 def _is_away(error: MtpfsError) -> bool:
