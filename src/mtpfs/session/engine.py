@@ -34,6 +34,7 @@ from mtpfs.errors import (
     ResponseError,
     StoppedError,
     TransportError,
+    TransportStallError,
     TransportTimeoutError,
     name_of,
 )
@@ -73,6 +74,7 @@ class DataSource:
 
     `fill` gets an offset and room for the bytes from there, and returns how many it has put there:
     fewer than there is room for when there are no more. It may be asked for all of it again.
+    `stopped` tells between two pieces that nobody wants the rest: sending ends with `StoppedError` then.
     """
 
     size: int
@@ -151,12 +153,17 @@ class Engine:
         self.in_step = False
         command = Container(ContainerType.COMMAND, operation, self.transaction_id, parameters)
         budget = budget or self.budgets.of(operation)
-        self._write(command.encode(), budget)
-        if data is not None:
-            source = DataSource(len(data), _filler(data)) if isinstance(data, bytes) else data
-            self._send_data(operation, source, budget)
         receipt = _Receipt(self, operation, limit, size, sink)
-        response = receipt.receive(expected, budget)
+        try:
+            self._write(command.encode(), budget)
+            if data is not None:
+                source = DataSource(len(data), _filler(data)) if isinstance(data, bytes) else data
+                self._send_data(operation, source, budget)
+            response = receipt.receive(expected, budget)
+        except TransportStallError:
+            # The device has ended the data phase by it. A Cancel now would be taken for the next command's.
+            self.in_data_phase = False
+            raise
         self.in_step = True
         if response.code != Response.OK:
             raise ResponseError(operation, response.code)
@@ -253,7 +260,8 @@ class Engine:
             self._write(header, budget)
             start = 0
         while left or start:
-            if source.stopped():
+            # Not before a part of it is on its way: what is stopped has to be in its data phase.
+            if left < source.size and source.stopped():
                 raise StoppedError("nobody wants the rest")
             take = min(left, len(chunk) - start)
             filled = source.fill(source.size - left, memoryview(chunk)[start : start + take]) if take else 0

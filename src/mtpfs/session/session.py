@@ -31,6 +31,7 @@ from mtpfs.errors import (
     ResponseError,
     SessionLostError,
     SetupError,
+    StoppedError,
     TransportError,
     TransportGoneError,
     name_of,
@@ -258,8 +259,11 @@ class Session:
         if isinstance(error, TransportGoneError):
             self._leave()
             return
-        self._recoveries += 1
-        log.warning("%s: %s; recovering", self.transport_name, error)
+        if isinstance(error, StoppedError):
+            log.debug("%s: %s", self.transport_name, error)  # wanted, and no sign of trouble
+        else:
+            self._recoveries += 1
+            log.warning("%s: %s; recovering", self.transport_name, error)
         rungs = [self._resynchronise, self._reopen_session, self._reopen_interface]
         if isinstance(error, ResponseError):
             del rungs[0]  # both sides are in step, it is the session that is missing
