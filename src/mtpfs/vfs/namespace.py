@@ -414,7 +414,9 @@ class Namespace:
                 raise FsError(errno.EXDEV, "the device can't rename, and this is much to copy")
             new = await writing.make_folder(device, place.storage.id, place.folder, place.name)
             try:
+                self._check_unused(node)
                 await self._copy_children(place.storage, handle, new)
+                self._check_unused(node)
             except MtpfsError:
                 with contextlib.suppress(MtpfsError):  # the first error is the one that matters
                     await writing.delete(device, new, place.name)
@@ -446,6 +448,12 @@ class Namespace:
         except MtpfsError:
             self._become_object(node, handle, old_name)
             raise
+
+    @staticmethod
+    def _check_unused(folder: Node) -> None:
+        """Raise EXDEV if a file in a folder is open or unsaved: its object would go, and what is written with it."""
+        if any(member.holder is not None for member in folder.subtree()):
+            raise FsError(errno.EXDEV, "the device can't rename, and a file in it is open")
 
     def _become_object(self, node: Node, handle: Handle, name: str) -> None:
         """Have another object with the same contents be what a node is on the device."""
