@@ -66,6 +66,13 @@ class Ledger:
         self.changes.append(change)
         return change
 
+    def follow(self, change: Change) -> None:
+        """Note that a truncation may have gone to the file that took the place of the one that was meant."""
+        node = change.node
+        while node.successor is not None:
+            node = node.successor
+            self.changes.append(Change(node, change.stamp, change.size, change.began))
+
     def acknowledge(self, *changes: Change) -> None:
         now = self.now()
         for change in changes:

@@ -181,9 +181,11 @@ class Run:
             opened.file.node.lookups += 1
         else:
             before = self.ledger.begin(node, b"", 0) if truncate else None
-            opened = await self.fs.open(node, write=write, truncate=truncate)
-            if before is not None:
-                before.node = opened.file.node
+            try:
+                opened = await self.fs.open(node, write=write, truncate=truncate)
+            finally:
+                if before is not None:
+                    self.ledger.follow(before)
         self.note(who, f"opened {opened.file.node.path} as {opened.file.node.ino}")
         return opened
 
@@ -319,8 +321,10 @@ class Run:
         if size:
             return  # what it is by then, nobody can say
         change = self.ledger.begin(node, b"", size)
-        await self.fs.truncate(node, size)
-        self.ledger.acknowledge(change)
+        try:
+            await self.fs.truncate(node, size)
+        finally:
+            self.ledger.follow(change)
 
     async def _do_mkdir(self, who: str, chance: random.Random) -> None:
         node = await self.fs.mkdir(await self._directory(chance), chance.choice((*NAMES[2:], b"s")))

@@ -536,7 +536,7 @@ class OpenFile:
                 part.name,
                 edit.size,
                 spool=None,
-                old=_named(part.replaces, place.name),
+                old=replace(part.replaces, name=place.name),
                 modified=node.modified,
             )
         # Only the device knows the date that it gave the file.
