@@ -449,17 +449,13 @@ class Namespace:
             self._become_object(node, handle, old_name, told)
             raise
 
-<<<<<<< HEAD
-    def _become_object(self, node: Node, handle: Handle, name: str, told: float | None) -> None:
-=======
     @staticmethod
     def _check_unused(folder: Node) -> None:
         """Raise EXDEV if a file in a folder is open or unsaved: its object would go, and what is written with it."""
         if any(member.holder is not None for member in folder.subtree()):
             raise FsError(errno.EXDEV, "the device can't rename, and a file in it is open")
 
-    def _become_object(self, node: Node, handle: Handle, name: str) -> None:
->>>>>>> stress
+    def _become_object(self, node: Node, handle: Handle, name: str, told: float | None) -> None:
         """Have another object with the same contents be what a node is on the device."""
         self._tree.forget_handles(node)
         self._tree.describe(
