@@ -161,8 +161,9 @@ class Engine:
                 self._send_data(operation, source, budget)
             response = receipt.receive(expected, budget)
         except TransportStallError:
-            # The device has ended the data phase by it. A Cancel now would be taken for the next command's.
-            self.in_data_phase = False
+            if data is not None:
+                # The device takes no more, so there is no data phase. A Cancel would put Android's server off by one.
+                self.in_data_phase = False
             raise
         self.in_step = True
         if response.code != Response.OK:
