@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import trio
 
-from mtpfs.device import Device, Entry, Handle
+from mtpfs.device import Device, Entry, Handle, listing
 from mtpfs.device.reading import can_read_ranges, read
 from mtpfs.errors import FsError, MtpfsError, ResponseError, SessionLostError
 from mtpfs.protocol.codes import Response
@@ -181,7 +181,10 @@ class Edited:
         """Return `count` bytes from `offset`. Everything that was written before is sent first."""
         await self.edit.send()
         if self.edit.extended:
+            handle = await self.edit.begin()
             await self.edit.end_edit()
+            # uMTP-Responder looks at the file's size only when it is asked for it.
+            await listing.entry(self._shared.device, handle)
             self.edit.extended = False
         if self.part is None:
             return await self._view.read(offset, count)
