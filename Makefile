@@ -5,6 +5,8 @@ SOURCE ?= any
 FUZZ_SECONDS ?= 60
 SOAK_SECONDS ?= 1200
 SOAK_SEED ?= 1
+STRESS_SECONDS ?= 3600
+STRESS_SEED ?= 1000
 # One more than there are processors: tests wait a lot.
 TEST_PROCESSES ?= $(shell echo $$(($$(nproc) + 1)))
 DEMO := $(CURDIR)/.demo/phone
@@ -12,7 +14,7 @@ BIN := .venv/bin
 PREFIX ?= /usr/local
 export PREFIX DESTDIR SBINDIR ZSHDIR PYTHON
 
-.PHONY: help demo mount umount build install uninstall deb test check format vm-test fuzz soak bench clean
+.PHONY: help demo mount umount build install uninstall deb test check format vm-test fuzz soak stress bench clean
 
 help:
 	@echo "make demo   [MNT=~/mnt]               try it: mount a phone made of software"
@@ -26,6 +28,7 @@ help:
 	@echo "make vm-test                          test on real USB, in a virtual machine"
 	@echo "make fuzz   [FUZZ_SECONDS=60]         fuzz what a device's bytes reach"
 	@echo "make soak   [SOAK_SECONDS=1200]       work on mounts while everything goes wrong"
+	@echo "make stress [STRESS_SECONDS=3600]     try one order of events after the other"
 	@echo "make bench                            measure it, beside other programs"
 	@echo "make format, make clean"
 
@@ -73,6 +76,7 @@ check:
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 format:
 	@contrib/setup dev
@@ -88,6 +92,10 @@ fuzz:
 soak:
 	@contrib/setup dev
 	PYTHONPATH=tests $(BIN)/python -m soak --seconds $(SOAK_SECONDS) --seed $(SOAK_SEED)
+
+stress:
+	@contrib/setup dev
+	PYTHONPATH=tests $(BIN)/python -m stress --seconds $(STRESS_SECONDS) --seed $(STRESS_SEED)
 
 vm-test:
 	@contrib/setup vm

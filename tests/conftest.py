@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import tempfile
 from collections.abc import Iterator
@@ -38,13 +37,16 @@ def pytest_configure() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def own_spool() -> Iterator[None]:
-    """Keep what the tests make mtpfs put aside out of the directory where people look for theirs."""
-    before = os.environ.get("TMPDIR")
-    with tempfile.TemporaryDirectory(prefix="mtpfs-tests-", dir=spool_directory()) as directory:
-        os.environ["TMPDIR"] = directory
+def own_directories() -> Iterator[None]:
+    """Keep what the tests make mtpfs put aside, and the dates that it remembers, out of where people have theirs.
+
+    Both are in the environment, so that mounts that the tests start have them too.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="mtpfs-tests-", dir=spool_directory()) as spools,
+        tempfile.TemporaryDirectory(prefix="mtpfs-tests-state-") as state,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("TMPDIR", spools)
+        patch.setenv("XDG_STATE_HOME", state)
         yield
-        if before is None:
-            del os.environ["TMPDIR"]
-        else:
-            os.environ["TMPDIR"] = before

@@ -96,6 +96,12 @@ class TransportGoneError(TransportError):
     errno = e.ENODEV
 
 
+class StoppedError(TransportError):
+    """The caller gave the transfer up, inside its data phase."""
+
+    errno = e.EINTR
+
+
 class SessionLostError(TransportGoneError):
     """There is another session now: what was to be done was about object handles of an earlier one."""
 

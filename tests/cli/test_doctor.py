@@ -269,7 +269,7 @@ def test_info(phone: str) -> None:
     assert facts["storages"][0]["capacity"] >= facts["storages"][0]["free"] > 0
     assert facts["capabilities"]["edit in place"] is False
     assert facts["capabilities"]["rename"] is True
-    assert facts["quirks"] == ["case_insensitive"]
+    assert facts["quirks"] == ["folds"]
     text = run(*MTPFS, "info", f"{phone}?serial=X1&storages=2&no-edit").stdout
     for part in ("X1", "87 %", "SD card: ", "removable", "no   edit in place", "yes  rename"):
         assert part in text

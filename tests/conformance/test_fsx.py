@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from conformance.fsx import Fsx
@@ -14,5 +16,10 @@ def test_random_operations(place: Place, request: pytest.FixtureRequest) -> None
     fsx.run(request.config.getoption("--fsx-steps"))
     assert fsx.compared
     if place.backing is not None:
+        for path in place.path.iterdir():
+            with path.open("rb") as file:
+                os.fsync(
+                    file
+                )  # a file that was emptied by opening is sent when it is closed, which isn't waited for
         shown = {path.name: path.read_bytes() for path in place.path.iterdir()}
         assert {path.name: path.read_bytes() for path in place.backing.iterdir()} == shown

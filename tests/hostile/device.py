@@ -32,7 +32,7 @@ from mtpfs.errors import (
 from mtpfs.session import open_session
 from mtpfs.transport import Buffer
 from mtpfs.vfs import Filesystem, Node
-from mtpfs.vfs.events import follow
+from mtpfs.vfs.dates import Dates
 from mtpfs.virtual.transport import VirtualTransport, open_virtual
 from vfs.world import Kernel
 
@@ -137,8 +137,8 @@ class HostileTransport:
 @asynccontextmanager
 async def mounted(transport: HostileTransport) -> AsyncIterator[Filesystem]:
     async with open_session(transport) as session, trio.open_nursery() as nursery:
-        fs = Filesystem(Device(session), nursery, Kernel())
-        nursery.start_soon(follow, fs)
+        fs = Filesystem(Device(session), nursery, Kernel(), Dates())
+        nursery.start_soon(fs.events.follow)
         try:
             yield fs
         finally:
@@ -175,24 +175,23 @@ async def walk(fs: Filesystem, directory: Node, depth: int) -> None:
 
 
 async def read(fs: Filesystem, node: Node) -> None:
-    fs.open(node, write=False)
+    opened = await fs.open(node, write=False)
     try:
         for offset in (0, 5, max(0, node.size - 10)):
-            piece = await fs.read(node, offset, 4096)
+            piece = await fs.read(opened, offset, 4096)
             assert len(piece) <= 4096
     finally:
-        await fs.release(node)
+        await fs.release(opened)
 
 
 async def write(fs: Filesystem, directory: Node, name: bytes) -> None:
-    node = directory.children.get(name) or await fs.create(directory, name)
-    if node.content is None:
-        fs.open(node, write=True)
+    node = directory.children.get(name)
+    opened = await (fs.create(directory, name) if node is None else fs.open(node, write=True))
     try:
-        await fs.write(node, 3, b"contents")
-        await fs.flush(node)
+        await fs.write(opened, 3, b"contents")
+        await fs.flush(opened)
     finally:
-        await fs.release(node)
+        await fs.release(opened)
 
 
 async def attempt(operation: Awaitable[T]) -> T | None:

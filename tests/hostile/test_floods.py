@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from mtpfs.device import Entry, listing
+from mtpfs.device import Entry, Handle, listing
 from mtpfs.device.listing import MAX_HANDLES, MAX_SIZE
 from mtpfs.errors import MtpfsError, RemoteProtocolError, TransportTimeoutError
 from mtpfs.protocol.codes import ContainerType, DataType, Event, Operation, Property, Response
@@ -22,9 +22,10 @@ from mtpfs.protocol.datasets import DeviceInfo, decode_property_list
 from mtpfs.session import DataSource
 from mtpfs.session.engine import DEFAULT_LIMIT, LARGE_TRANSFER, Engine
 from mtpfs.transport import Buffer
-from mtpfs.vfs import Node, eviction
+from mtpfs.vfs import Node
+from mtpfs.vfs import tree as tree_module
 from mtpfs.vfs.tree import Tree
-from vfs.world import World, world
+from vfs.world import world
 
 RATE = 40e6  # bytes per second that a link of USB 2 brings
 PACKET = 512
@@ -179,7 +180,7 @@ def test_counts_are_not_believed() -> None:
 
 def entries(count: int, name: str, first: int = 1000) -> list[Entry]:
     return [
-        Entry(first + number, name.format(number), is_folder=False, size=number, modified=None)
+        Entry(Handle(first + number, 0), name.format(number), is_folder=False, size=number, modified=None)
         for number in range(count)
     ]
 
@@ -243,7 +244,7 @@ async def test_impossible_sizes(tmp_path: Path) -> None:
 
     for value, expected in ((2**64 - 1, MAX_SIZE), (-5, 0), (2**63, MAX_SIZE), (7, 7)):
         properties = {Property.ObjectFileName: "f", Property.ObjectFormat: 0x3000, Property.ObjectSize: value}
-        described = listing._described(Device(), 1, properties)  # type: ignore[arg-type]
+        described = listing._described(Device(), Handle(1, 0), properties)  # type: ignore[arg-type]
         assert described is not None
         assert described.size == expected
 
@@ -266,41 +267,40 @@ async def test_events_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         for entry in entries(10, "late{}", 5000):
             w.fs.tree.insert(w.root, entry)
         assert len(w.root.children) == 50
-        assert w.root.listed_at is None
+        assert w.root.listing is None
 
 
-async def walk(w: World, tree: Tree, directory: Node, first: int) -> None:
+def walk(tree: Tree, directory: Node, first: int) -> None:
     """List a directory of a device that invents subdirectories."""
     invented = [
-        Entry(first + number, f"{number}", is_folder=number < 2, size=0, modified=None)
+        Entry(Handle(first + number, 0), f"{number}", is_folder=number < 2, size=0, modified=None)
         for number in range(100)
     ]
     tree.merge(directory, invented)
-    directory.listed_at = trio.current_time()
-    eviction.evict(tree, directory)
+    tree.listed_empty(directory)
+    tree._evict(directory)
 
 
 async def test_a_tree_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many directories are walked through, old ones are forgotten, but nothing that is open."""
-    monkeypatch.setattr(eviction, "MOST", 2000)
-    monkeypatch.setattr(eviction, "KEPT", 1500)
+    monkeypatch.setattr(tree_module, "MOST_NODES", 2000)
+    monkeypatch.setattr(tree_module, "KEPT_NODES", 1500)
     (tmp_path / "open").write_bytes(b"contents")
     async with world(tmp_path) as w:
         tree = w.fs.tree
-        opened = await w.fs.lookup(w.root, b"open")
-        w.fs.open(opened, write=False)
-        top = tree.adopt(w.root, b"top", is_folder=True)
-        top.handle = 999
+        opened = await w.open(b"open", write=False)
+        top = tree.adopt(w.root, b"top", "top", is_folder=True)
+        tree.adopted(top, Handle(999, w.fs.device.session.generation))
         pending = [top]
         for step in range(300):
             directory = pending.pop(0)
             if directory.unlinked:
                 continue
-            await walk(w, tree, directory, 10_000 + 100 * step)
+            walk(tree, directory, 10_000 + 100 * step)
             pending += [node for node in directory.children.values() if node.is_folder]
             assert len(tree.nodes) <= 2200
         assert w.kernel.gone
-        assert not opened.unlinked
+        assert not opened.file.node.unlinked
         assert await w.fs.read(opened, 0, 100) == b"contents"
         await w.fs.release(opened)
         tree.detach(top)

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from mount.conftest import MTPFS, run
 from mtpfs.cli.daemon import log_to_stderr
 from mtpfs.cli.output import printable
-from mtpfs.device import Entry
+from mtpfs.device import Entry, Handle
+from mtpfs.vfs import Node
 from mtpfs.vfs.names import shown_name
 from mtpfs.vfs.spool import Spool
-from vfs.world import world
+from vfs.world import World, world
 
 
 @given(st.text(st.characters(), max_size=20))
@@ -55,6 +56,15 @@ def test_names_are_entries(name: str) -> None:
     assert b"\0" not in shown
 
 
+def handle(w: World, number: int) -> Handle:
+    return Handle(number, w.fs.device.session.generation)
+
+
+def handle_of(node: Node) -> Handle:
+    assert node.handle is not None
+    return node.handle
+
+
 @pytest.mark.filterwarnings("error")
 async def test_folder_in_itself(tmp_path: Path) -> None:
     """A folder that holds itself, or what it is in, doesn't make a tree without end."""
@@ -63,8 +73,12 @@ async def test_folder_in_itself(tmp_path: Path) -> None:
         outer = await w.fs.lookup(w.root, b"a")
         inner = await w.fs.lookup(outer, b"b")
         await w.fs.entries(inner)
-        loops = [Entry(node.handle, "loop", is_folder=True, size=0, modified=None) for node in (outer, inner)]
-        w.fs.tree.merge(inner, [*loops, Entry(999, "file", is_folder=False, size=1, modified=None)])
+        loops = [
+            Entry(handle_of(node), "loop", is_folder=True, size=0, modified=None) for node in (outer, inner)
+        ]
+        w.fs.tree.merge(
+            inner, [*loops, Entry(handle(w, 999), "file", is_folder=False, size=1, modified=None)]
+        )
         assert list(inner.children) == [b"file"]
 
 
@@ -73,7 +87,9 @@ async def test_deep_tree(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         node = top = await w.fs.mkdir(w.root, b"d")
         for depth in range(3000):
-            w.fs.tree.merge(node, [Entry(5000 + depth, "d", is_folder=True, size=0, modified=None)])
+            w.fs.tree.merge(
+                node, [Entry(handle(w, 5000 + depth), "d", is_folder=True, size=0, modified=None)]
+            )
             node = node.children[b"d"]
         assert node.path.count("/d") == 3001
         w.fs.tree.detach(top)

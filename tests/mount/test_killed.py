@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from mount.conftest import PATIENCE, Mount, run, virtual_mount, wait_until
+from mtpfs.vfs.temporaries import parse
 
 OLD, NEW = b"old" * 1_000_000, b"newer" * 8_000_000
 
@@ -35,7 +36,7 @@ def places(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def temporaries(phone: Path) -> list[Path]:
-    return [path for path in phone.iterdir() if path.name.startswith(".mtpfs-")]
+    return [path for path in phone.iterdir() if parse(path.name) is not None]
 
 
 @pytest.mark.parametrize("words", ["", "no-edit"])

@@ -21,6 +21,8 @@ def test_copy_in_and_out(mounted: Mount, tmp_path: Path) -> None:
         source = tmp_path / f"in{size}"
         source.write_bytes(os.urandom(size))
         run("cp", source, mounted.root)
+        if not size:
+            wait_until((mounted.phone / source.name).exists, "an empty file's arrival")
         run("cmp", source, mounted.phone / source.name)
         foreign = mounted.phone / f"out{size}"
         (tmp_path / "draft").write_bytes(os.urandom(size))
@@ -36,6 +38,8 @@ def test_overwriting_leaves_one_whole_file(mounted: Mount, tmp_path: Path) -> No
         source = tmp_path / "source"
         source.write_bytes(os.urandom(size))
         run("cp", source, mounted.root / "target")
+        with (mounted.root / "target").open("rb") as file:
+            os.fsync(file)  # an empty file is sent by the last close, which isn't waited for
         run("cmp", source, mounted.phone / "target")
     assert [path.name for path in mounted.phone.iterdir()] == ["target"]
 
@@ -100,6 +104,7 @@ def test_tar(mounted: Mount, tmp_path: Path) -> None:
     (tree / "a/empty").touch()
     run("tar", "-C", tree, "-cf", tmp_path / "t.tar", ".")
     run("tar", "-C", mounted.root, "-xf", tmp_path / "t.tar")
+    wait_until((mounted.phone / "a/empty").exists, "an empty file's arrival")
     run("diff", "-r", tree, mounted.phone)
     assert (mounted.phone / "a/b/file").stat().st_mtime == 1_400_000_000
 

@@ -24,7 +24,7 @@ from mtpfs.errors import (
 )
 from mtpfs.protocol.codes import ContainerType, Operation, Response
 from mtpfs.protocol.wire import decode_integers
-from mtpfs.session import DataSource, Engine, Session, open_session, recovery
+from mtpfs.session import DataSource, Engine, Handle, Session, open_session, recovery
 from mtpfs.transport import Buffer
 from mtpfs.virtual.faults import FOREVER, Fault, FaultScript, Kind
 from mtpfs.virtual.responder import Responder
@@ -448,7 +448,8 @@ async def test_old_handles_never_get_into_a_new_session(tmp_path: Path) -> None:
         engine.transact(Operation.GetStorageInfo, 0x10001)
 
     async with watched(tmp_path) as (session, transport):
-        (handle,) = await handles(session)
+        (number,) = await handles(session)
+        handle = Handle(number, session.generation)
 
         async def record(name: str, call: Awaitable[object]) -> None:
             outcomes[name] = None
@@ -457,21 +458,19 @@ async def test_old_handles_never_get_into_a_new_session(tmp_path: Path) -> None:
             except MtpfsError as error:
                 outcomes[name] = error
 
-        with session.pinned():
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(record, "lose", session.run(lose))
-                await trio.to_thread.run_sync(begun.wait, 10)
-                nursery.start_soon(record, "delete", session.transact(Operation.DeleteObject, handle))
-                nursery.start_soon(record, "storages", session.transact(Operation.GetStorageIDs))
-                await trio.testing.wait_all_tasks_blocked()
-                gate.set()
-            assert isinstance(outcomes.pop("lose"), TransportTimeoutError)
-            assert session.generation == 1
-            assert isinstance(outcomes.pop("delete"), SessionLostError)
-            assert set(outcomes.values()) == {None}
-            with pytest.raises(SessionLostError), session.pinned():
-                await session.transact(Operation.DeleteObject, handle)
-            assert (tmp_path / "f").exists()
-            with session.pinned(anew=True):
-                await session.transact(Operation.GetObject, handle)
-        assert await handles(session) == (handle,)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(record, "lose", session.run(lose))
+            await trio.to_thread.run_sync(begun.wait, 10)
+            nursery.start_soon(record, "delete", session.transact(Operation.DeleteObject, handle))
+            nursery.start_soon(record, "storages", session.transact(Operation.GetStorageIDs))
+            await trio.testing.wait_all_tasks_blocked()
+            gate.set()
+        assert isinstance(outcomes.pop("lose"), TransportTimeoutError)
+        assert session.generation == 1
+        assert isinstance(outcomes.pop("delete"), SessionLostError)
+        assert set(outcomes.values()) == {None}
+        with pytest.raises(SessionLostError):
+            await session.transact(Operation.DeleteObject, handle)
+        assert (tmp_path / "f").exists()
+        await session.transact(Operation.GetObject, Handle(number, session.generation))
+        assert await handles(session) == (number,)

@@ -23,11 +23,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mtpfs.vfs.temporaries import parse
 from soak.model import Blend, File, Violation, told
 
 FILES, FOLDERS = 12, 3
 SMALL, LARGE = 40_000, 6_000_000  # bytes
-TEMPORARY = ".mtpfs-"  # how the mount's own objects on the phone begin
 REACH = 30.0  # seconds in which a file that has to be there must come into sight again
 ODDS = (
     ("replace", 30),
@@ -252,7 +252,7 @@ class Worker:
                     f"{self.name}/{folder}: {sorted(missing)} is missing in {sorted(found)}, the phone has {there}"
                 )
             unknown = found - {name for name, file in files.items() if file.may_be_present}
-            unknown = {name for name in unknown if not name.startswith(TEMPORARY)}
+            unknown = {name for name in unknown if parse(name) is None}
             if unknown:
                 raise Violation(f"{self.name}/{folder}: {sorted(unknown)} shouldn't be in its listing")
 
@@ -314,8 +314,8 @@ class Worker:
         file, (folder, _, _) = self.files[name], name.partition("/")
         return any(
             file.allows(path.read_bytes())
-            for path in (self._phone / folder).glob(f"{TEMPORARY}*")
-            if path.is_file()
+            for path in (self._phone / folder).iterdir()
+            if parse(path.name) is not None and path.is_file()
         )
 
     def _on_disk(self, name: str) -> bytes | None:

@@ -18,6 +18,7 @@ from mtpfs.transport.holders import describe_holders, find_holders
 from mtpfs.transport.phones import UsbPhone, choose
 from mtpfs.transport.source import parse_source
 from mtpfs.vfs import Filesystem
+from mtpfs.vfs.dates import Dates
 from transport.usbip_backend import usbip_transport
 
 
@@ -53,30 +54,30 @@ async def test_filesystem_on_the_others_responder(filled: Path) -> None:
 async def exercise(transport: Transport, tmp_path: Path) -> None:
     data = (tmp_path / "large").read_bytes()
     async with open_session(transport) as session, trio.open_nursery() as nursery:
-        fs = Filesystem(Device(session), nursery, Silence())
+        fs = Filesystem(Device(session), nursery, Silence(), Dates())
         (storage,) = await fs.entries(fs.tree.root)
         folder = await fs.lookup(storage, b"folder")
         sizes = {node.name: node.size for node in await fs.entries(folder)}
         assert sizes == {b"file%d" % number: number for number in range(30)}
 
         large = await fs.lookup(storage, b"large")
-        fs.open(large, write=False)
-        pieces = [await fs.read(large, at, 131072) for at in range(0, len(data), 131072)]
+        opened = await fs.open(large, write=False)
+        pieces = [await fs.read(opened, at, 131072) for at in range(0, len(data), 131072)]
         assert b"".join(bytes(piece) for piece in pieces) == data
-        await fs.release(large)
+        await fs.release(opened)
 
         for size in (0, 1, 500, 1012, 100_000):
-            node = await fs.create(storage, b"new%d" % size)
-            await fs.write(node, 0, data[:size])
-            await fs.flush(node)
-            await fs.release(node)
+            opened = await fs.create(storage, b"new%d" % size)
+            if size:
+                await fs.write(opened, 0, data[:size])
+            await fs.flush(opened)
+            await fs.release(opened)
             assert (tmp_path / f"new{size}").read_bytes() == data[:size]
 
-        node = await fs.lookup(storage, b"new500")
-        fs.open(node, write=True)
-        await fs.write(node, 100, b"changed")
-        await fs.flush(node)
-        await fs.release(node)
+        opened = await fs.open(await fs.lookup(storage, b"new500"), write=True)
+        await fs.write(opened, 100, b"changed")
+        await fs.flush(opened)
+        await fs.release(opened)
         assert (tmp_path / "new500").read_bytes() == data[:100] + b"changed" + data[107:500]
 
         await fs.rename(storage, b"new500", storage, b"renamed")

@@ -21,12 +21,13 @@ DATA = b"contents " * 100
 
 async def doubtful(w: World, name: bytes = b"f") -> Node:
     """Have an upload be complete on the phone, and unconfirmed."""
-    node = await w.fs.create(w.root, name)
-    await w.fs.write(node, 0, DATA)
+    opened = await w.fs.create(w.root, name)
+    node = opened.file.node
+    await w.fs.write(opened, 0, DATA)
     w.transport.faults.add(Fault(Kind.SILENT_SUCCESS, Operation.SendObject))
     with pytest.raises(MtpfsError):
-        await w.fs.flush(node)
-    await w.fs.release(node)
+        await w.fs.flush(opened)
+    await w.fs.release(opened)
     assert (w.phone / os.fsdecode(name)).read_bytes() == DATA
     assert not node.handle
     return node
@@ -93,19 +94,21 @@ async def test_renamed_over(tmp_path: Path, autojump_clock: MockClock) -> None:
 async def test_removed_while_it_is_sent(tmp_path: Path, first: str) -> None:
     """Whichever comes first, neither waits for the other for ever, and the file is gone."""
     async with world(tmp_path) as w:
-        node = await doubtful(w)
+        await doubtful(w)
+        opened = await w.open(b"f")
 
         async def sync() -> None:
-            await w.fs.sync(node)
+            await w.fs.sync(opened)
 
         async def unlink() -> None:
             await w.fs.unlink(w.root, b"f")
 
         with trio.fail_after(60):  # by a real clock: one that jumps doesn't wait for threads
-            async with trio.open_nursery() as nursery, w.root.lock:
+            async with trio.open_nursery() as nursery, w.claims.claim((w.root, "f")):
                 for task in (unlink, sync) if first == "unlink" else (sync, unlink):
                     nursery.start_soon(task)
                     await trio.testing.wait_all_tasks_blocked()
+            await w.fs.release(opened)
             while os.listdir(tmp_path):
                 await trio.sleep(0.01)
         w.fs.tree.expire()

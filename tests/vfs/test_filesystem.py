@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,14 @@ import trio.testing
 from mtpfs.errors import FsError, MtpfsError, ResponseError
 from mtpfs.protocol.codes import Operation, Response
 from mtpfs.session import recovery
-from mtpfs.vfs import content as content_module
+from mtpfs.vfs import openfile
+from mtpfs.vfs.recovery import recovery_directory
 from mtpfs.vfs.windows import LARGEST, MEMORY
 from mtpfs.virtual.faults import FOREVER, Fault, Kind
 from vfs.world import KINDS, world
+
+REFUSED_NAME = Fault(Kind.REFUSE, Operation.SetObjectPropValue, code=Response.InvalidObjectPropValue)
+"""A rename that isn't tried again: GeneralError may mean that a name which was just vacated is still taken."""
 
 
 async def settle(condition: object) -> None:
@@ -47,14 +52,14 @@ async def test_overwriting(tmp_path: Path, words: str) -> None:
     """Replacing keeps the old contents until flush, and leaves one object."""
     (tmp_path / "f").write_bytes(b"old contents")
     async with world(tmp_path, words) as w:
-        node = await w.fs.lookup(w.root, b"f")
-        w.fs.open(node, write=True)
-        await w.fs.truncate(node, 0)
-        await w.fs.write(node, 0, b"new")
+        opened = await w.open(b"f")
+        node = opened.file.node
+        await w.fs.truncate(node, 0, opened)
+        await w.fs.write(opened, 0, b"new")
         assert (tmp_path / "f").read_bytes() == b"old contents"
-        await w.fs.flush(node)
+        await w.fs.flush(opened)
         assert (tmp_path / "f").read_bytes() == b"new"
-        await w.fs.release(node)
+        await w.fs.release(opened)
         assert os.listdir(tmp_path) == ["f"]
         assert await w.get(node) == b"new"
 
@@ -77,30 +82,56 @@ async def test_failing_replacement_keeps_the_old_file(
         assert (tmp_path / "f").read_bytes() == b"new"
 
 
+@pytest.mark.parametrize("skip", [0, 1, 2])
 @pytest.mark.parametrize("operation", [Operation.DeleteObject, Operation.SetObjectPropValue])
-async def test_replacement_that_fails_at_the_end(tmp_path: Path, operation: Operation) -> None:
-    """When deleting the old object or renaming the new one fails, one of the contents is whole."""
+async def test_replacement_that_is_refused_at_the_end(
+    tmp_path: Path, operation: Operation, skip: int
+) -> None:
+    """When deleting the old object or renaming is refused once, the new contents get their name another way."""
     (tmp_path / "f").write_bytes(b"old contents")
     async with world(tmp_path) as w:
-        w.transport.faults.add(Fault(Kind.REFUSE, operation))
-        with pytest.raises(MtpfsError):
-            await w.put(b"f", b"new contents")
-        assert {path.read_bytes() for path in tmp_path.iterdir()} & {b"old contents", b"new contents"}
+        w.transport.faults.add(Fault(Kind.REFUSE, operation, skip=skip))
+        await w.put(b"f", b"new contents")
+        assert (tmp_path / "f").read_bytes() == b"new contents"
+        assert await w.names() == [b"f"]  # which also deletes what couldn't be deleted before
+        w.transport.faults.clear()
         await w.put(b"f", b"newest")
         assert (tmp_path / "f").read_bytes() == b"newest"
+        assert os.listdir(tmp_path) == ["f"]
+
+
+@pytest.mark.parametrize("operation", [Operation.DeleteObject, Operation.SetObjectPropValue])
+async def test_replacement_that_goes_on_failing(tmp_path: Path, operation: Operation) -> None:
+    """Where nothing is deleted or renamed at all, one of the contents is whole, and success isn't claimed falsely."""
+    (tmp_path / "f").write_bytes(b"old contents")
+    async with world(tmp_path) as w:
+        w.transport.faults.add(Fault(Kind.REFUSE, operation, times=FOREVER))
+        await w.put(b"f", b"new contents")
+        assert (tmp_path / "f").read_bytes() == b"new contents"
+        for other in (Operation.SendObject, Operation.SendObjectInfo):
+            w.transport.faults.add(Fault(Kind.REFUSE, other, skip=1, times=FOREVER))
+        try:
+            await w.put(b"f", b"newest contents")
+            assert (tmp_path / "f").read_bytes() == b"newest contents"
+        except MtpfsError:
+            kept = [path for path in recovery_directory().rglob("*") if path.is_file()]
+            whole = {path.read_bytes() for path in (*tmp_path.iterdir(), *kept)}
+            assert {b"new contents", b"newest contents"} <= whole  # both, where the old ones had to go first
+        w.transport.faults.clear()
+        await w.put(b"f", b"last")
+        assert (tmp_path / "f").read_bytes() == b"last"
 
 
 async def test_failed_flush_can_be_repeated(tmp_path: Path) -> None:
     """After a flush that failed, the contents are still there, and the next flush saves them."""
     async with world(tmp_path) as w:
         w.transport.faults.add(Fault(Kind.FAIL, Operation.SendObject, code=Response.StoreFull))
-        node = await w.fs.create(w.root, b"f")
-        await w.fs.write(node, 0, b"contents")
+        opened = await w.fs.create(w.root, b"f")
+        await w.fs.write(opened, 0, b"contents")
         with pytest.raises(ResponseError) as caught:
-            await w.fs.flush(node)
+            await w.fs.flush(opened)
         assert error_of(caught) == "ENOSPC"
-        await w.fs.flush(node)
-        await w.fs.release(node)
+        await w.close(opened)
         assert (tmp_path / "f").read_bytes() == b"contents"
 
 
@@ -122,10 +153,16 @@ async def test_given_up_contents_leave_no_size(tmp_path: Path, new: bytes) -> No
         assert await w.get(node) == b"old contents"
 
 
-async def test_unsaved_file_doesnt_stay(tmp_path: Path) -> None:
-    """A new file that could never be saved is not shown after it was closed."""
+@pytest.mark.parametrize(
+    "fault", [Fault(Kind.REFUSE, Operation.SendObjectInfo), Fault(Kind.FULL, Operation.SendObject)]
+)
+async def test_unsaved_file_doesnt_stay(tmp_path: Path, fault: Fault) -> None:
+    """A new file that could never be saved is not shown after it was closed.
+
+    But for what Android keeps: a SendObject that it refuses as such leaves the announced name in its listings.
+    """
     async with world(tmp_path) as w:
-        w.transport.faults.add(Fault(Kind.REFUSE, Operation.SendObject, times=FOREVER))
+        w.transport.faults.add(replace(fault, times=FOREVER))
         with pytest.raises(MtpfsError):
             await w.put(b"f", b"contents")
         assert await w.names() == []
@@ -137,20 +174,20 @@ async def test_changes_in_place(tmp_path: Path, words: str) -> None:
     model = bytearray(os.urandom(10_000))
     (tmp_path / "f").write_bytes(model)
     async with world(tmp_path, words) as w:
-        node = await w.fs.lookup(w.root, b"f")
-        w.fs.open(node, write=True)
+        opened = await w.open(b"f")
+        node = opened.file.node
         for offset, data in ((5, b"abc"), (9_999, b"end and more"), (20_000, b"behind a hole"), (0, b"x")):
-            await w.fs.write(node, offset, data)
+            await w.fs.write(opened, offset, data)
             model[len(model) : offset] = bytes(max(0, offset - len(model)))
             model[offset : offset + len(data)] = data
-        assert bytes(await w.fs.read(node, 0, 100_000)) == model
-        await w.fs.truncate(node, 8)
+        assert bytes(await w.fs.read(opened, 0, 100_000)) == model
+        await w.fs.truncate(node, 8, opened)
         del model[8:]
-        await w.fs.truncate(node, 30)
+        await w.fs.truncate(node, 30, opened)
         model += bytes(22)
-        await w.fs.flush(node)
+        await w.fs.flush(opened)
         assert (tmp_path / "f").read_bytes() == model
-        await w.fs.release(node)
+        await w.fs.release(opened)
         await w.fs.truncate(node, 3)
         assert (tmp_path / "f").read_bytes() == model[:3]
 
@@ -163,11 +200,9 @@ async def test_edit_that_is_only_advertised(tmp_path: Path) -> None:
             Kind.REFUSE, Operation.BeginEditObject, times=FOREVER, code=Response.OperationNotSupported
         )
         w.transport.faults.add(refusal)
-        node = await w.fs.lookup(w.root, b"f")
-        w.fs.open(node, write=True)
-        await w.fs.write(node, 4, b"XX")
-        await w.fs.flush(node)
-        await w.fs.release(node)
+        opened = await w.open(b"f")
+        await w.fs.write(opened, 4, b"XX")
+        await w.close(opened)
         assert (tmp_path / "f").read_bytes() == b"0123XX6789"
 
 
@@ -184,26 +219,108 @@ async def test_partial_reads_that_are_only_advertised(tmp_path: Path) -> None:
 
 async def test_large_new_file_is_handed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A new file beyond the spool's limit goes on in place, byte-exact."""
-    monkeypatch.setattr(content_module, "SPOOL_LIMIT", 1 << 20)
+    monkeypatch.setattr(openfile, "SPOOL_LIMIT", 1 << 20)
     data = os.urandom(12_000_000)
     async with world(tmp_path) as w:
-        node = await w.fs.create(w.root, b"f")
+        opened = await w.fs.create(w.root, b"f")
         for offset in range(0, len(data), 131072):
-            await w.fs.write(node, offset, data[offset : offset + 131072])
-        await w.fs.flush(node)
-        await w.fs.release(node)
+            await w.fs.write(opened, offset, data[offset : offset + 131072])
+        await w.close(opened)
         assert (tmp_path / "f").read_bytes() == data
         assert w.operations["SendPartialObject"] == 3
 
 
+async def test_large_replacement_is_handed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So does one that replaces a file; the old contents keep their name until the new ones are complete."""
+    monkeypatch.setattr(openfile, "SPOOL_LIMIT", 1 << 20)
+    (tmp_path / "f").write_bytes(b"old contents")
+    data = os.urandom(12_000_000)
+    async with world(tmp_path) as w:
+        opened = await w.fs.open(await w.fs.lookup(w.root, b"f"), write=True, truncate=True)
+        for offset in range(0, len(data), 131072):
+            await w.fs.write(opened, offset, data[offset : offset + 131072])
+            assert (tmp_path / "f").read_bytes() == b"old contents"
+        assert bytes(await w.fs.read(opened, 5_000_000, 1000)) == data[5_000_000:5_001_000]
+        assert w.operations["SendPartialObject"] >= 2
+        await w.close(opened)
+        assert (tmp_path / "f").read_bytes() == data
+        assert await w.get(opened.file.node) == data
+        assert os.listdir(tmp_path) == ["f"]
+
+
+@pytest.mark.parametrize("operation", [Operation.SendPartialObject, Operation.EndEditObject])
+async def test_large_replacement_that_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, operation: Operation
+) -> None:
+    """When it is refused on the way, write or close say so, and the old contents are the file's."""
+    monkeypatch.setattr(openfile, "SPOOL_LIMIT", 1 << 20)
+    (tmp_path / "f").write_bytes(b"old contents")
+    async with world(tmp_path) as w:
+        w.transport.faults.add(Fault(Kind.REFUSE, operation, code=Response.StoreFull, times=FOREVER))
+        opened = await w.fs.open(await w.fs.lookup(w.root, b"f"), write=True, truncate=True)
+
+        async def write_and_close() -> None:
+            for offset in range(0, 12_000_000, 131072):
+                await w.fs.write(opened, offset, bytes(131072))
+            await w.fs.flush(opened)
+
+        with pytest.raises(MtpfsError):
+            await write_and_close()
+        with pytest.raises(MtpfsError):
+            await w.fs.flush(opened)
+        await w.fs.release(opened)
+        w.transport.faults.clear()
+        assert await w.names() == [b"f"]
+        assert await w.get(await w.fs.lookup(w.root, b"f")) == b"old contents"
+        assert os.listdir(tmp_path) == ["f"]
+
+
 async def test_small_files_cost_two_transactions(tmp_path: Path) -> None:
-    """Copying a small file in is SendObjectInfo and SendObject, no more."""
+    """Copying a small file in is SendObjectInfo and SendObject; the room is asked for once for all of them."""
     async with world(tmp_path) as w:
         await w.names()
-        before = w.transactions
+        before = w.operations.copy()
         for number in range(10):
             await w.put(b"f%d" % number, b"x" * 10_000)
-        assert w.transactions - before == 20
+        assert w.spent(before) == {"SendObjectInfo": 10, "SendObject": 10, "GetStorageInfo": 1}
+
+
+@pytest.mark.parametrize(("size", "asked"), [(10_000, 0), (1 << 20, 1)])
+async def test_cost_of_replacing(tmp_path: Path, size: int, asked: int) -> None:
+    """Sent, put aside, renamed, deleted; from 1 MiB on compared; and the room is asked for."""
+    (tmp_path / "f").write_bytes(b"old contents")
+    async with world(tmp_path) as w:
+        await w.names()
+        before = w.operations.copy()
+        await w.put(b"f", bytes(size))
+        expected = {
+            "GetStorageInfo": 1,
+            "SendObjectInfo": 1,
+            "SendObject": 1,
+            "GetObjectInfo": asked,
+            "SetObjectPropValue": 2,
+            "DeleteObject": 1,
+        }
+        assert w.spent(before) == {name: count for name, count in expected.items() if count}
+
+
+async def test_nothing_written_costs_nothing(tmp_path: Path) -> None:
+    """A descriptor that is closed before anything was written (`> file`, `dd of=`) sends nothing; the last one does."""
+    (tmp_path / "f").write_bytes(b"old contents")
+    async with world(tmp_path) as w:
+        opened = await w.fs.open(await w.fs.lookup(w.root, b"f"), write=True, truncate=True)
+        before = w.operations.copy()
+        await w.fs.flush(opened)
+        assert w.spent(before) == {}
+        assert (tmp_path / "f").read_bytes() == b"old contents"
+        await w.fs.write(opened, 0, b"new")
+        await w.close(opened)
+        assert (tmp_path / "f").read_bytes() == b"new"
+        new = await w.fs.create(w.root, b"empty")
+        await w.fs.flush(new)
+        assert os.listdir(tmp_path) == ["f"]
+        await w.fs.release(new)
+        assert (tmp_path / "empty").read_bytes() == b""
 
 
 async def test_listing_costs(tmp_path: Path) -> None:
@@ -224,15 +341,14 @@ async def test_random_reads_fetch_what_they_ask_for(tmp_path: Path) -> None:
     data = os.urandom(2_000_000)
     (tmp_path / "f").write_bytes(data)
     async with world(tmp_path) as w:
-        node = await w.fs.lookup(w.root, b"f")
-        w.fs.open(node, write=False)
+        opened = await w.open(b"f", write=False)
         before, bytes_before = w.transactions, w.fs.device.session.statistics().bytes_in
         for offset in (500_000, 40_000, 1_900_000, 800_000):
-            assert await w.fs.read(node, offset, 4096) == data[offset : offset + 4096]
+            assert await w.fs.read(opened, offset, 4096) == data[offset : offset + 4096]
         await trio.testing.wait_all_tasks_blocked()
         assert w.transactions - before == 4
         assert w.fs.device.session.statistics().bytes_in - bytes_before < 4 * 5000
-        await w.fs.release(node)
+        await w.fs.release(opened)
 
 
 async def test_sequential_reads_grow(tmp_path: Path) -> None:
@@ -252,30 +368,29 @@ async def test_parallel_readers_share(tmp_path: Path) -> None:
     data = os.urandom(131072)
     (tmp_path / "f").write_bytes(data)
     async with world(tmp_path) as w:
-        node = await w.fs.lookup(w.root, b"f")
-        w.fs.open(node, write=False)
+        opened = await w.open(b"f", write=False)
         before = w.transactions
 
         async def reader() -> None:
-            assert await w.fs.read(node, 0, 131072) == data
+            assert await w.fs.read(opened, 0, 131072) == data
 
         async with trio.open_nursery() as nursery:
             for _ in range(8):
                 nursery.start_soon(reader)
         assert w.transactions - before == 1
-        await w.fs.release(node)
+        await w.fs.release(opened)
 
 
 async def test_read_ahead_is_bounded(tmp_path: Path) -> None:
     """However much is read, windows take no more memory than their budget and one window."""
     (tmp_path / "f").write_bytes(bytes(60_000_000))
     async with world(tmp_path) as w:
-        node = await w.fs.lookup(w.root, b"f")
-        w.fs.open(node, write=False)
+        opened = await w.open(b"f", write=False)
+        node = opened.file.node
         for offset in range(0, node.size, 131072):
-            await w.fs.read(node, offset, 131072)
-        assert w.fs._context.pool.used <= MEMORY * LARGEST
-        await w.fs.release(node)
+            await w.fs.read(opened, offset, 131072)
+        assert w.fs.statistics().window_bytes <= MEMORY * LARGEST
+        await w.fs.release(opened)
 
 
 async def test_device_that_ends_early(tmp_path: Path) -> None:
@@ -318,19 +433,19 @@ async def test_inode_numbers_stay(tmp_path: Path) -> None:
     (tmp_path / "d/f").write_bytes(b"contents")
     async with world(tmp_path) as w:
         directory = await w.fs.lookup(w.root, b"d")
-        node = await w.fs.lookup(directory, b"f")
-        w.fs.open(node, write=False)
+        opened = await w.open(b"f", directory, write=False)
+        node = opened.file.node
         await w.fs.tree.ensure_listed(directory, fresh=True)
         assert (await w.fs.lookup(directory, b"f")).ino == node.ino
 
         def new_session(engine: object) -> None:
             recovery.reopen_session(engine)  # type: ignore[arg-type]
-            w.fs.device.session.generation += 1
+            w.fs.device.session.renumbered()
 
         await w.fs.device.session.run(new_session)
-        assert bytes(await w.fs.read(node, 0, 100)) == b"contents"
+        assert bytes(await w.fs.read(opened, 0, 100)) == b"contents"
         assert (await w.fs.lookup(directory, b"f")).ino == node.ino
-        await w.fs.release(node)
+        await w.fs.release(opened)
 
 
 async def test_changes_on_the_phone_are_seen(tmp_path: Path) -> None:
@@ -363,14 +478,13 @@ async def test_unlinked_file_can_be_read_on(tmp_path: Path) -> None:
     data = os.urandom(400_000)
     (tmp_path / "f").write_bytes(data)
     async with world(tmp_path) as w:
-        node = await w.fs.lookup(w.root, b"f")
-        w.fs.open(node, write=False)
+        opened = await w.open(b"f", write=False)
         await w.fs.unlink(w.root, b"f")
         assert await w.names() == []
-        assert bytes(await w.fs.read(node, 300_000, 100_000)) == data[300_000:]
+        assert bytes(await w.fs.read(opened, 300_000, 100_000)) == data[300_000:]
         await w.fs.tree.ensure_listed(w.root, fresh=True)
         assert await w.names() == []
-        await w.fs.release(node)
+        await w.fs.release(opened)
         assert os.listdir(tmp_path) == []
 
 
@@ -388,15 +502,30 @@ async def test_rmdir_asks_the_device(tmp_path: Path) -> None:
 
 
 async def test_failing_rename_is_undone(tmp_path: Path) -> None:
-    """When renaming over a file fails, both files have their names and contents."""
+    """When renaming over a file fails, and sending it anew does too, both have their names and contents."""
     (tmp_path / "a").write_text("a")
     (tmp_path / "b").write_text("b")
     async with world(tmp_path) as w:
-        w.transport.faults.add(Fault(Kind.REFUSE, Operation.SetObjectPropValue, skip=1))
+        w.transport.faults.add(replace(REFUSED_NAME, skip=1))
+        w.transport.faults.add(Fault(Kind.REFUSE, Operation.SendObjectInfo, times=FOREVER))
         with pytest.raises(ResponseError):
             await w.fs.rename(w.root, b"a", w.root, b"b")
         assert sorted(await w.names()) == [b"a", b"b"]
         assert ((tmp_path / "a").read_text(), (tmp_path / "b").read_text()) == ("a", "b")
+
+
+@pytest.mark.parametrize("skip", [0, 1])
+async def test_refused_rename_is_done_by_sending(tmp_path: Path, skip: int) -> None:
+    """A small file whose renaming over another one is refused is sent under its new name."""
+    (tmp_path / "a").write_text("a")
+    (tmp_path / "b").write_text("b")
+    async with world(tmp_path) as w:
+        w.transport.faults.add(replace(REFUSED_NAME, skip=skip))
+        await w.fs.rename(w.root, b"a", w.root, b"b")
+        assert await w.names() == [b"b"]
+        assert (tmp_path / "b").read_text() == "a"
+        assert await w.get(await w.fs.lookup(w.root, b"b")) == b"a"
+        assert os.listdir(tmp_path) == ["b"]
 
 
 async def test_moving_with_colliding_names(tmp_path: Path) -> None:
@@ -426,17 +555,22 @@ async def test_exdev_where_the_device_cant(tmp_path: Path) -> None:
 
 
 async def test_dates(tmp_path: Path) -> None:
-    """A date set before closing is the object's; one set after is not pretended on Android."""
+    """A date set before closing is the object's; one set after is remembered here, for Android takes none."""
     async with world(tmp_path) as w:
-        node = await w.fs.create(w.root, b"f")
-        await w.fs.write(node, 0, b"x")
+        opened = await w.fs.create(w.root, b"f")
+        await w.fs.write(opened, 0, b"x")
+        node = opened.file.node
         await w.fs.set_modified(node, 1_500_000_000.5)
-        await w.fs.flush(node)
-        await w.fs.release(node)
+        await w.close(opened)
         assert (tmp_path / "f").stat().st_mtime == 1_500_000_000
         assert node.modified == 1_500_000_000
         await w.fs.set_modified(node, 1_000_000_000)
-        assert node.modified == 1_500_000_000
+        assert node.modified == 1_000_000_000
+        assert (tmp_path / "f").stat().st_mtime == 1_500_000_000
+        await w.fs.tree.ensure_listed(w.root, fresh=True)
+        assert node.modified == 1_000_000_000
+        await w.put(b"f", b"y")
+        assert node.modified == int((tmp_path / "f").stat().st_mtime)
 
 
 async def test_one_bad_object_hides_nothing(tmp_path: Path) -> None:
@@ -453,8 +587,8 @@ async def test_one_bad_object_hides_nothing(tmp_path: Path) -> None:
 async def test_finish_saves_what_is_open(tmp_path: Path) -> None:
     """Ending the mount sends what was written and not closed."""
     async with world(tmp_path) as w:
-        node = await w.fs.create(w.root, b"pending")
-        await w.fs.write(node, 0, b"contents")
+        opened = await w.fs.create(w.root, b"pending")
+        await w.fs.write(opened, 0, b"contents")
     assert (tmp_path / "pending").read_bytes() == b"contents"
 
 
@@ -462,29 +596,25 @@ async def test_read_waits_for_the_write_before_it(tmp_path: Path) -> None:
     """A read that comes after a write returns what was written, even if the write takes its time."""
     (tmp_path / "f").write_bytes(b"old")
     async with world(tmp_path) as w:
-        node = await w.fs.lookup(w.root, b"f")
-        w.fs.open(node, write=True)
+        opened = await w.open(b"f")
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(w.fs.write, node, 3, b"new")
+            nursery.start_soon(w.fs.write, opened, 3, b"new")
             await trio.testing.wait_all_tasks_blocked()
-            assert bytes(await w.fs.read(node, 0, 10)) == b"oldnew"
-        await w.fs.flush(node)
-        await w.fs.release(node)
+            assert bytes(await w.fs.read(opened, 0, 10)) == b"oldnew"
+        await w.close(opened)
 
 
 async def test_growing_between_reads_without_partial_reads(tmp_path: Path) -> None:
     """What was fetched whole for a read isn't mistaken for the file after it has grown."""
     async with world(tmp_path, "no-partial") as w:
         await w.put(b"f", b"123")
-        node = await w.fs.lookup(w.root, b"f")
-        w.fs.open(node, write=True)
-        await w.fs.write(node, 3, b"456")
+        opened = await w.open(b"f")
+        await w.fs.write(opened, 3, b"456")
         with trio.fail_after(10):
-            assert bytes(await w.fs.read(node, 0, 10)) == b"123456"
-            await w.fs.write(node, 6, b"789")
-            assert bytes(await w.fs.read(node, 0, 10)) == b"123456789"
-        await w.fs.flush(node)
-        await w.fs.release(node)
+            assert bytes(await w.fs.read(opened, 0, 10)) == b"123456"
+            await w.fs.write(opened, 6, b"789")
+            assert bytes(await w.fs.read(opened, 0, 10)) == b"123456789"
+        await w.close(opened)
 
 
 @pytest.mark.parametrize("words", ["", "no-rename", "no-rename&no-edit", "no-rename&no-partial"])
@@ -492,15 +622,13 @@ async def test_unlinked_file_can_be_used_on(tmp_path: Path, words: str) -> None:
     """An open file that was deleted is read, written, and then gone, on devices that can't rename too."""
     (tmp_path / "f").write_bytes(b"contents")
     async with world(tmp_path, words) as w:
-        node = await w.fs.lookup(w.root, b"f")
-        w.fs.open(node, write=True)
-        await w.fs.write(node, 0, b"C")
+        opened = await w.open(b"f")
+        await w.fs.write(opened, 0, b"C")
         await w.fs.unlink(w.root, b"f")
-        await w.fs.write(node, 8, b"!")
-        assert bytes(await w.fs.read(node, 0, 10)) == b"Contents!"
+        await w.fs.write(opened, 8, b"!")
+        assert bytes(await w.fs.read(opened, 0, 10)) == b"Contents!"
         await w.put(b"f", b"another")
-        await w.fs.flush(node)
-        await w.fs.release(node)
+        await w.close(opened)
         assert os.listdir(tmp_path) == ["f"]
         assert (tmp_path / "f").read_bytes() == b"another"
 
@@ -508,12 +636,11 @@ async def test_unlinked_file_can_be_used_on(tmp_path: Path, words: str) -> None:
 async def test_unlink_of_a_file_that_isnt_sent_yet(tmp_path: Path) -> None:
     """A new file can be deleted before it ever was on the device."""
     async with world(tmp_path) as w:
-        node = await w.fs.create(w.root, b"f")
+        opened = await w.fs.create(w.root, b"f")
         await w.fs.unlink(w.root, b"f")
-        await w.fs.write(node, 0, b"x")
-        assert bytes(await w.fs.read(node, 0, 10)) == b"x"
-        await w.fs.flush(node)
-        await w.fs.release(node)
+        await w.fs.write(opened, 0, b"x")
+        assert bytes(await w.fs.read(opened, 0, 10)) == b"x"
+        await w.close(opened)
         assert os.listdir(tmp_path) == []
 
 
@@ -523,14 +650,13 @@ async def test_rmdir_after_closing_a_deleted_file(tmp_path: Path) -> None:
     (tmp_path / "d/f").write_bytes(b"contents")
     async with world(tmp_path) as w:
         directory = await w.fs.lookup(w.root, b"d")
-        node = await w.fs.lookup(directory, b"f")
-        w.fs.open(node, write=False)
+        opened = await w.open(b"f", directory, write=False)
         await w.fs.unlink(directory, b"f")
         with pytest.raises(FsError) as caught:
             await w.fs.rmdir(w.root, b"d")
         assert error_of(caught) == "ENOTEMPTY"
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(w.fs.release, node)  # the kernel doesn't wait for it
+            nursery.start_soon(w.fs.release, opened)  # the kernel doesn't wait for it
             await trio.testing.wait_all_tasks_blocked()
             await w.fs.rmdir(w.root, b"d")
         assert os.listdir(tmp_path) == []

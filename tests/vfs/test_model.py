@@ -36,14 +36,12 @@ async def apply(w: World, model: dict[bytes, bytes], step: tuple[object, ...]) -
             await w.put(name, data)
             model[name] = data
         case ("write", bytes(name), int(offset), bytes(data)) if name in model:
-            node = await w.fs.lookup(w.root, name)
-            w.fs.open(node, write=True)
+            opened = await w.open(name)
             if data:
-                await w.fs.write(node, offset, data)
+                await w.fs.write(opened, offset, data)
                 old = model[name].ljust(offset, b"\0")
                 model[name] = old[:offset] + data + old[offset + len(data) :]
-            await w.fs.flush(node)
-            await w.fs.release(node)
+            await w.close(opened)
         case ("truncate", bytes(name), int(size)) if name in model:
             await w.fs.truncate(await w.fs.lookup(w.root, name), size)
             model[name] = model[name][:size].ljust(size, b"\0")

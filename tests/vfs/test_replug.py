@@ -14,11 +14,11 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from mtpfs.errors import FsError, MtpfsError
+from mtpfs.errors import MtpfsError
 from mtpfs.protocol.codes import Operation, Response
-from mtpfs.vfs import Node, delivery
+from mtpfs.vfs import Node, recovery, writeback
 from mtpfs.vfs.edit import COALESCE
-from mtpfs.vfs.rescue import recovery_directory
+from mtpfs.vfs.recovery import recovery_directory
 from mtpfs.virtual.faults import FOREVER, Fault, FaultScript, Kind
 from vfs.world import KINDS, World, world
 
@@ -105,11 +105,10 @@ async def test_everything_answers_enodev(phone: Path, words: str) -> None:
             lambda: w.fs.rename(w.root, b"f", folder, b"f"),
             lambda: w.fs.truncate(file, 3),
             lambda: w.fs.space(w.fs.tree.root),
+            lambda: w.fs.open(file, write=False),
+            lambda: w.fs.open(file, write=True, truncate=True),
         ):
             await answers(errno.ENODEV, call())
-        with pytest.raises(FsError) as caught:
-            w.fs.open(file, write=False)
-        assert caught.value.errno == errno.ENODEV
         await replug(w)
         assert await everything(w) == numbers
         assert await w.get(file) == b"old contents"
@@ -128,40 +127,38 @@ async def test_open_files_go_on(phone: Path, words: str) -> None:
     """A descriptor that was open for reading reads on after the phone is back, with other handles."""
     async with world(phone, words) as w:
         folder = await w.fs.lookup(await w.fs.lookup(w.root, b"d"), b"e")
-        node = await w.fs.lookup(folder, b"g")
-        w.fs.open(node, write=False)
-        assert await w.fs.read(node, 0, 1000) == (bytes(range(256)) * 4)[:1000]
+        opened = await w.open(b"g", folder, write=False)
+        assert await w.fs.read(opened, 0, 1000) == (bytes(range(256)) * 4)[:1000]
         await unplug(w)
         (phone / "a first one").touch()  # so that handles are others than before
         await replug(w)
         for at in (0, 500_000, 1_048_000):
-            assert bytes(await w.fs.read(node, at, 576)) == (phone / "d/e/g").read_bytes()[at : at + 576]
-        await w.fs.release(node)
+            assert bytes(await w.fs.read(opened, at, 576)) == (phone / "d/e/g").read_bytes()[at : at + 576]
+        await w.fs.release(opened)
 
 
 async def test_gone_in_mid_read(phone: Path) -> None:
     """The read that was under way fails at once; the next one after the return is right."""
     async with world(phone) as w:
         folder = await w.fs.lookup(await w.fs.lookup(w.root, b"d"), b"e")
-        node = await w.fs.lookup(folder, b"g")
-        w.fs.open(node, write=False)
+        opened = await w.open(b"g", folder, write=False)
         w.transport.faults.add(Fault(Kind.GONE_MID_DATA, Operation.GetPartialObject64, amount=5000))
-        await answers(errno.ENODEV, w.fs.read(node, 0, 131072))
-        await answers(errno.ENODEV, w.fs.read(node, 0, 131072))
+        await answers(errno.ENODEV, w.fs.read(opened, 0, 131072))
+        await answers(errno.ENODEV, w.fs.read(opened, 0, 131072))
         await replug(w)
-        assert bytes(await w.fs.read(node, 0, 131072)) == (phone / "d/e/g").read_bytes()[:131072]
-        await w.fs.release(node)
+        assert bytes(await w.fs.read(opened, 0, 131072)) == (phone / "d/e/g").read_bytes()[:131072]
+        await w.fs.release(opened)
 
 
 async def write(w: World, node: Node, data: bytes) -> None:
     """Replace a file's contents; the close fails for want of a device."""
-    w.fs.open(node, write=True)
-    await w.fs.truncate(node, 0)
-    await w.fs.write(node, 0, data)
+    opened = await w.fs.open(node, write=True)
+    await w.fs.truncate(node, 0, opened)
+    await w.fs.write(opened, 0, data)
     await unplug(w)
-    await w.fs.write(node, len(data), b"!")  # the spool takes more
-    await answers(errno.ENODEV, w.fs.flush(node))
-    await w.fs.release(node)
+    await w.fs.write(opened, len(data), b"!")  # the spool takes more
+    await answers(errno.ENODEV, w.fs.flush(opened))
+    await w.fs.release(opened)
 
 
 @pytest.mark.parametrize("words", ["", "no-edit", "no-move&no-rename"])
@@ -174,7 +171,7 @@ async def test_closed_contents_arrive_later(phone: Path, words: str) -> None:
         assert w.fs.statistics().undelivered == 1
         await replug(w)
         await settle(lambda: contents(phone / "f") == b"new!")
-        await settle(lambda: node.content is None)
+        await settle(lambda: w.file(node) is None)
         assert (await w.fs.lookup(w.root, b"f")).ino == node.ino
         assert await w.get(node) == b"new!"
         assert sorted(os.listdir(phone)) == ["d", "f"]
@@ -184,15 +181,15 @@ async def test_closed_contents_arrive_later(phone: Path, words: str) -> None:
 
 async def test_new_file_arrives_later(phone: Path) -> None:
     async with world(phone) as w:
-        node = await w.fs.create(w.root, b"new")
-        await w.fs.write(node, 0, b"contents")
+        opened = await w.fs.create(w.root, b"new")
+        await w.fs.write(opened, 0, b"contents")
         await unplug(w)
-        await answers(errno.ENODEV, w.fs.flush(node))
-        await answers(errno.ENODEV, w.fs.sync(node))
-        await w.fs.release(node)
+        await answers(errno.ENODEV, w.fs.flush(opened))
+        await answers(errno.ENODEV, w.fs.sync(opened))
+        await w.fs.release(opened)
         await replug(w)
         await settle((phone / "new").exists)
-        await settle(lambda: node.content is None)
+        await settle(lambda: w.file(opened.file.node) is None)
         assert (phone / "new").read_bytes() == b"contents"
         assert await w.get(await w.fs.lookup(w.root, b"new")) == b"contents"
 
@@ -200,14 +197,14 @@ async def test_new_file_arrives_later(phone: Path) -> None:
 async def test_confirmation_that_never_came(phone: Path) -> None:
     """An upload whose confirmation was lost with the phone is replaced, not doubled."""
     async with world(phone) as w:
-        node = await w.fs.create(w.root, b"new")
-        await w.fs.write(node, 0, b"contents")
+        opened = await w.fs.create(w.root, b"new")
+        await w.fs.write(opened, 0, b"contents")
         (phone / "new").write_bytes(b"contents")  # as if it had arrived
         await unplug(w)
-        await answers(errno.ENODEV, w.fs.flush(node))
-        await w.fs.release(node)
+        await answers(errno.ENODEV, w.fs.flush(opened))
+        await w.fs.release(opened)
         await replug(w)
-        await settle(lambda: node.content is None)
+        await settle(lambda: w.file(opened.file.node) is None)
         assert await w.names() == [b"d", b"f", b"new"]
         assert sorted(os.listdir(phone)) == ["d", "f", "new"]
         assert (phone / "new").read_bytes() == b"contents"
@@ -216,48 +213,45 @@ async def test_confirmation_that_never_came(phone: Path) -> None:
 async def test_edit_goes_on(phone: Path) -> None:
     """Changes in place that were buffered when the phone left are in the file after its return."""
     async with world(phone) as w:
-        node = await w.fs.lookup(w.root, b"f")
-        w.fs.open(node, write=True)
-        await w.fs.write(node, 0, b"OLD")
+        opened = await w.open(b"f")
+        await w.fs.write(opened, 0, b"OLD")
         await unplug(w)
-        await answers(errno.ENODEV, w.fs.flush(node))
+        await answers(errno.ENODEV, w.fs.flush(opened))
         (phone / "a first one").touch()
         await replug(w)
-        await w.fs.write(node, 4, b"CON")
-        await w.fs.flush(node)
-        await w.fs.release(node)
+        await w.fs.write(opened, 4, b"CON")
+        await w.close(opened)
         assert (phone / "f").read_bytes() == b"OLD CONtents"
 
 
 async def test_edit_arrives_later(phone: Path) -> None:
     """So they are if nobody has the file open any more."""
     async with world(phone) as w:
-        node = await w.fs.lookup(w.root, b"f")
-        w.fs.open(node, write=True)
-        await w.fs.write(node, 0, b"OLD")
+        opened = await w.open(b"f")
+        node = opened.file.node
+        await w.fs.write(opened, 0, b"OLD")
         await unplug(w)
-        await answers(errno.ENODEV, w.fs.flush(node))
-        await w.fs.release(node)
+        await answers(errno.ENODEV, w.fs.flush(opened))
+        await w.fs.release(opened)
         await replug(w)
-        await settle(lambda: node.content is None)
+        await settle(lambda: w.file(node) is None)
         assert (phone / "f").read_bytes() == b"OLD contents"
 
 
 async def test_edit_buffer_stays_small(phone: Path) -> None:
     """Writing on into a file whose device is away fails instead of filling the memory."""
     async with world(phone) as w:
-        node = await w.fs.lookup(w.root, b"f")
-        w.fs.open(node, write=True)
-        await w.fs.write(node, 0, b"OLD")
+        opened = await w.open(b"f")
+        await w.fs.write(opened, 0, b"OLD")
         await unplug(w)
         failed = 0
         for number in range(COALESCE // 131072 + 35):
             try:
-                await w.fs.write(node, 3 + number * 131072, bytes(131072))
+                await w.fs.write(opened, 3 + number * 131072, bytes(131072))
             except MtpfsError as error:
                 failed += error.errno == errno.ENODEV
         assert failed >= 30
-        await w.fs.release(node)
+        await w.fs.release(opened)
 
 
 async def test_recovery_directory(phone: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -288,11 +282,10 @@ async def test_recovery_never_overwrites(phone: Path) -> None:
 async def test_edit_is_recovered(phone: Path) -> None:
     """Of a change in place, the bytes that the device hasn't got are saved, with their place."""
     async with world(phone) as w:
-        node = await w.fs.lookup(w.root, b"f")
-        w.fs.open(node, write=True)
-        await w.fs.write(node, 4, b"CON")
+        opened = await w.open(b"f")
+        await w.fs.write(opened, 4, b"CON")
         await unplug(w)
-        await w.fs.release(node)
+        await w.fs.release(opened)
     found = {path.name: path.read_bytes() for path in recovery_directory().rglob("*") if path.is_file()}
     assert found == {"f.at-4": b"CON"}
 
@@ -300,9 +293,26 @@ async def test_edit_is_recovered(phone: Path) -> None:
 async def test_somebody_elses_recovery_directory(
     phone: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A link that somebody has put in its place isn't followed; the log says so."""
+    """A link that somebody has put in its place isn't followed; the log names another place."""
     (tmp_path / "elsewhere").mkdir()
-    recovery_directory().symlink_to(tmp_path / "elsewhere")
+    (taken := recovery_directory()).symlink_to(tmp_path / "elsewhere")
+    async with world(phone) as w:
+        await write(w, await w.fs.lookup(w.root, b"f"), b"new")
+    assert os.listdir(tmp_path / "elsewhere") == []
+    assert recovery_directory() != taken
+    (saved,) = [path for path in recovery_directory().rglob("*") if path.is_file()]
+    assert saved.read_bytes() == b"new!"
+    assert str(saved) in caplog.text
+
+
+async def test_somebody_elses_recovery_directories(
+    phone: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor is it where somebody has taken all names; the log says that the contents are lost."""
+    monkeypatch.setattr(recovery, "ATTEMPTS", 3)
+    (tmp_path / "elsewhere").mkdir()
+    for _ in range(2):
+        recovery_directory().symlink_to(tmp_path / "elsewhere")
     async with world(phone) as w:
         await write(w, await w.fs.lookup(w.root, b"f"), b"new")
     assert os.listdir(tmp_path / "elsewhere") == []
@@ -316,7 +326,7 @@ async def test_refused_after_the_return(phone: Path, caplog: pytest.LogCaptureFi
         await write(w, node, b"new")
         w.transport.faults.add(Fault(Kind.REFUSE, Operation.SendObjectInfo, code=Response.StoreFull))
         await replug(w)
-        await settle(lambda: node.content is None)
+        await settle(lambda: w.file(node) is None)
         assert await w.get(await w.fs.lookup(w.root, b"f")) == b"old contents"
     (saved,) = [path for path in recovery_directory().rglob("*") if path.is_file()]
     assert saved.read_bytes() == b"new!"
@@ -331,7 +341,7 @@ async def test_directory_that_is_gone_at_the_return(phone: Path, caplog: pytest.
         await write(w, node, b"new")
         shutil.rmtree(phone / "d")
         await replug(w)
-        await settle(lambda: node.content is None)
+        await settle(lambda: w.file(node) is None)
         assert await w.names() == [b"f"]
     (saved,) = [path for path in recovery_directory().rglob("*") if path.is_file()]
     assert saved.read_bytes() == b"new!"
@@ -342,15 +352,15 @@ async def test_directory_that_is_gone_at_the_return(phone: Path, caplog: pytest.
 async def test_device_that_goes_on_failing(phone: Path, autojump_clock: MockClock) -> None:
     """A phone that is there and swallows every upload isn't tried for ever."""
     async with world(phone) as w:
-        node = await w.fs.create(w.root, b"new")
-        await w.fs.write(node, 0, b"contents")
+        opened = await w.fs.create(w.root, b"new")
+        await w.fs.write(opened, 0, b"contents")
         w.transport.faults.add(Fault(Kind.SILENCE, Operation.SendObjectInfo, times=FOREVER))
         with pytest.raises(MtpfsError):
-            await w.fs.flush(node)
-        await w.fs.release(node)
-        while node.content is not None:
-            await trio.sleep(delivery.PAUSE)
-        assert w.operations["SendObjectInfo"] <= delivery.TRIES + 2
+            await w.fs.flush(opened)
+        await w.fs.release(opened)
+        while w.file(opened.file.node) is not None:
+            await trio.sleep(writeback.PAUSE)
+        assert w.operations["SendObjectInfo"] <= writeback.TRIES + 2
         (saved,) = [path for path in recovery_directory().rglob("*") if path.is_file()]
         assert saved.read_bytes() == b"contents"
         w.transport.faults.clear()
@@ -359,32 +369,31 @@ async def test_device_that_goes_on_failing(phone: Path, autojump_clock: MockCloc
 async def test_unlinked_while_open(phone: Path) -> None:
     """A file that was unlinked while open is still readable after the return, shown nowhere, and goes in the end."""
     async with world(phone) as w:
-        node = await w.fs.lookup(w.root, b"f")
-        w.fs.open(node, write=False)
+        opened = await w.open(b"f", write=False)
         await w.fs.unlink(w.root, b"f")
         await unplug(w)
         await replug(w)
         assert await w.names() == [b"d"]
-        assert await w.fs.read(node, 0, 100) == b"old contents"
-        await w.fs.release(node)
+        assert await w.fs.read(opened, 0, 100) == b"old contents"
+        await w.fs.release(opened)
         assert os.listdir(phone) == ["d"]
 
 
 async def test_deleted_before_it_was_delivered(phone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A change that waits for its delivery ends with its file, even if the device leaves just then."""
-    monkeypatch.setattr(delivery, "PAUSE", 0.5)
+    monkeypatch.setattr(writeback, "PAUSE", 0.5)
     async with world(phone) as w:
-        node = await w.fs.lookup(w.root, b"f")
-        w.fs.open(node, write=True)
-        await w.fs.write(node, 4, b"CON")
+        opened = await w.open(b"f")
+        node = opened.file.node
+        await w.fs.write(opened, 4, b"CON")
         w.transport.faults.add(Fault(Kind.SILENCE, Operation.SendPartialObject, times=2))
         with pytest.raises(MtpfsError):
-            await w.fs.flush(node)
-        await w.fs.release(node)
+            await w.fs.flush(opened)
+        await w.fs.release(opened)
         await settle(lambda: not w.transport.faults.pending)
         await w.fs.unlink(w.root, b"f")
         await unplug(w)
-        await settle(lambda: node.content is None)
+        await settle(lambda: w.file(node) is None)
         await replug(w)
         assert await w.names() == [b"d"]
     assert os.listdir(phone) == ["d"]
@@ -418,20 +427,19 @@ async def test_locked_and_unlocked(phone: Path) -> None:
     """Storages vanish and come back with the same inodes; open files say ENODEV meanwhile, and go on."""
     async with world(phone) as w:
         numbers = await everything(w)
-        node = await w.fs.lookup(w.root, b"f")
-        w.fs.open(node, write=False)
+        opened = await w.open(b"f", write=False)
         w.transport.set_locked(True)
         await settle(lambda: not w.fs.tree.root.children)
         assert w.root.name in w.kernel.gone
         assert await w.fs.entries(w.fs.tree.root) == []
-        await answers(errno.ENODEV, w.fs.read(node, 0, 10))
+        await answers(errno.ENODEV, w.fs.read(opened, 0, 10))
         await answers(errno.ENODEV, w.fs.entries(w.root))
         await answers(errno.ENODEV, w.fs.create(w.root, b"new"))
         w.transport.set_locked(False)
         await settle(lambda: bool(w.fs.tree.root.children))
         assert await everything(w) == numbers
-        assert await w.fs.read(node, 0, 100) == b"old contents"
-        await w.fs.release(node)
+        assert await w.fs.read(opened, 0, 100) == b"old contents"
+        await w.fs.release(opened)
 
 
 class LockingAt(FaultScript):
@@ -460,13 +468,19 @@ class LockingAt(FaultScript):
     ],
 )
 async def test_locked_in_mid_upload(phone: Path, words: str, operation: Operation) -> None:
-    """Whatever a phone answers that is locked at that moment: it is ENODEV, and all arrives when it is unlocked."""
+    """Whatever a phone answers that is locked at that moment: it is ENODEV, and all arrives when it is unlocked.
+
+    But for the last step: the new contents have their name when the old ones are deleted.
+    """
     async with world(phone, words) as w:
         node = await w.fs.lookup(w.root, b"f")
         w.transport.responder.faults = LockingAt(operation, lambda: w.transport.set_locked(True))
-        await answers(errno.ENODEV, w.put(b"f", b"new"))
+        if operation is Operation.DeleteObject:
+            await w.put(b"f", b"new")
+        else:
+            await answers(errno.ENODEV, w.put(b"f", b"new"))
         w.transport.set_locked(False)
-        await settle(lambda: node.content is None)
+        await settle(lambda: w.file(node) is None)
         assert contents(phone / "f") == b"new"
         assert [n.name for n in await w.fs.entries((await w.fs.entries(w.fs.tree.root))[0])] == [b"d", b"f"]
         assert sorted(os.listdir(phone)) == ["d", "f"]
@@ -542,7 +556,7 @@ async def test_chosen_storage_is_locked(phone: Path) -> None:
 
 @pytest.mark.parametrize("change", ["unlink", "rename", "rmdir", "mkdir"])
 async def test_change_that_waited_meanwhile(phone: Path, change: str) -> None:
-    """What has waited for a lock while the phone was away fails; handles are others now, and nothing else is hit."""
+    """What has waited for a claim while the phone was away is done, with the handles of now, and nothing else is hit."""
     (phone / "d").mkdir(exist_ok=True)
     (phone / "0").mkdir()
     async with world(phone) as w:
@@ -565,7 +579,7 @@ async def test_change_that_waited_meanwhile(phone: Path, change: str) -> None:
             except MtpfsError as error:
                 failures.append(error.errno)
 
-        async with trio.open_nursery() as nursery, w.root.lock, directory.lock:
+        async with trio.open_nursery() as nursery, w.claims.claim(subtrees=[w.root]):
             nursery.start_soon(run)
             await trio.testing.wait_all_tasks_blocked()
             w.transport.unplug()
@@ -573,9 +587,14 @@ async def test_change_that_waited_meanwhile(phone: Path, change: str) -> None:
                 (phone / name).write_bytes(b"somebody else's")
             await w.fs.device.session.until_gone()
             await replug(w)
-        assert failures == [errno.ENODEV]
-        assert sorted(path.name for path in phone.iterdir()) == sorted([*before, "A", "B", "C"])
-        assert await w.get(node) == b"old contents"
+        assert failures == []
+        after = {"unlink": {"f"}, "rename": {"f"}, "rmdir": {"0"}, "mkdir": set()}[change]
+        assert {path.name for path in phone.iterdir()} == {*before, "A", "B", "C"} - after
+        for name in ("A", "B", "C"):
+            assert (phone / name).read_bytes() == b"somebody else's"
+        assert (phone / "d/new").is_dir() == (change == "mkdir")
+        if change != "unlink":
+            assert await w.get(node) == b"old contents"
 
 
 async def test_failures_keep_no_spool(phone: Path) -> None:

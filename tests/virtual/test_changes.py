@@ -25,7 +25,7 @@ def tree(root: Path) -> Path:
 
 
 def test_delete(connect: Connect, tree: Path) -> None:
-    phone = connect()
+    phone = connect("ghost=0")
     handle = phone.listing()["file"]
     assert phone.do(Operation.DeleteObject, handle).ok
     assert not (tree / "file").exists()
@@ -34,7 +34,7 @@ def test_delete(connect: Connect, tree: Path) -> None:
 
 def test_delete_is_recursive(connect: Connect, tree: Path) -> None:
     """All handles below end with it."""
-    phone = connect()
+    phone = connect("ghost=0")
     folder = phone.listing()["folder"]
     inside = phone.listing(folder)
     assert phone.do(Operation.DeleteObject, folder, 0).ok
@@ -125,7 +125,7 @@ def test_rename_what_is_not_there(connect: Connect) -> None:
 
 def test_move(connect: Connect, tree: Path) -> None:
     """To a folder and back to the root, which is 0 here; the handle stays."""
-    phone = connect()
+    phone = connect("ghost=0")
     top = phone.listing()
     assert phone.do(Operation.MoveObject, top["file"], INTERNAL, top["other"]).ok
     assert (tree / "other" / "file").read_text() == "outside"

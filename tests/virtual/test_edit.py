@@ -119,7 +119,7 @@ def test_another_length_than_announced(phone: Initiator, file: Path, length: int
 
 def test_full(connect: Connect, root: Path) -> None:
     """GeneralError on the way; the initiator finds the reason in the free space."""
-    phone = connect("capacity=1000")
+    phone = connect("capacity=1000&full=refuse")
     handle = phone.upload("file", b"")
     assert phone.do(Operation.BeginEditObject, handle).ok
     assert phone.edit(handle, 0, bytes(900)).ok

@@ -167,7 +167,7 @@ def test_full(connect: Connect, root: Path) -> None:
 
 def test_running_out_on_the_way(connect: Connect, root: Path) -> None:
     """Space that something else took meanwhile."""
-    phone = connect("capacity=1000")
+    phone = connect("capacity=1000&full=refuse")
     assert phone.announce("file", 900).ok
     (root / "other").write_bytes(bytes(900))
     assert phone.do(Operation.SendObject, send=bytes(900)).code == Response.GeneralError

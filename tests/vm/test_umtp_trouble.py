@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from mtpfs.vfs.temporaries import parse
 from vm.phones import MTPFS, Mount, UmtpPhone, run, wait_until
 
 NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
@@ -89,7 +90,7 @@ def test_host_that_died_replacing(phone: UmtpPhone, mount: Mount, tmp_path: Path
     wait_until((mount.mountpoint / "Internal/replaced").exists, "the appearance of a new file")
 
     def temporaries() -> list[Path]:
-        return [path for path in phone.directory.iterdir() if path.name.startswith(".mtpfs-")]
+        return [path for path in phone.directory.iterdir() if parse(path.name) is not None]
 
     writer = subprocess.Popen(
         ["cp", tmp_path / "source", mount.mountpoint / "Internal/replaced"], stderr=subprocess.DEVNULL

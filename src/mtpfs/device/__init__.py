@@ -3,9 +3,12 @@
 `device` knows the phone (capabilities, quirks, storages), `listing` reads
 directories, `reading` gets contents, `writing` changes things. Each picks its
 strategy by capability and falls back when the device turns out to have
-promised too much.
+promised too much. `operations`, `room` and `recent` keep what a device says apart from
+what has been confirmed; `folding`, `formats` and `names` know about names.
 """
 
-from mtpfs.device.device import WITHDRAWN, Device, Entry, Storage
+from mtpfs.device.device import WITHDRAWN, Device
+from mtpfs.device.objects import Entry, Storage
+from mtpfs.session import Handle
 
-__all__ = ["WITHDRAWN", "Device", "Entry", "Storage"]
+__all__ = ["WITHDRAWN", "Device", "Entry", "Handle", "Storage"]

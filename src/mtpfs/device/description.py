@@ -4,6 +4,9 @@ Strategy: DeviceInfo is known already; storages cost a transaction each, and the
 two properties that people care for (battery, friendly name) are asked for only
 where the device lists them. A property that it lists and then refuses is left out.
 
+What was learned of the device since it was opened stands beside what it says of itself, for a
+bug report needs both.
+
 Invariant: describing changes nothing, neither on the device nor in `Device`.
 """
 
@@ -11,8 +14,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from mtpfs.device.device import Device, Storage
-from mtpfs.errors import ProtocolError, ResponseError
+from mtpfs.device.device import Device
+from mtpfs.device.objects import Storage
+from mtpfs.errors import ProtocolError, ResponseError, name_of
 from mtpfs.protocol.codes import DeviceProperty, Operation
 from mtpfs.protocol.wire import Reader
 
@@ -37,6 +41,8 @@ class Description:
     """By what they are good for; see `_capabilities`."""
     quirks: tuple[str, ...]
     """Names of the fields of `Quirks` that apply."""
+    learned: dict[str, str]
+    """What was found out by using the device, in plain words; see `learned`."""
 
 
 async def describe(device: Device) -> Description:
@@ -56,7 +62,43 @@ async def describe(device: Device) -> Description:
         quirks=tuple(
             field.name for field in fields(device.quirks) if getattr(device.quirks, field.name) is True
         ),
+        learned=learned(device),
     )
+
+
+def learned(device: Device) -> dict[str, str]:
+    """Return what using the device has shown, subject by subject. Asks nothing; empty while nothing is known."""
+    found: dict[str, str] = {}
+    for code, reason in device.operations.withdrawn.items():
+        found[name_of(Operation, code)] = f"not used: {reason}"
+    if device.room.caught:
+        found["sizes"] = f"caught answering OK with less than it was sent, {device.room.caught} times"
+    elif device.stale_sizes:
+        found["sizes"] = "told late after a file has changed"
+    if device.recent.deletions_undone:
+        found["deletion"] = f"answered OK and not done, {device.recent.deletions_undone} times"
+    if device.dates_in_lists is not None:
+        found["dates in lists"] = (
+            "as good as any" if device.dates_in_lists else "false; ObjectInfo tells them"
+        )
+    if device.keeps_dates is not None:
+        found["dates of uploads"] = "kept" if device.keeps_dates else "not kept"
+    if device.dates_writable is not None:
+        found["dates of existing files"] = "can be set" if device.dates_writable else "can't be set"
+    if device.zone is not None:
+        found["time zone"] = str(device.zone)
+    if device.wide_object_info:
+        found["ObjectInfo"] = "with 64-bit sizes"
+    for storage_id, folds in device.folding_learned.items():
+        found[f"letter case on 0x{storage_id:08X}"] = "folded" if folds else "told apart"
+    if device.formats_refused:
+        refused = ", ".join(f"0x{code:04X}" for code in sorted(device.formats_refused))
+        found["object formats"] = f"listed and refused: {refused}"
+    if device.untrusted:
+        found["storages"] = "one is listed that isn't described"
+    for storage in device.room.unknown:
+        found[f"free room of 0x{storage:08X}"] = "not told in a way that can be believed"
+    return found
 
 
 def _capabilities(device: Device) -> dict[str, bool]:

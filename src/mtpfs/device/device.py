@@ -1,11 +1,12 @@
-"""The device as the filesystem sees it: capabilities, quirks and storages.
+"""The device as the filesystem sees it: capabilities, quirks, storages, and what was learned of them.
 
-Strategy: a capability is an operation that the device advertises and that
-hasn't yet answered OperationNotSupported; it is dropped at the first such
-answer and stays dropped for the session (Sony Xperias advertise edit
-operations that they don't have).
+Strategy: what a device says (OK, sizes, dates, names, what it can do) is a hint until something
+confirms it. Each kind of doubt has one place: `operations` for what it can do, `room` for what fits,
+`recent` for what it hasn't noticed yet; the rest are fields here. They are learned by what happens
+anyway, as far as possible, and shown by `describe`.
 
-Invariant: `supports` never turns from False to True while the device is open.
+Invariant: everything learned belongs to this device and lasts until it is closed. All of it is
+used by tasks of one trio thread, and no field is changed across a wait.
 """
 
 from __future__ import annotations
@@ -13,15 +14,20 @@ from __future__ import annotations
 import errno
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, tzinfo
 
+import trio
+
+from mtpfs.device.objects import Storage
+from mtpfs.device.operations import Operations
 from mtpfs.device.quirks import find_quirks
-from mtpfs.errors import FsError, MtpfsError, ProtocolError, ResponseError, name_of
-from mtpfs.protocol.codes import ROOT_PARENT, AccessCapability, Format, Operation, Response, StorageType
+from mtpfs.device.recent import Recent
+from mtpfs.device.room import Room
+from mtpfs.errors import FsError, ProtocolError, ResponseError, name_of
+from mtpfs.protocol.codes import AccessCapability, Operation, Response, StorageType
 from mtpfs.protocol.datasets import DeviceInfo, StorageInfo
 from mtpfs.protocol.wire import decode_integers
-from mtpfs.session import DataSource, Result, Session
+from mtpfs.session import DataSource, Handle, Result, Session
 from mtpfs.session.engine import DEFAULT_LIMIT
 
 log = logging.getLogger(__name__)
@@ -34,31 +40,10 @@ EDIT_OPERATIONS = (
 )
 WITHDRAWN = {Response.InvalidObjectHandle, Response.InvalidStorageID, Response.StoreNotAvailable}
 """What devices answer when an object's storage is locked or ejected, among other occasions."""
-
-
-@dataclass(frozen=True, slots=True)
-class Storage:
-    """A storage that is present. `capacity` and `free` in bytes."""
-
-    id: int
-    description: str
-    volume: str
-    removable: bool
-    writable: bool
-    deletable: bool
-    capacity: int
-    free: int
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """An object in a listing. `size` in bytes, `modified` in seconds since the epoch or None if unknown."""
-
-    handle: int
-    name: str
-    is_folder: bool
-    size: int
-    modified: float | None
+_UNTRUSTED = {Response.StoreNotAvailable, Response.InvalidStorageID, Response.AccessDenied}
+"""What iPhones answer about the storage that they list before "Trust" was chosen."""
+_PARTIAL = {Operation.GetPartialObject, Operation.GetPartialObject64}
+_ALL_ONES = {0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF}
 
 
 class Device:
@@ -67,7 +52,11 @@ class Device:
     def __init__(self, session: Session) -> None:
         self.session = session
         self.quirks = find_quirks(session.info)
+        self.operations = Operations(lambda: self.info.operations_supported)
+        self.room = Room(self.storage)
+        self.recent = Recent()
         self.zone: tzinfo | None = UTC if self.quirks.utc_dates else None
+        """The device's zone; None: this host's."""
         self.property_lists_fail = 0
         """Listings in which GetObjectPropList missed objects that GetObjectHandles named."""
         self.wide_object_info = False
@@ -75,9 +64,22 @@ class Device:
         """Whether an upload keeps the date it is given; None until the first one showed."""
         self.dates_writable: bool | None = None
         """Whether DateModified can be set afterwards; None until somebody asks."""
-        self.handle_unknown: Callable[[int], None] = lambda _handle: None
-        """Called with each handle (or what may be one) that the device said it doesn't know."""
-        self._refused: set[int] = set()
+        self.dates_in_lists: bool | None = None
+        """Whether property lists tell dates as well as ObjectInfo does; None until one looked impossible."""
+        self.dates_compared = 0
+        """Objects whose impossible date in a list was no better in ObjectInfo."""
+        self.stale_sizes = False
+        """ObjectInfo told an old size of a file that had the new one."""
+        self.formats_refused: set[int] = set()
+        """Object formats that DeviceInfo lists and that an upload can't have."""
+        self.untrusted = False
+        """The device lists a storage that it refuses to describe: it waits for "Trust", or for being unlocked."""
+        self.handle_unknown: Callable[[Handle], None] = lambda _handle: None
+        """Called with each handle that the device said it doesn't know."""
+        self.folding_probe = trio.Lock()
+        """Guards `folding.find_out_folding`; taken by nothing else."""
+        self._folding: dict[int, bool] = {}
+        self._skipped_storages: set[int] = set()
         if self.quirks.split_headers:
             session.split_headers()
 
@@ -98,74 +100,116 @@ class Device:
         """Tell whether changes on the device are announced (QEMU sends events without listing any)."""
         return bool(self.info.events_supported)
 
+    # --- what it can do ---------------------------------------------------------------
+
     def supports(self, *operations: int) -> bool:
-        offered = self.info.operations_supported
-        return all(code in offered and code not in self._refused for code in operations)
+        """Tell whether the device has all of `operations`; see `Operations`."""
+        return self.operations.supports(*operations)
 
     @property
     def can_edit(self) -> bool:
+        """Tell whether files can be changed in place. A single file may still be refused."""
         return self.supports(*EDIT_OPERATIONS)
 
     @property
     def can_rename(self) -> bool:
+        """Tell whether objects can be renamed. A single object or name may still be refused."""
         return self.supports(Operation.SetObjectPropValue)
-
-    def refuse(self, *operations: int) -> None:
-        """Don't use `operations` any more: the device advertises but doesn't have them."""
-        for code in operations:
-            if code not in self._refused:
-                log.info("%s has no working %s; falling back", self.name, name_of(Operation, code))
-        self._refused.update(operations)
 
     async def call(
         self,
         operation: int,
-        *parameters: int,
+        *parameters: int | Handle,
         data: bytes | DataSource | None = None,
         expected: int = 0,
         limit: int = DEFAULT_LIMIT,
         bulk: bool = False,
     ) -> Result:
-        """Run one operation; see `Session.transact`. EOPNOTSUPP at once if the device lacks it."""
+        """Run one operation; see `Session.transact`, also for cancellation.
+
+        Raises `FsError(EOPNOTSUPP)` at once if the device lacks it, else what the session raises.
+        """
         if not self.supports(operation):
             raise FsError(errno.EOPNOTSUPP, f"{self.name} has no {name_of(Operation, operation)}")
         try:
-            return await self.session.transact(
+            result = await self.session.transact(
                 operation, *parameters, data=data, expected=expected, limit=limit, bulk=bulk
             )
         except ResponseError as error:
-            if error.code == Response.OperationNotSupported:
-                self.refuse(operation)
-            self.note_unknown(error, *parameters)
+            self.note_refusal(error, *parameters)
             raise
+        if operation not in _PARTIAL or result.data:  # Tizen's OK with no data is no success
+            self.operations.note_success(operation)
+        return result
 
-    def note_unknown(self, error: ResponseError, *handles: int) -> None:
-        """Pass on which handles an answer may have been about."""
-        if error.code in {Response.InvalidObjectHandle, Response.InvalidParentObject}:
+    def note_refusal(self, error: ResponseError, *parameters: int | Handle) -> None:
+        """Learn from an answer: which handles it may have been about, or that an operation is missing."""
+        handles = [value for value in parameters if isinstance(value, Handle)]
+        if error.code == Response.OperationNotSupported:
+            self.operations.note_refusal(error.operation, handles[0] if handles else None)
+        elif error.code in {Response.InvalidObjectHandle, Response.InvalidParentObject}:
             for handle in handles:
                 self.handle_unknown(handle)
 
+    # --- letter case --------------------------------------------------------------------
+
+    def folds(self, storage_id: int) -> bool:
+        """Tell whether names that differ only in case are one on this storage. Unknown counts as folding."""
+        return self.folding(storage_id) is not False
+
+    def folding(self, storage_id: int) -> bool | None:
+        """Return what is known of `folds`; None: nothing."""
+        return self._folding.get(storage_id, self.quirks.folds)
+
+    def learned_folding(self, storage_id: int, folds: bool) -> None:
+        """Note what a listing or an experiment showed: two names that differ only in case, or that there can't be."""
+        if self._folding.get(storage_id) is not folds:
+            log.info("storage 0x%08X %s letter case", storage_id, "folds" if folds else "tells apart")
+        self._folding[storage_id] = folds
+
+    @property
+    def folding_learned(self) -> dict[int, bool]:
+        """What was learned of each storage, beyond what kind of device it is."""
+        return dict(self._folding)
+
+    # --- storages -----------------------------------------------------------------------
+
     async def storages(self) -> list[Storage]:
-        """Return the storages that are present: none while the phone is locked."""
+        """Return the storages that are present and can be described: none while the phone is locked.
+
+        Sets `untrusted`. Raises what GetStorageIDs raises, and `ProtocolError` if what the device
+        says of its storages makes no sense for any of them; a refusal to describe one leaves it out.
+        """
         result = await self.call(Operation.GetStorageIDs, limit=4096)
         found: list[Storage] = []
-        failure: MtpfsError | None = None
+        garbled: ProtocolError | None = None
+        untrusted = False
         for storage_id in decode_integers(result.data):
             if not storage_id & 0xFFFF:
                 continue  # a slot without a medium
             try:
                 found.append(await self.storage(storage_id))
             except (ResponseError, ProtocolError) as error:
-                log.warning("storage 0x%08X is skipped: %s", storage_id, error)
-                failure = error
-        if failure is not None and not found:
-            raise failure
+                if storage_id not in self._skipped_storages:
+                    log.warning("storage 0x%08X isn't shown: %s", storage_id, error)
+                self._skipped_storages.add(storage_id)
+                if isinstance(error, ProtocolError):
+                    garbled = error
+                else:
+                    untrusted |= error.code in _UNTRUSTED
+            else:
+                self._skipped_storages.discard(storage_id)
+        self.untrusted = untrusted
+        if garbled is not None and not found:
+            raise garbled
         return found
 
     async def storage(self, storage_id: int) -> Storage:
-        result = await self.call(Operation.GetStorageInfo, storage_id)
+        """Describe one storage. Raises `ResponseError`, `ProtocolError`, `TransportError`."""
+        # Not by `call`: a refusal is about this storage, not about the operation.
+        result = await self.session.transact(Operation.GetStorageInfo, storage_id)
         info = StorageInfo.decode(result.data)
-        capacity = max(info.max_capacity, info.free_space_in_bytes)  # some report more free than they have
+        free, told = info.free_space_in_bytes, info.max_capacity
         access = info.access_capability
         return Storage(
             id=storage_id,
@@ -174,16 +218,7 @@ class Device:
             removable=info.storage_type in {StorageType.REMOVABLE_RAM, StorageType.REMOVABLE_ROM},
             writable=access == AccessCapability.READ_WRITE,
             deletable=access != AccessCapability.READ_ONLY_WITHOUT_DELETE,
-            capacity=capacity,
-            free=info.free_space_in_bytes,
+            capacity=max(told, free),  # some report more free than they have
+            free=free,
+            free_known=0 < free <= told and free not in _ALL_ONES,
         )
-
-
-def listing_parent(parent: int) -> int:
-    """Return the parent parameter of GetObjectHandles and SendObjectInfo: 0 is our name for a storage's root."""
-    return parent or ROOT_PARENT
-
-
-def is_folder(object_format: int) -> bool:
-    """Only the format tells: Android reports AssociationType 0 for folders, HTC a size."""
-    return object_format == Format.Association

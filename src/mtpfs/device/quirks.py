@@ -25,8 +25,9 @@ class Quirks:
     """Dates without a suffix are UTC instead of local time (QEMU)."""
     split_headers: bool = False
     """Data-out headers need a transfer of their own (Windows Phone; AFTL)."""
-    case_insensitive: bool = False
-    """`FOO` and `foo` are one file below a protocol that tells them apart: creating one truncates the other (AOSP)."""
+    folds: bool | None = None
+    """`FOO` and `foo` are one file below a protocol that tells them apart: creating one truncates the other (AOSP).
+    None: unknown. What is learned of a storage counts for more (see `Device.folding`)."""
     overwrite_corrupts: bool = False
     """Sending an existing name ruins both objects (Garmin; libmtp #307): delete first."""
 
@@ -40,6 +41,6 @@ def find_quirks(info: DeviceInfo) -> Quirks:
         utc_dates=maker == "qemu",
         split_headers=maker == "microsoft" or "microsoft/WindowsPhone" in info.vendor_extension_desc,
         # uMTP-Responder copies Android's description but serves a Linux directory as it is.
-        case_insensitive=(android or "samsung" in maker) and maker != "viveris technologies",
+        folds=False if maker == "viveris technologies" else True if android or "samsung" in maker else None,
         overwrite_corrupts="garmin" in maker,
     )

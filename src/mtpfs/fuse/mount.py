@@ -35,10 +35,11 @@ from mtpfs.session import Session, open_session
 from mtpfs.session.budgets import Budgets
 from mtpfs.transport import Transport
 from mtpfs.vfs import Filesystem
-from mtpfs.vfs.events import follow
+from mtpfs.vfs.dates import Dates
 
 log = logging.getLogger(__name__)
 
+NOTIFICATION_PATIENCE = 2.0  # seconds that the end of a mount waits for a notification to the kernel
 READ_AHEAD = 1024  # KiB that the kernel reads ahead, and asks for in one request
 
 
@@ -58,7 +59,7 @@ async def serve(
     ending = _Ending(mountpoint)
     with _heeded_signals() as signals:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(ending.await_signals, signals)
+            nursery.start_soon(ending.await_signals, signals, nursery)
             with ending.setup:
                 await _serve(open_transport, mountpoint, settings, ready, stopping, ending)
             nursery.cancel_scope.cancel()
@@ -67,22 +68,34 @@ async def serve(
 
 
 class _Ending:
-    """What a signal does: it calls the set-up off, or asks for the unmount."""
+    """What a signal does: it calls the set-up off, asks for the unmount, or ends the sending after that."""
 
     def __init__(self, mountpoint: str) -> None:
         self.setup = trio.CancelScope()
-        self.mounted = False
+        self.fs: Filesystem | None = None
+        """Set when it is mounted."""
+        self.unmounted = False
         self._mountpoint = mountpoint
+        self._asked = False
 
-    async def await_signals(self, signals: AsyncIterator[int]) -> None:
+    async def await_signals(self, signals: AsyncIterator[int], nursery: trio.Nursery) -> None:
         async for number in signals:
             log.info("%s: ending", signal.Signals(number).name)
-            if self.mounted:
-                await trio.to_thread.run_sync(self._write_back)
-            if self.mounted:
-                pyfuse3.terminate()
-            else:
+            if self.fs is None:
                 self.setup.cancel()
+                continue
+            if self._asked:
+                log.warning("asked again: what isn't sent yet goes to the recovery directory")
+                self.fs.hurry()
+            elif not self.unmounted:
+                nursery.start_soon(self._unmount)
+            self._asked = True
+            self.fs.stop()
+
+    async def _unmount(self) -> None:
+        await trio.to_thread.run_sync(self._write_back)
+        if not self.unmounted:
+            pyfuse3.terminate()
 
     def _write_back(self) -> None:
         """Have the kernel hand over what programs have written into mapped files: it can't later."""
@@ -116,10 +129,13 @@ async def _serve(
     async with open_session(transport, budgets) as session, trio.open_nursery() as nursery:
         device = Device(session)
         notifier = KernelNotifier(nursery)
+        info = device.info
+        dates = await Dates.open(f"{info.manufacturer}/{info.model}/{info.serial_number}")
         fs = Filesystem(
             device,
             nursery,
             notifier,
+            dates,
             ttl=settings.ttl,
             storage=settings.storage,
             read_only=settings.read_only,
@@ -127,18 +143,19 @@ async def _serve(
         )
         if settings.storage and await device.storages():  # a locked phone has none, and may be unlocked later
             await fs.tree.ensure_listed(fs.tree.root)
-        nursery.start_soon(follow, fs)
+        nursery.start_soon(fs.events.follow)
         try:
-            await _run(fs, mountpoint, settings, ready, stopping, ending)
+            await _run(fs, notifier, mountpoint, settings, ready, stopping, ending)
         finally:
-            notifier.connected = False
             with trio.CancelScope(shield=True):
                 await fs.finish()
+                await dates.close()
             nursery.cancel_scope.cancel()
 
 
 async def _run(
     fs: Filesystem,
+    notifier: KernelNotifier,
     mountpoint: str,
     settings: Settings,
     ready: Callable[[], None],
@@ -156,7 +173,7 @@ async def _run(
         pyfuse3.init(operations, mountpoint, options)
     except RuntimeError as error:
         raise SetupError(f"{mountpoint}: can't be mounted: {error}") from error
-    ending.mounted = True
+    ending.fs = fs
     try:
         log.info("%s is mounted on %s", fs.device.name, mountpoint)
         # Whoever is told that it is ready may send a signal at once.
@@ -176,8 +193,11 @@ async def _run(
                 await pyfuse3.main()
                 nursery.cancel_scope.cancel()
     finally:
-        ending.mounted = False
+        ending.unmounted = True
         stopping()
+        # Every request is answered by now. A notification that is under way may need the connection.
+        with trio.CancelScope(shield=True):
+            await notifier.finish(NOTIFICATION_PATIENCE)
         pyfuse3.close(unmount=True)
 
 

@@ -24,11 +24,12 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 import pyfuse3
 import trio
 
+from mtpfs.device import Handle
 from mtpfs.errors import MtpfsError, ResponseError
 from mtpfs.fuse import report
 from mtpfs.fuse.settings import Settings
 from mtpfs.protocol.wire import MAX_STRING_UNITS
-from mtpfs.vfs import Filesystem, Node
+from mtpfs.vfs import Filesystem, Node, Open
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +81,15 @@ class KernelNotifier:
         self.connected = True
         """False when the mount has ended: then there is nobody to tell."""
         self._send, self._receive = trio.open_memory_channel[Callable[[], None]](math.inf)
+        self._idle = trio.Event()
+        self._idle.set()
         nursery.start_soon(self._run)
+
+    async def finish(self, patience: float) -> None:
+        """Tell no more, and wait for the call that is under way, `patience` seconds at most."""
+        self.connected = False
+        with trio.move_on_after(patience):
+            await self._idle.wait()
 
     def entry_gone(self, parent_ino: int, name: bytes) -> None:
         self._tell(pyfuse3.invalidate_entry, parent_ino, name)
@@ -105,12 +114,17 @@ class KernelNotifier:
 
     async def _run(self) -> None:
         async for call in self._receive:
+            if not self.connected:
+                continue
+            self._idle = trio.Event()
             try:
                 # Whoever holds what the kernel waits for may be waiting for us: the end doesn't wait for that.
                 await trio.to_thread.run_sync(call, abandon_on_cancel=True)
             except OSError as error:
                 # ENOENT: the kernel doesn't know it, or has just forgotten it
                 log.debug("%s: %s", call, error)
+            finally:
+                self._idle.set()
 
 
 class Operations(pyfuse3.Operations):
@@ -125,18 +139,21 @@ class Operations(pyfuse3.Operations):
         self._fs = fs
         self._settings = settings
         self._directories: dict[int, list[Node]] = {}
+        self._open: dict[int, Open] = {}
+        """Descriptors by file handle: one for each open."""
         self._next_handle = 1
-        self._open_stamp: dict[int, tuple[int, float, int]] = {}
+        self._open_stamp: dict[int, tuple[int, float, Handle | None]] = {}
 
     # --- attributes --------------------------------------------------------------------
 
-    def _attributes(self, node: Node) -> pyfuse3.EntryAttributes:
+    def _attributes(self, node: Node, ino: int = 0) -> pyfuse3.EntryAttributes:
         settings = self._settings
         attributes = pyfuse3.EntryAttributes()
-        attributes.st_ino = node.ino
+        attributes.st_ino = ino or node.ino
         attributes.generation = 0
         attributes.entry_timeout = settings.ttl
-        attributes.attr_timeout = settings.ttl
+        # 0: the kernel asks when somebody wants to know, and only then is the device asked
+        attributes.attr_timeout = 0 if node.date_elsewhere else settings.ttl
         if node.is_folder:
             attributes.st_mode = stat.S_IFDIR | (0o777 & ~settings.dmask)
             attributes.st_nlink = 2
@@ -184,9 +201,16 @@ class Operations(pyfuse3.Operations):
     async def getattr(self, inode: int, ctx: pyfuse3.RequestContext) -> pyfuse3.EntryAttributes:
         if inode in report.INODES.values():
             return self._report_attributes(inode)
-        node = self._fs.node(inode)
+        node = self._current(inode)
         await self._fs.refresh(node)
-        return self._attributes(node)
+        return self._attributes(node, inode)
+
+    def _current(self, ino: int) -> Node:
+        """Return the node of a number, or the file that has taken the name of one that is gone."""
+        node = self._fs.node(ino)
+        while node.unlinked and node.holder is None and node.successor is not None:
+            node = node.successor
+        return node
 
     @_answers
     async def setattr(
@@ -197,14 +221,14 @@ class Operations(pyfuse3.Operations):
         fh: int | None,
         ctx: pyfuse3.RequestContext,
     ) -> pyfuse3.EntryAttributes:
-        node = self._fs.node(inode)
+        node = self._current(inode)
         if fields.update_size:
-            await self._fs.truncate(node, attr.st_size)
+            await self._fs.truncate(node, attr.st_size, None if fh is None else self._open.get(fh))
         if fields.update_mtime:
             await self._fs.set_modified(node, attr.st_mtime_ns / _NS)
         # Mode and owner don't exist on the device. Saying so would break cp -p, tar and git
         # for no gain, so the request is accepted and, as the attributes show, has no effect.
-        return self._attributes(node)
+        return self._attributes(node, inode)
 
     @_answers
     async def statfs(self, ctx: pyfuse3.RequestContext) -> pyfuse3.StatvfsData:
@@ -298,14 +322,11 @@ class Operations(pyfuse3.Operations):
             return pyfuse3.FileInfo(fh=await self.report.open(inode), direct_io=True)
         node = self._fs.node(inode)
         await self._fs.refresh(node)
-        self._fs.open(node, write=write)
-        if flags & os.O_TRUNC:
-            try:
-                await self._fs.truncate(node, 0)
-            except BaseException:
-                with trio.CancelScope(shield=True):
-                    await self._fs.release(node)
-                raise
+        opened = await self._fs.open(node, write=write, truncate=bool(flags & os.O_TRUNC))
+        number = self._number(opened)
+        if opened.is_forwarded or not opened.file.node.size_known:
+            # The kernel knows another size, or nobody knows it: it is read to its end, whatever that is.
+            return pyfuse3.FileInfo(fh=number, direct_io=True)
         if node.shown_size != node.size:
             # It would read up to the size that it knows, and take that for the end. This doesn't block.
             KernelNotifier.forget_attributes(node.ino)
@@ -313,14 +334,22 @@ class Operations(pyfuse3.Operations):
         stamp = node.size, node.modified, node.handle
         keep = self._open_stamp.get(node.ino) == stamp
         self._open_stamp[node.ino] = stamp
-        return pyfuse3.FileInfo(fh=node.ino, keep_cache=keep)
+        return pyfuse3.FileInfo(fh=number, keep_cache=keep)
+
+    def _number(self, opened: Open) -> int:
+        number = self._next_handle
+        self._next_handle += 1
+        self._open[number] = opened
+        return number
 
     @_answers
     async def create(
         self, parent_inode: int, name: bytes, mode: int, flags: int, ctx: pyfuse3.RequestContext
     ) -> tuple[pyfuse3.FileInfo, pyfuse3.EntryAttributes]:
-        node = await self._fs.create(self._fs.node(parent_inode), name)
-        return pyfuse3.FileInfo(fh=node.ino, keep_cache=True), self._entry(node)
+        opened = await self._fs.create(
+            self._fs.node(parent_inode), name, exclusive=bool(flags & os.O_EXCL), mode=mode
+        )
+        return pyfuse3.FileInfo(fh=self._number(opened), keep_cache=True), self._entry(opened.file.node)
 
     @_answers
     async def mknod(
@@ -328,40 +357,40 @@ class Operations(pyfuse3.Operations):
     ) -> pyfuse3.EntryAttributes:
         if not stat.S_ISREG(mode):
             raise pyfuse3.FUSEError(errno.EPERM)
-        node = await self._fs.create(self._fs.node(parent_inode), name)
+        opened = await self._fs.create(self._fs.node(parent_inode), name)
         try:
-            await self._fs.flush(node)
+            await self._fs.sync(opened)
         finally:
-            await self._fs.release(node)
-        return self._entry(node)
+            await self._fs.release(opened)
+        return self._entry(opened.file.node)
 
     @_answers
     async def read(self, fh: int, off: int, size: int) -> bytes:
         if fh in self.report:
             return self.report.read(fh, off, size)
         # a memoryview is as good for libfuse, and saves a copy
-        return cast("bytes", await self._fs.read(self._fs.node(fh), off, size))
+        return cast("bytes", await self._fs.read(self._open[fh], off, size))
 
     @_answers
     async def write(self, fh: int, off: int, buf: bytes) -> int:
-        return await self._fs.write(self._fs.node(fh), off, buf)
+        return await self._fs.write(self._open[fh], off, buf)
 
     @_answers
     async def flush(self, fh: int) -> None:
         if fh in self.report:
             return
-        await self._fs.flush(self._fs.node(fh))
+        await self._fs.flush(self._open[fh])
 
     @_answers
     async def fsync(self, fh: int, datasync: bool) -> None:
-        await self._fs.sync(self._fs.node(fh))
+        await self._fs.sync(self._open[fh])
 
     @_answers
     async def release(self, fh: int) -> None:
         if fh in self.report:
             self.report.release(fh)
             return
-        await self._fs.release(self._fs.node(fh))
+        await self._fs.release(self._open.pop(fh))
 
     # --- what MTP doesn't have -----------------------------------------------------------------
 

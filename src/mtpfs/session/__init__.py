@@ -5,8 +5,19 @@ the two sides back in step after a failure, `session` is what trio code uses.
 """
 
 from mtpfs.session.engine import DataSource, Engine, Result
+from mtpfs.session.handles import Handle
 from mtpfs.session.news import Change
 from mtpfs.session.session import BUSY_PAUSES, Session, open_session
 from mtpfs.session.statistics import Statistics
 
-__all__ = ["BUSY_PAUSES", "Change", "DataSource", "Engine", "Result", "Session", "Statistics", "open_session"]
+__all__ = [
+    "BUSY_PAUSES",
+    "Change",
+    "DataSource",
+    "Engine",
+    "Handle",
+    "Result",
+    "Session",
+    "Statistics",
+    "open_session",
+]

@@ -32,7 +32,9 @@ from mtpfs.errors import (
     LocalProtocolError,
     RemoteProtocolError,
     ResponseError,
+    StoppedError,
     TransportError,
+    TransportStallError,
     TransportTimeoutError,
     name_of,
 )
@@ -44,9 +46,11 @@ from mtpfs.protocol.containers import (
     DataStart,
     encode_header,
     needs_zero_length_packet,
+    parameter,
 )
 from mtpfs.session.budgets import Budgets
 from mtpfs.session.buffers import Buffers
+from mtpfs.session.handles import Handle
 from mtpfs.transport import Buffer, Transport
 
 log = logging.getLogger(__name__)
@@ -70,10 +74,12 @@ class DataSource:
 
     `fill` gets an offset and room for the bytes from there, and returns how many it has put there:
     fewer than there is room for when there are no more. It may be asked for all of it again.
+    `stopped` tells between two pieces that nobody wants the rest: sending ends with `StoppedError` then.
     """
 
     size: int
     fill: Callable[[int, memoryview], int]
+    stopped: Callable[[], bool] = lambda: False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +88,12 @@ class Result:
 
     parameters: tuple[int, ...]
     data: memoryview
+    generation: int = 0
+    """The session that answered: the one in which object handles in it are valid."""
+
+    def handle(self, index: int) -> Handle:
+        """Return the object handle in the response's parameter `index`, counted from 0."""
+        return Handle(parameter(self.parameters, index), self.generation)
 
 
 class Engine:
@@ -99,6 +111,8 @@ class Engine:
         self.operations: Counter[int] = Counter()
         self.bytes_in = 0
         self.bytes_out = 0
+        self.generation = 0
+        """Grows with every new session on the device: object handles of older ones are void."""
         self._next_id = 0
         self.renew()
 
@@ -139,16 +153,22 @@ class Engine:
         self.in_step = False
         command = Container(ContainerType.COMMAND, operation, self.transaction_id, parameters)
         budget = budget or self.budgets.of(operation)
-        self._write(command.encode(), budget)
-        if data is not None:
-            source = DataSource(len(data), _filler(data)) if isinstance(data, bytes) else data
-            self._send_data(operation, source, budget)
         receipt = _Receipt(self, operation, limit, size, sink)
-        response = receipt.receive(expected, budget)
+        try:
+            self._write(command.encode(), budget)
+            if data is not None:
+                source = DataSource(len(data), _filler(data)) if isinstance(data, bytes) else data
+                self._send_data(operation, source, budget)
+            response = receipt.receive(expected, budget)
+        except TransportStallError:
+            if data is not None:
+                # The device takes no more, so there is no data phase. A Cancel would put Android's server off by one.
+                self.in_data_phase = False
+            raise
         self.in_step = True
         if response.code != Response.OK:
             raise ResponseError(operation, response.code)
-        return Result(response.parameters, receipt.payload())
+        return Result(response.parameters, receipt.payload(), self.generation)
 
     def reset_ids(self) -> None:
         """Start counting transactions anew: OpenSession takes 0, the next one 1."""
@@ -241,6 +261,9 @@ class Engine:
             self._write(header, budget)
             start = 0
         while left or start:
+            # Not before a part of it is on its way: what is stopped has to be in its data phase.
+            if left < source.size and source.stopped():
+                raise StoppedError("nobody wants the rest")
             take = min(left, len(chunk) - start)
             filled = source.fill(source.size - left, memoryview(chunk)[start : start + take]) if take else 0
             if filled != take:

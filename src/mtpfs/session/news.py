@@ -40,6 +40,9 @@ class News:
         self._waiting: deque[Container | Change] = deque()
         self._arrival = trio.Event()
 
+    def __len__(self) -> int:
+        return len(self._waiting)
+
     def post(self, item: Container | Change) -> None:
         if len(self._waiting) >= BACKLOG and isinstance(item, Container):
             if Change.LOST not in self._waiting:

@@ -18,9 +18,8 @@ handed in is answered, with a value or an error, in finite time.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from contextvars import ContextVar
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import trio
@@ -32,16 +31,18 @@ from mtpfs.errors import (
     ResponseError,
     SessionLostError,
     SetupError,
+    StoppedError,
     TransportError,
     TransportGoneError,
     name_of,
 )
-from mtpfs.protocol.codes import ROOT_PARENT, Operation, Response
+from mtpfs.protocol.codes import Operation, Response
 from mtpfs.protocol.containers import decode_event
 from mtpfs.protocol.datasets import DeviceInfo
 from mtpfs.session import recovery
 from mtpfs.session.budgets import Budgets
 from mtpfs.session.engine import DEFAULT_LIMIT, DataSource, Engine, Result
+from mtpfs.session.handles import Handle
 from mtpfs.session.jobs import Job, JobQueue
 from mtpfs.session.news import Change, News
 from mtpfs.session.presence import Presence
@@ -52,8 +53,6 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_pin: ContextVar[int | None] = ContextVar("generation", default=None)
-
 EVENT_WAIT = 0.5  # seconds per interrupt read; also how long closing may have to wait for it
 OPENING_WAIT = 0.05  # the same while the session is being opened: the mount isn't ready before
 BUSY_PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0, 4.0)  # seconds between tries while the device answers DeviceBusy
@@ -62,16 +61,6 @@ BATCH = 0.05  # seconds for which small transactions of one caller may follow ea
 RETRY_PAUSE = 5.0  # seconds between two attempts to revive a device that fails altogether
 _SESSION_LOST = {Response.SessionNotOpen, Response.InvalidTransactionID}
 """What a device answers that has started its MTP service anew without leaving the bus."""
-_WITHOUT_HANDLES = {
-    Operation.GetDeviceInfo,
-    Operation.GetStorageIDs,
-    Operation.GetStorageInfo,
-    Operation.GetObjectPropsSupported,
-    Operation.GetObjectPropDesc,
-    Operation.GetDevicePropDesc,
-    Operation.GetDevicePropValue,
-}
-"""What may be asked again in a new session. Object handles are others there: the same one may be another object's."""
 
 
 class Session:
@@ -79,8 +68,6 @@ class Session:
 
     def __init__(self, engine: Engine) -> None:
         self.info = DeviceInfo()
-        self.generation = 0
-        """Grows with every new session on the device: object handles of older ones are void."""
         self._engine = engine
         self.news = News()
         """What the device announces, and that it is gone or back; for one consumer."""
@@ -99,6 +86,15 @@ class Session:
         return self._engine.transport.name
 
     @property
+    def generation(self) -> int:
+        """The number of this session on the device: object handles of older ones are void."""
+        return self._engine.generation
+
+    def renumbered(self) -> None:
+        """Note that the device has given its objects other handles, without a new session."""
+        self._engine.generation += 1
+
+    @property
     def gone(self) -> bool:
         """The device left the bus, and isn't back yet."""
         return self._presence.gone
@@ -110,7 +106,7 @@ class Session:
     async def transact(
         self,
         operation: int,
-        *parameters: int,
+        *parameters: int | Handle,
         data: bytes | DataSource | None = None,
         expected: int = 0,
         limit: int = DEFAULT_LIMIT,
@@ -118,14 +114,16 @@ class Session:
     ) -> Result:
         """Run one transaction; see `Engine.transact`. DeviceBusy is retried for some seconds.
 
-        Raises `ResponseError`, `TransportError`, `ProtocolError`.
+        Raises `SessionLostError`, with nothing sent, if a `Handle` among the parameters is of another
+        session; `ResponseError`, `TransportError`, `ProtocolError`. A caller that is cancelled stops
+        waiting; a transaction that has begun is finished all the same.
         """
+        numbers = [value.number if isinstance(value, Handle) else value for value in parameters]
+        generation = _common_generation(value for value in parameters if isinstance(value, Handle))
 
         def job(engine: Engine) -> Result:
-            return engine.transact(operation, *parameters, data=data, expected=expected, limit=limit)
+            return engine.transact(operation, *numbers, data=data, expected=expected, limit=limit)
 
-        at_root = operation == Operation.GetObjectHandles and parameters[2:] == (ROOT_PARENT,)
-        generation = None if at_root or operation in _WITHOUT_HANDLES else self._pinned()
         for pause in BUSY_PAUSES:
             try:
                 return await self._submit(Job(int(bulk), job, generation))
@@ -135,51 +133,36 @@ class Session:
             await trio.sleep(pause)
         return await self._submit(Job(int(bulk), job, generation))
 
-    async def transact_each(self, operation: int, parameters: Sequence[int]) -> list[Result | ResponseError]:
-        """Run one transaction for each parameter, back to back; return their results or errors in order.
+    async def transact_each(self, operation: int, handles: Sequence[Handle]) -> list[Result | ResponseError]:
+        """Run one transaction for each handle, back to back; return their results or errors in order.
 
-        Others get their turn every `BATCH` seconds. Raises `TransportError`, `ProtocolError`.
+        Others get their turn every `BATCH` seconds. Raises `SessionLostError`, `TransportError`, `ProtocolError`.
         """
         found: list[Result | ResponseError] = []
+        generation = _common_generation(handles)
 
         def job(engine: Engine) -> None:
             started = engine.transport.monotonic()
-            while len(found) < len(parameters) and engine.transport.monotonic() - started < BATCH:
+            while len(found) < len(handles) and engine.transport.monotonic() - started < BATCH:
                 try:
-                    found.append(engine.transact(operation, parameters[len(found)]))
+                    found.append(engine.transact(operation, handles[len(found)].number))
                 except ResponseError as error:
                     found.append(error)
 
-        generation = self._pinned()
-        while len(found) < len(parameters):
+        while len(found) < len(handles):
             await self._submit(Job(0, job, generation))
         return found
 
-    async def run(self, function: Callable[[Engine], T], *, bulk: bool = False) -> T:
+    async def run(self, function: Callable[[Engine], T], *handles: Handle, bulk: bool = False) -> T:
         """Run `function` on the worker thread, with the wire to itself; return what it returns.
 
         Several transactions that must not be parted (SendObjectInfo and
         SendObject) go into one function. It must not be interrupted, so it has
         to be short: windows, not whole files, wherever the device can.
+        `handles` are those that it uses. Raises `SessionLostError`, without calling it, if
+        they are of another session, and what it raises.
         """
-        return await self._submit(Job(int(bulk), function, self._pinned()))
-
-    @contextmanager
-    def pinned(self, *, anew: bool = False) -> Iterator[None]:
-        """Work in this session only: in another one what is asked for raises `SessionLostError`.
-
-        For what uses object handles that it got before it had to wait: their numbers may be other
-        objects' by then. Within another such context it changes nothing, unless `anew`.
-        """
-        token = _pin.set(self.generation if anew else self._pinned())
-        try:
-            yield
-        finally:
-            _pin.reset(token)
-
-    def _pinned(self) -> int:
-        generation = _pin.get()
-        return self.generation if generation is None else generation
+        return await self._submit(Job(int(bulk), function, _common_generation(handles)))
 
     async def _submit(self, job: Job[T]) -> T:
         if self._closed:
@@ -276,8 +259,11 @@ class Session:
         if isinstance(error, TransportGoneError):
             self._leave()
             return
-        self._recoveries += 1
-        log.warning("%s: %s; recovering", self.transport_name, error)
+        if isinstance(error, StoppedError):
+            log.debug("%s: %s", self.transport_name, error)  # wanted, and no sign of trouble
+        else:
+            self._recoveries += 1
+            log.warning("%s: %s; recovering", self.transport_name, error)
         rungs = [self._resynchronise, self._reopen_session, self._reopen_interface]
         if isinstance(error, ResponseError):
             del rungs[0]  # both sides are in step, it is the session that is missing
@@ -318,11 +304,11 @@ class Session:
 
     def _reopen_session(self) -> None:
         recovery.reopen_session(self._engine)
-        self.generation += 1
+        self._engine.generation += 1
 
     def _reopen_interface(self) -> None:
         recovery.reopen_interface(self._engine)
-        self.generation += 1
+        self._engine.generation += 1
 
     # --- gone and back ---------------------------------------------------------------
 
@@ -347,7 +333,7 @@ class Session:
         return info is not None
 
     def _came_back(self) -> None:
-        self.generation += 1
+        self._engine.generation += 1
         self._dead_until = 0.0
         log.warning("%s: the device is back", self.transport_name)
         self.news.post(Change.BACK)
@@ -405,6 +391,12 @@ class Session:
             except (ResponseError, TransportError, ProtocolError) as error:
                 log.debug("CloseSession: %s", error)
         await trio.to_thread.run_sync(self._engine.transport.close)
+
+
+def _common_generation(handles: Iterable[Handle]) -> int | None:
+    """Return the generation of all `handles`; -1, which no session has, if they differ; None if there are none."""
+    generations = {handle.generation for handle in handles}
+    return None if not generations else generations.pop() if len(generations) == 1 else -1
 
 
 @asynccontextmanager

@@ -1,12 +1,17 @@
-"""The filesystem, without FUSE: names, inodes, directory cache, open files, read-ahead, write-back.
+"""The filesystem, without FUSE. Four rooms, each below the one before it:
 
-`tree` holds the nodes and merges listings into them, `filesystem` is the set of
-operations, `content` what an open file's bytes are doing, `windows` the
-read-ahead cache, `spool` local temporary copies, `publish` how new contents
-replace old ones, `events` what the device announces, `names` the two alphabets.
+- `writeback`: what `close` couldn't do.
+- `namespace`, `rules`: creating, removing, renaming.
+- `files`, and below it `contents`, `saving`, `edit`: what open files hold, and how the device gets it.
+- `tree`, and below it `settling`, `claims`, `node`: what is on the device.
+
+`filesystem` puts them together for `mtpfs.fuse`; `events` applies what the device announces. At the bottom lie
+`transfers`, `windows`, `spool`, `recovery`, `dates`, `held`, `temporaries`, `numbers`, `names`.
 """
 
-from mtpfs.vfs.filesystem import Filesystem, Notifier
+from mtpfs.vfs.events import Notifier
+from mtpfs.vfs.files import Open
+from mtpfs.vfs.filesystem import Filesystem
 from mtpfs.vfs.node import Node
 
-__all__ = ["Filesystem", "Node", "Notifier"]
+__all__ = ["Filesystem", "Node", "Notifier", "Open"]

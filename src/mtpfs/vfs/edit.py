@@ -1,61 +1,103 @@
 """Changing an object where it lies, by Android's edit operations.
 
-Strategy: writes that continue each other are collected up to `COALESCE` bytes and
-sent as one SendPartialObject; anything else flushes first. The device refuses
-to write beyond the end, so a gap is closed by TruncateObject, which fills with
-zeros. The edit is begun with the first write and ended by `finish`, which is
-where the device publishes the result.
+Writes that continue each other are collected up to `COALESCE` bytes and sent as one
+SendPartialObject; anything else is sent first. The device refuses to write beyond the end, so a gap
+is closed by TruncateObject, which fills with zeros. Filling may take long, so it is done in
+steps, between which it can be stopped.
 
-A device that has left the bus in between has forgotten the edit; what is buffered
-then goes into a new one.
+A device that has left the bus in between has forgotten the edit. What is buffered then goes into a new
+one, but only if the object still is what this edit has made of it.
 
-Invariant: after `finish` returned, everything written is on the device; an
-error is raised by the call that met it, and the bytes concerned stay buffered.
+Some devices have room for one edit only, and end the other one silently (Sailfish). The next piece is
+refused then; the edit is begun again, and the piece sent once more.
+
+Invariant: after `finish` returned, everything written is on the device; an error is raised by the call
+that met it, and the bytes concerned stay buffered.
 """
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import NoReturn
 
-from mtpfs.device import Device, writing
+from mtpfs.device import Device, Handle, listing, writing
+from mtpfs.errors import FsError, MtpfsError, ResponseError, TransportError
+from mtpfs.protocol.codes import Response
 
 COALESCE = 4 << 20  # bytes per SendPartialObject; with 1 MiB a tenth of the rate is lost
+FILLED = 64 << 20  # bytes of zeros that the device is told to write at once
+_ENDED_SILENTLY = {Response.InvalidObjectHandle, Response.GeneralError, Response.AccessDenied}
+"""What SendPartialObject, TruncateObject and EndEditObject answer without an edit."""
+
+
+class ConflictError(FsError):
+    """The object on the device isn't the one that was opened here: somebody else has changed it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(errno.EIO, message)
 
 
 class Edit:
-    """An object that is being edited in place. Not for concurrent use."""
+    """An object that is being edited in place. Used under the file's lock.
 
-    def __init__(self, device: Device, handle: Callable[[], Awaitable[int]], size: int) -> None:
-        self.handle = 0
+    `find` returns the object's handle in the current session; `stopped` tells that nobody waits any more.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        storage_id: int,
+        find: Callable[[], Awaitable[Handle]],
+        size: int,
+        modified: float | None,
+        stopped: Callable[[], bool],
+    ) -> None:
         self.extended = False
         """A truncation has made the object larger; uMTP-Responder lets that be read only when the edit has ended."""
+        self.sent = 0
+        """Bytes that were sent or filled."""
+        self.size = size
+        """Bytes of the object on the device, as far as this edit has come."""
         self._device = device
-        self._find = handle
-        self._size = size
-        self._generation = -1
-        """The session in which the edit is open; -1: it isn't."""
+        self._storage_id = storage_id
+        self._find = find
+        self._modified: float | None = modified
+        """The object's date before anything was sent; None: not known any more."""
+        self._stopped = stopped
+        self._open: Handle | None = None
+        """The object in the session in which the edit is open; None: it isn't."""
+        self._begun = False
         self._buffer = bytearray()
         self._offset = 0
-
-    @property
-    def _is_open(self) -> bool:
-        return self._generation == self._device.session.generation
 
     @property
     def unsent(self) -> tuple[int, bytes]:
         """The offset of what is buffered, and the bytes."""
         return self._offset, bytes(self._buffer)
 
-    async def begin(self) -> None:
-        """Begin the edit unless it is; raises what the device says."""
-        if not self._is_open:
-            self.handle = await self._find()
-            generation = self._device.session.generation
-            await writing.begin_edit(self._device, self.handle)
-            self._generation = generation
+    @property
+    def end(self) -> int:
+        """Size of the file with what is buffered."""
+        return max(self.size, self._offset + len(self._buffer)) if self._buffer else self.size
+
+    async def begin(self) -> Handle:
+        """Begin the edit unless it is; return the object's handle. Raises `ConflictError`, and what the device says."""
+        if self._open is not None and self._open.generation == self._device.session.generation:
+            return self._open
+        handle = await self._find()
+        if self._begun:
+            await self._check_unchanged(handle)
+        await writing.begin_edit(self._device, handle)
+        self._open, self._begun = handle, True
+        return handle
 
     async def write(self, offset: int, data: bytes) -> None:
+        """Add bytes. Raises ENOSPC before anything is sent, and what sending raises."""
         await self.begin()
+        growth = offset + len(data) - self.end
+        await self._device.room.require(self._storage_id, growth)
         full = len(self._buffer) >= COALESCE  # it couldn't be sent
         if full or (self._buffer and offset != self._offset + len(self._buffer)):
             await self.send()
@@ -66,8 +108,9 @@ class Edit:
             await self.send()
 
     async def truncate(self, size: int) -> None:
+        """Set the size. Raises ENOSPC before anything is done, EINTR when it was stopped between two steps."""
+        await self._device.room.require(self._storage_id, size - self.end)
         await self.send()
-        await self.begin()
         await self._truncate(size)
 
     async def send(self) -> None:
@@ -75,26 +118,81 @@ class Edit:
         if not self._buffer:
             return
         await self.begin()
-        if self._offset > self._size:
+        if self._offset > self.size:
             await self._truncate(self._offset)
         data = bytes(self._buffer)
-        await writing.write(self._device, self.handle, self._offset, data)
-        self._size = max(self._size, self._offset + len(data))
+        await self._repeated(
+            lambda handle: writing.write(self._device, handle, self._offset, data), len(data)
+        )
+        grown = self._offset + len(data) - self.size
+        self._note(max(self.size, self._offset + len(data)), grown, len(data))
         self._buffer.clear()
 
     async def _truncate(self, size: int) -> None:
-        await writing.truncate(self._device, self.handle, size)
-        self.extended |= size > self._size
-        self._size = size
+        while True:
+            step = min(size, self.size + FILLED)
+            await self._repeated(partial(self._truncate_once, step), step - self.size)
+            self.extended |= step > self.size
+            self._note(step, step - self.size, max(0, step - self.size))
+            if step == size:
+                return
+            if self._stopped():
+                raise FsError(errno.EINTR, "stopped: the mount ends")
+
+    async def _truncate_once(self, size: int, handle: Handle) -> None:
+        await writing.truncate(self._device, handle, size)
+
+    def _note(self, size: int, grown: int, sent: int) -> None:
+        self._device.room.took(self._storage_id, grown)
+        self.size, self._modified = size, None
+        self.sent += sent
+
+    async def _repeated(self, call: Callable[[Handle], Awaitable[None]], count: int) -> None:
+        """Make a call inside the edit; begin it again, once, if the device has ended it silently."""
+        try:
+            await call(await self.begin())
+        except ResponseError as error:
+            if error.code not in _ENDED_SILENTLY or await self._device.room.is_short(self._storage_id, count):
+                await self._refuse(error, count)
+            self._open = None
+            try:
+                await call(await self.begin())
+            except MtpfsError as again:
+                await self._refuse(again, count)
+        except TransportError as error:
+            await self._refuse(error, count)
+
+    async def _refuse(self, error: MtpfsError, count: int) -> NoReturn:
+        """Raise what a failure means: ENOSPC if the room is short now."""
+        self._device.room.forget(self._storage_id)
+        reason = await writing.refusal(self._device, self._storage_id, error, max(count, 1))
+        if reason is error:
+            raise error
+        raise reason from error
+
+    async def _check_unchanged(self, handle: Handle) -> None:
+        """Raise unless the object still is what this edit has made of it: it was open in an earlier session, or ended."""
+        there = await listing.entry(self._device, handle)
+        known = self._modified
+        if there.size != self.size or (known is not None and there.modified not in {known, None}):
+            raise ConflictError("the file was changed on the device while it was away")
 
     async def finish(self) -> None:
         """Send everything and end the edit."""
         await self.send()
-        if self._is_open:
-            await writing.end_edit(self._device, self.handle)
-            self._generation = -1
+        await self.end_edit()
 
-    async def abandon(self) -> None:
-        """End the edit without what is buffered: nobody will see the contents again."""
+    async def end_edit(self) -> None:
+        """End the edit, without what is buffered."""
+        handle, self._open = self._open, None
+        if handle is None or handle.generation != self._device.session.generation:
+            return
+        try:
+            await writing.end_edit(self._device, handle)
+        except ResponseError as error:
+            if error.code not in _ENDED_SILENTLY:
+                raise
+
+    def drop(self) -> None:
+        """Forget what is buffered: nobody will see it."""
         self._buffer.clear()
-        await self.finish()

@@ -1,107 +1,141 @@
 """What the session tells, applied to the tree: exactly what changed, nothing else.
 
-Strategy: an event names an object; an added one is described by one
-GetObjectInfo and put where its parent is listed, a removed one is taken out, a
-changed one has its attributes asked for when somebody wants them. Echoes of our
-own changes are recognised by the handle being known, or hidden, already. Events
-are hints: an unknown handle changes nothing, and "something happened" ends the
-trust in all listings. Storages are looked at again at once, because whoever looks into an
-empty root waits for them; and when the device leaves, the kernel forgets the way into it, so
-that everybody who comes asks, and hears that it is away.
+An event names an object; an added one is described by one GetObjectInfo and put where its parent is listed, a
+removed one is taken out, a changed one has its attributes asked for when somebody wants them. Echoes of our
+own changes are recognised by the handle being known, or hidden, already. Events are hints: an unknown
+handle changes nothing, and "something happened" ends the trust in all listings. So do more additions at once than
+listing anew would cost. Storages are looked at again at once, because whoever looks into an empty root waits for
+them; and when the device leaves, the kernel forgets the way into it, so that everybody who comes asks,
+and hears that it is away.
 
-Invariant: an event never makes the tree list a directory of objects.
+Invariant: an event never makes the tree list a directory of objects, and never changes a name that is claimed.
 """
 
 from __future__ import annotations
 
 import logging
+from typing import Protocol
 
+from mtpfs.device import Device, Handle
 from mtpfs.device.listing import entry_of, object_info
 from mtpfs.errors import MtpfsError, TransportGoneError
 from mtpfs.protocol.codes import Event
 from mtpfs.protocol.containers import Container, parameter
 from mtpfs.session import Change
-from mtpfs.vfs.filesystem import Filesystem
-from mtpfs.vfs.leftovers import parse
+from mtpfs.vfs.claims import Claims
 from mtpfs.vfs.node import Node
+from mtpfs.vfs.temporaries import parse
+from mtpfs.vfs.tree import Tree
 
 log = logging.getLogger(__name__)
 
+MANY = 64  # events that wait, from which additions cost the listings instead of a transaction each
 _STORES = {Event.StoreAdded, Event.StoreRemoved}
 _LOST_TRACK = {Event.UnreportedStatus, Event.DeviceInfoChanged, Event.DeviceReset}
 
 
-async def follow(fs: Filesystem) -> None:
-    """Apply what comes, for ever."""
-    news = fs.device.session.news
-    while True:
-        item = await news.receive()
-        try:
-            if isinstance(item, Container):
-                await _apply(fs, item)
-            elif item is Change.GONE:
-                for name in fs.tree.root.children:
-                    fs.notifier.entry_gone(fs.tree.root.ino, name)
+class Notifier(Protocol):
+    """How the kernel is told that it knows something wrong. Called on the trio thread, must not block."""
+
+    def entry_gone(self, parent_ino: int, name: bytes) -> None:
+        """Report that the name isn't there any more."""
+
+    def inode_changed(self, ino: int) -> None:
+        """Report that attributes and contents are others now."""
+
+    def attributes_changed(self, ino: int) -> None:
+        """Report that only attributes are others now."""
+
+
+class Events:
+    """Follows what one session tells."""
+
+    def __init__(self, device: Device, tree: Tree, claims: Claims, notifier: Notifier) -> None:
+        self._device = device
+        self._tree = tree
+        self._claims = claims
+        self._notifier = notifier
+
+    async def follow(self) -> None:
+        """Apply what comes, for ever."""
+        news = self._device.session.news
+        while True:
+            item = await news.receive()
+            try:
+                if isinstance(item, Container):
+                    await self._apply(item, backlog=len(news))
+                elif item is Change.GONE:
+                    for name in self._tree.root.children:
+                        self._notifier.entry_gone(self._tree.root.ino, name)
+                else:
+                    self._tree.expire()
+            except TransportGoneError:
+                log.debug("gone while handling an event")
+            except MtpfsError as error:
+                log.info("%s: %s", item, error)
+            except Exception:  # a bug must cost no more than what the event was about
+                log.exception("%s", item)
+
+    async def _apply(self, event: Container, *, backlog: int) -> None:
+        tree = self._tree
+        handle = Handle(parameter(event.parameters, 0), self._device.session.generation)
+        log.debug("event 0x%04X, %s", event.code, handle)
+        if event.code == Event.ObjectAdded:
+            if backlog > MANY:
+                tree.expire()
             else:
-                fs.tree.expire()
-        except TransportGoneError:
-            log.debug("gone while handling an event")
-        except MtpfsError as error:
-            log.info("%s: %s", item, error)
-        except Exception:  # a bug must cost no more than what the event was about
-            log.exception("%s", item)
+                await self._added(handle)
+        elif event.code == Event.ObjectRemoved:
+            node = tree.by_handle.get(handle)
+            if (
+                node is not None
+                and node.parent is not None
+                and not node.is_ahead
+                and not self._is_claimed(node)
+            ):
+                tree.drop(node, node.parent, node.name)
+        elif event.code in {Event.ObjectInfoChanged, Event.ObjectPropChanged}:
+            node = tree.by_handle.get(handle)
+            if node is not None and not node.is_ahead:
+                node.attributes_stale = True
+                self._notifier.inode_changed(node.ino)
+        elif event.code in _STORES:
+            await tree.refresh_storages()
+        elif event.code == Event.StorageInfoChanged:
+            tree.root.distrust()
+        elif event.code in _LOST_TRACK:
+            if event.code == Event.DeviceReset:
+                self._device.session.renumbered()  # no object need have the handle that it had
+            tree.expire()
 
+    def _is_claimed(self, node: Node) -> bool:
+        return node.parent is not None and self._claims.is_claimed(node.parent, node.object_name)
 
-async def _apply(fs: Filesystem, event: Container) -> None:
-    handle = parameter(event.parameters, 0)
-    log.debug("event 0x%04X, 0x%X", event.code, handle)
-    if event.code == Event.ObjectAdded:
-        await _added(fs, handle)
-    elif event.code == Event.ObjectRemoved:
-        node = fs.tree.by_handle.get(handle)
-        if node is not None and node.parent is not None and not _is_ahead(node):
-            fs.tree.drop(node, node.parent, node.name)
-    elif event.code in {Event.ObjectInfoChanged, Event.ObjectPropChanged}:
-        node = fs.tree.by_handle.get(handle)
-        if node is not None and not _is_ahead(node):
-            node.attributes_stale = True
-            fs.notifier.inode_changed(node.ino)
-    elif event.code in _STORES:
-        await fs.tree.refresh_storages()
-    elif event.code == Event.StorageInfoChanged:
-        fs.tree.root.listed_at = None
-    elif event.code in _LOST_TRACK:
-        if event.code == Event.DeviceReset:
-            fs.device.session.generation += 1  # no object need have the handle that it had
-        fs.tree.expire()
-
-
-async def _added(fs: Filesystem, handle: int) -> None:
-    tree = fs.tree
-    if handle in tree.by_handle:
-        return
-    info = await object_info(fs.device, handle)
-    directory = (
-        tree.by_handle.get(info.parent_object) if info.parent_object else _storage(fs, info.storage_id)
-    )
-    if directory is None or not directory.is_folder or directory.listed_at is None:
-        return  # nobody has looked there yet
-    described = await entry_of(fs.device, handle, info)
-    if parse(described.name) is not None:
-        return  # in the middle of a change of ours; or the next listing settles it
-    async with directory.lock:
-        if handle in tree.by_handle or directory.listed_at is None:
+    async def _added(self, handle: Handle) -> None:
+        tree = self._tree
+        if handle in tree.by_handle:
             return
-        log.debug("%s: new object %r", directory.path, described.name)
-        tree.insert(directory, described)
+        info = await object_info(self._device, handle)
+        directory = self._directory(Handle(info.parent_object, handle.generation), info.storage_id)
+        if directory is None or not directory.is_folder or directory.listing is None:
+            return  # nobody has looked there yet
+        described = await entry_of(self._device, handle, info)
+        if parse(described.name) is not None:
+            return  # in the middle of a change of ours; or the next listing settles it
+        async with directory.listing_lock:
+            with self._claims.claim_now((directory, described.name)) as claim:
+                if handle in tree.by_handle or directory.listing is None:
+                    return
+                if claim is None:
+                    directory.distrust()  # it is being changed here; who looks there next will see
+                    return
+                log.debug("%s: new object %r", directory.path, described.name)
+                tree.insert(directory, described)
 
-
-def _storage(fs: Filesystem, storage_id: int) -> Node | None:
-    root = fs.tree.root
-    if root.storage is not None:
-        return root if root.storage.id == storage_id else None
-    return next((n for n in root.children.values() if n.storage and n.storage.id == storage_id), None)
-
-
-def _is_ahead(node: Node) -> bool:
-    return node.content is not None and node.content.is_ahead
+    def _directory(self, parent: Handle, storage_id: int) -> Node | None:
+        if not parent.is_root:
+            return self._tree.by_handle.get(parent)
+        root = self._tree.root
+        if root.storage is not None:
+            return root if root.storage.id == storage_id else None
+        return next((n for n in root.children.values() if n.storage and n.storage.id == storage_id), None)

@@ -1,54 +1,34 @@
 """The filesystem's operations, as the kernel thinks of them but without FUSE.
 
-Strategy: each operation looks up what it needs in the tree, does the one thing
-on the device, and has the tree follow. Rules that MTP doesn't know (ENOTEMPTY,
-EEXIST, renaming over an existing file, unlinking an open one) are made here,
-because devices answer GeneralError to everything or, worse, obey.
-
-Invariant: the tree follows the device only after the device has confirmed, and
-a name that the tree shows can be opened.
+This is what fuse talks to, and nothing more: it puts the rooms together, and hands each question to the one
+that knows. The tree (`tree`), the names (`namespace`), the open files (`files`), and what is sent
+later (`writeback`).
 """
 
 from __future__ import annotations
 
 import errno
-import functools
-import logging
-import time
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 import trio
 
-from mtpfs.device import Device, Entry, Storage, listing, writing
-from mtpfs.errors import FsError, MtpfsError, ResponseError
+from mtpfs.device import Device, Storage, listing, writing
+from mtpfs.errors import FsError, ResponseError
 from mtpfs.protocol.codes import Response
-from mtpfs.vfs import delivery, drafts, leftovers, names, removing, renaming
-from mtpfs.vfs.content import Content, Context
+from mtpfs.vfs.claims import Claims
+from mtpfs.vfs.contents import Shared
+from mtpfs.vfs.dates import Dates
+from mtpfs.vfs.events import Events, Notifier
+from mtpfs.vfs.files import Files, Open
+from mtpfs.vfs.namespace import Namespace
 from mtpfs.vfs.node import Node
+from mtpfs.vfs.openfile import Condition
+from mtpfs.vfs.rules import Rules
 from mtpfs.vfs.tree import Tree
 from mtpfs.vfs.windows import LARGEST, Pool
-
-log = logging.getLogger(__name__)
-
-P = ParamSpec("P")
-T = TypeVar("T")
+from mtpfs.vfs.writeback import WriteBack
 
 STATFS_TTL = 2.0  # seconds that a storage's free space is believed
-
-
-class Notifier(Protocol):
-    """How the kernel is told that it knows something wrong. Called on the trio thread, must not block."""
-
-    def entry_gone(self, parent_ino: int, name: bytes) -> None:
-        """Report that the name isn't there any more."""
-
-    def inode_changed(self, ino: int) -> None:
-        """Report that attributes and contents are others now."""
-
-    def attributes_changed(self, ino: int) -> None:
-        """Report that only attributes are others now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,41 +56,15 @@ class Space:
     free: int
 
 
-def in_one_session(
-    method: Callable[Concatenate[Filesystem, P], Awaitable[T]],
-) -> Callable[Concatenate[Filesystem, P], Awaitable[T]]:
-    """Let a change fail (ENODEV) rather than go on in a new session with the old one's object handles.
-
-    After a failure only the device knows what it has done, so what was listed before isn't believed.
-    """
-
-    @functools.wraps(method)
-    async def pinned(self: Filesystem, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            with self.device.session.pinned():
-                return await method(self, *args, **kwargs)
-        except FsError:
-            raise
-        except MtpfsError as error:
-            directories = [node for node in args if isinstance(node, Node)]
-            for node in directories:
-                node.listed_at = None
-            reason = await self.tree.reason(directories[0], error)
-            if reason is error:
-                raise
-            raise reason from error
-
-    return pinned
-
-
 class Filesystem:
-    """One mounted phone."""
+    """One mounted phone. `nursery` runs what goes on after an operation was answered."""
 
     def __init__(
         self,
         device: Device,
         nursery: trio.Nursery,
         notifier: Notifier,
+        dates: Dates,
         *,
         ttl: float = 5.0,
         storage: str = "",
@@ -118,15 +72,31 @@ class Filesystem:
         readahead: int = LARGEST,
     ) -> None:
         self.device = device
-        self.tree = Tree(device, ttl=ttl, storage=storage, read_only=read_only)
-        self.tree.detached = lambda parent, name: notifier.entry_gone(parent.ino, name)
-        self.tree.changed = lambda node: notifier.inode_changed(node.ino)
-        self.notifier = notifier
-        self._read_only = read_only
+        claims = Claims()
+        self.tree = Tree(
+            device,
+            claims,
+            entry_gone=lambda parent, name: notifier.entry_gone(parent.ino, name),
+            changed=lambda node: notifier.inode_changed(node.ino),
+            ttl=ttl,
+            storage=storage,
+            read_only=read_only,
+            dates=dates,
+        )
         self._pool = Pool(nursery, readahead)
-        self._nursery = nursery
-        self._context = Context(device, self.tree, self._pool)
+        self._files = Files(
+            Shared(device, self.tree, self._pool, nursery),
+            claims,
+            changed=lambda node: notifier.inode_changed(node.ino),
+        )
+        self._rules = Rules(device, self.tree, read_only=read_only)
+        self._names = Namespace(self.tree, claims, self._files, self._rules)
+        self._late = WriteBack(self._files, device.session, nursery)
+        self._dates = dates
+        self._notifier = notifier
+        self._read_only = read_only
         self._space: dict[int, tuple[float, Space]] = {}
+        self.events = Events(device, self.tree, claims, notifier)
 
     def node(self, ino: int) -> Node:
         """Return the node of an inode number. Raises ESTALE for one that was forgotten."""
@@ -136,8 +106,7 @@ class Filesystem:
         return node
 
     def statistics(self) -> CacheStatistics:
-        tree, pool = self.tree, self._pool
-        contents = [node.content for node in tree.nodes.values() if node.content is not None]
+        tree, pool, files = self.tree, self._pool, self._files.all()
         return CacheStatistics(
             listings_fetched=tree.listings_fetched,
             listings_cached=tree.listings_cached,
@@ -146,8 +115,8 @@ class Filesystem:
             windows_fetched=pool.fetched,
             window_bytes=pool.used,
             nodes=len(tree.nodes),
-            open_files=sum(content.opens > 0 for content in contents),
-            undelivered=sum(content.is_stranded for content in contents),
+            open_files=sum(file.opens > 0 for file in files),
+            undelivered=sum(file.condition is Condition.WAITING for file in files),
         )
 
     # --- looking ---------------------------------------------------------------------
@@ -159,13 +128,14 @@ class Filesystem:
         return node
 
     async def refresh(self, node: Node) -> None:
-        """Ask the device for a node's attributes if it announced that they changed. Raises ENODEV while it is away."""
+        """Ask the device for a node's attributes where they aren't known. Raises ENODEV while it is away."""
         self._check_present(node)
-        if not node.attributes_stale or node.unlinked:
+        if not (node.attributes_stale or node.date_elsewhere) or node.unlinked or node.is_ahead:
             return
         try:
-            handle = await self.tree.handle(node)
-            self.tree.describe(node, await listing.entry(self.device, handle))
+            entry = await listing.entry(self.device, await self.tree.handle(node))
+            if not node.is_ahead:
+                self.tree.describe(node, entry)
         except ResponseError as error:
             if error.code != Response.InvalidObjectHandle or node.parent is None:
                 raise
@@ -202,234 +172,121 @@ class Filesystem:
 
     # --- opening, reading, writing -------------------------------------------------------
 
-    def open(self, node: Node, *, write: bool) -> None:
-        """Count one more descriptor on a file. Raises ESTALE for one that is gone: the kernel looks again then."""
+    async def open(self, node: Node, *, write: bool, truncate: bool = False) -> Open:
+        """Open a file; `truncate`: with no contents. Raises ESTALE for one that is gone: the kernel looks again then."""
         if node.is_folder:
             raise FsError(errno.EISDIR)
-        if node.lost or (node.unlinked and node.content is None):
-            raise FsError(errno.ESTALE)
         self._check_present(node)
-        if write:
-            self._check_writable(node)
-        if node.content is None:
-            node.content = Content(self._context, node)
-        node.content.opens += 1
+        if write or truncate:
+            self._rules.check_writable(node)
+        opened = await self._files.open(node, write=write, truncate=truncate)
+        self._forget_space(node)
+        return opened
 
-    async def create(self, parent: Node, name: bytes) -> Node:
-        """Create an empty file and open it. It is sent to the device by `flush`."""
-        text = await self._new_name(parent, name)
-        await self.tree.place(parent)
-        async with parent.lock:
-            self._check_free(parent, name, text)
-            node = self.tree.adopt(parent, name, is_folder=False)
-            node.object_name = text
-            node.content = content = Content(self._context, node)
-            content.opens = 1
-            try:
-                content.create()
-            except OSError as error:
-                self.tree.detach(node)
-                node.content = None
-                raise FsError(error.errno or errno.EIO, "no local spool") from error
-        return node
+    async def create(self, parent: Node, name: bytes, *, exclusive: bool = False, mode: int = 0o644) -> Open:
+        """Create an empty file and open it. The device gets it when it is saved."""
+        return await self._names.create(parent, name, exclusive=exclusive, mode=mode)
 
-    async def read(self, node: Node, offset: int, count: int) -> bytes | memoryview:
-        return await self._content(node).read(offset, count)
+    async def read(self, opened: Open, offset: int, count: int) -> bytes | memoryview:
+        """Return `count` bytes from `offset`, fewer only at the end of the file."""
+        return await opened.file.read(offset, count)
 
-    async def write(self, node: Node, offset: int, data: bytes) -> int:
-        await self._content(node).write(offset, data)
+    async def write(self, opened: Open, offset: int, data: bytes) -> int:
+        """Write all of `data`; return how much that is."""
+        await opened.file.write(offset, data)
         return len(data)
 
-    async def flush(self, node: Node) -> None:
-        """Bring a file that is being closed to the device, unless it waits for its name."""
-        if not await drafts.waits(self.device, node):
-            await self.sync(node)
+    async def flush(self, opened: Open) -> None:
+        """Answer a close(2): see `Files.flush`."""
+        await self._files.flush(opened)
+        self._forget_space(opened.file.node)
 
-    async def sync(self, node: Node) -> None:
+    async def sync(self, opened: Open) -> None:
         """Bring what was written to the device; raises what keeps it from arriving."""
-        before = node.size, node.modified
-        await self._content(node).flush()
-        if (node.size, node.modified) != before:
-            self.notifier.attributes_changed(node.ino)  # the device has its own idea of the date
-        self.forget_space(node)
+        await self._files.sync(opened.file)
+        self._forget_space(opened.file.node)
 
-    async def release(self, node: Node) -> None:
-        """Count one descriptor less."""
-        content = self._content(node)
-        content.opens -= 1
-        if not content.opens and content.is_unsaved:
-            # Mapped pages may be written after the last close(2), and are not followed by another flush.
-            try:
-                await self.flush(node)
-            except MtpfsError as error:
-                log.error("%s: %s", node.path, error)
-        if content.opens or node.content is not content:
-            return
-        if content.is_stranded:
-            self._nursery.start_soon(delivery.deliver, self, node)
-        elif await drafts.waits(self.device, node):
-            self._nursery.start_soon(drafts.send_later, self, node)
-        else:
-            await self.end(node)
+    async def release(self, opened: Open) -> None:
+        """Close a descriptor."""
+        await self._files.release(opened)
+        await self._late.settle(opened.file)
 
-    async def end(self, node: Node) -> None:
-        """Let go of the contents of a file that nobody has open."""
-        content = node.content
-        if content is None or content.opens or content.is_stranded:
-            return
-        if node.unlinked and node.parent is not None and self.tree.hidden.get(node.object_name) is node:
-            await removing.remove_hidden(self, node, node.parent, content)
-        else:
-            await content.close()
-        if node.content is None or node.content.opens:
-            return  # opened again while the last changes were on their way
-        node.content = None
-        if node.attributes_stale and not node.unlinked:
-            self.notifier.inode_changed(node.ino)  # what was written isn't there, nor as long as it was
-        self.tree.reap(node)
-
-    async def truncate(self, node: Node, size: int) -> None:
-        """Set a file's size; on a file that isn't open, the device has it when this returns."""
+    async def truncate(self, node: Node, size: int, opened: Open | None = None) -> None:
+        """Set a file's size: with `opened`, as ftruncate does; without, the device has it when this returns."""
         if node.is_folder:
             raise FsError(errno.EISDIR)
-        self.open(node, write=True)
+        if opened is not None:
+            await opened.file.truncate(size)
+            return
+        opened = await self.open(node, write=True)
         try:
-            content = self._content(node)
-            await content.truncate(size)
-            if content.opens == 1:
-                await content.flush()
+            await opened.file.truncate(size)
+            await self._files.sync(opened.file)
         finally:
-            await self.release(node)
+            await self.release(opened)
 
     async def set_modified(self, node: Node, modified: float) -> None:
-        """Give a file a date, where the device takes one; nothing is pretended where it doesn't."""
+        """Give a file a date: with its contents if they aren't sent yet, on the device if that takes one, else here."""
         if node.is_folder and not self._read_only:
             return  # no device has dates of folders
-        self._check_writable(node)
-        if node.content is not None and await node.content.set_modified(modified):
+        self._rules.check_writable(node)
+        file = self._files.of(node)
+        if file is not None and await file.set_modified(modified):
             return
         if await writing.set_modified(self.device, await self.tree.handle(node), modified):
-            node.modified = float(int(modified))
+            self.tree.note_date(node, float(int(modified)))
+        else:
+            await self.refresh(node)
+            self.tree.remember_date(node, float(int(modified)))
+            await self._dates.flush()  # what isn't flushed doesn't survive a kill
 
     # --- changing directories -------------------------------------------------------------
 
-    @in_one_session
     async def mkdir(self, parent: Node, name: bytes) -> Node:
-        text = await self._new_name(parent, name)
-        storage, handle = await self.tree.place(parent)
-        async with parent.lock:
-            self._check_free(parent, name, text)
-            created = await writing.make_folder(self.device, storage.id, handle, text)
-            if names.may_be_altered(text):
-                stored = (await listing.entry(self.device, created)).name
-                if stored != text:
-                    await writing.delete(self.device, created)
-                    raise FsError(errno.EINVAL, f"the device stores {text!r} as {stored!r}")
-            node = self.tree.adopt(parent, name, is_folder=True)
-            self.tree.describe(node, Entry(created, text, is_folder=True, size=0, modified=time.time() // 1))
-            node.listed_at = trio.current_time()  # known to be empty
-        return node
+        """Create a directory."""
+        return await self._names.mkdir(parent, name)
 
-    @in_one_session
     async def rmdir(self, parent: Node, name: bytes) -> None:
         """Remove an empty directory."""
-        await removing.rmdir(self, parent, name)
+        await self._names.rmdir(parent, name)
 
-    @in_one_session
     async def unlink(self, parent: Node, name: bytes) -> None:
-        """Remove a file; whoever has it open keeps its contents."""
-        await removing.unlink(self, parent, name)
+        """Remove a file; who has it open keeps its contents."""
+        file = await self._names.unlink(parent, name)
+        if file is not None:
+            await self._late.settle(file)
+        self._forget_space(parent)
 
-    @in_one_session
     async def rename(
         self, old_parent: Node, old_name: bytes, new_parent: Node, new_name: bytes, *, replace: bool = True
     ) -> None:
         """Rename or move, in place of an existing file or empty directory if `replace`."""
-        await renaming.rename(self, old_parent, old_name, new_parent, new_name, replace=replace)
+        for file in await self._names.rename(old_parent, old_name, new_parent, new_name, replace=replace):
+            await self._late.settle(file)
+
+    # --- the end -------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """Have long work that saves nothing end soon: the mount is about to."""
+        self._files.stop()
+
+    def hurry(self) -> None:
+        """Have `finish` put what is left into the recovery directory instead of sending it."""
+        self._late.hurry()
 
     async def finish(self) -> None:
-        """Bring everything that is still open to the device: the mount ends."""
-        for node in list(self.tree.nodes.values()):
-            if node.content is not None:
-                try:
-                    await node.content.flush()
-                except MtpfsError as error:
-                    delivery.save(self, node, error)
-                node.content.opens = 0
-                await self.end(node)
+        """Bring everything that isn't saved to the device: the mount ends."""
+        await self._late.finish()
+        await self._dates.flush()
 
     # --- rules ---------------------------------------------------------------------------
 
-    async def find_object(self, node: Node) -> None:
-        """Look for what the device may have of a file whose upload has failed, before its name is changed."""
-        if node.content is not None and node.content.is_doubtful and node.parent is not None:
-            await self.tree.ensure_listed(node.parent, fresh=True)
-
-    def forget_space(self, node: Node) -> None:
+    def _forget_space(self, node: Node) -> None:
         """Ask the device for the space of a node's storage the next time."""
         if node.storage is not None:
             self._space.pop(node.storage.id, None)
 
-    def _content(self, node: Node) -> Content:
-        if node.content is None:
-            raise FsError(errno.EBADF)
-        return node.content
-
     def _check_present(self, node: Node) -> None:
         """Raise ENODEV for what nobody has open and nobody can look up: the device is away."""
-        if self.device.session.gone and node.content is None and node.parent is not None:
+        if self.device.session.gone and node.holder is None and node.parent is not None:
             raise FsError(errno.ENODEV)
-
-    def _check_writable(self, node: Node) -> None:
-        storage = node.storage
-        if storage is None and node.parent is not None:
-            raise FsError(errno.ENODEV, "locked or ejected")
-        if self._read_only or (storage is not None and not storage.writable):
-            raise FsError(errno.EROFS)
-        if storage is None or node.is_storage:
-            raise FsError(errno.EACCES, "storages can't be changed")
-
-    def check_deletable(self, node: Node) -> None:
-        """Raise unless `node` may be removed."""
-        if self._read_only or (node.storage is not None and not node.storage.deletable):
-            raise FsError(errno.EROFS)
-        if node.storage is None or node.is_storage:
-            raise FsError(errno.EBUSY, "storages can't be removed")
-
-    def check_entry_change(self, node: Node) -> None:
-        """Raise unless `node` may be renamed, moved or replaced."""
-        self.check_deletable(node)
-        self._check_writable(node)
-
-    async def _new_name(self, parent: Node, name: bytes) -> str:
-        """Return the device's name for a new entry, or raise why there can't be one."""
-        await self.tree.ensure_listed(parent)
-        return self.checked_name(parent, name)
-
-    def checked_name(self, parent: Node, name: bytes) -> str:
-        storage = parent.storage
-        if storage is None:
-            if parent.parent is not None:
-                raise FsError(errno.ENODEV, "locked or ejected")
-            raise FsError(errno.EACCES, "the root only holds storages")
-        if self._read_only or not storage.writable:
-            raise FsError(errno.EROFS)
-        text = names.device_name(name, removable=storage.removable)
-        leftovers.check_not_reserved(text)
-        return text
-
-    def _check_free(self, parent: Node, name: bytes, text: str) -> None:
-        if parent.unlinked:
-            raise FsError(errno.ENOENT)
-        if name in parent.children:
-            raise FsError(errno.EEXIST)
-        self.check_case(parent, text, None)
-
-    def check_case(self, parent: Node, text: str, moving: Node | None) -> None:
-        """Refuse a name that differs from an existing one only in case where that would destroy the other."""
-        if not self.device.quirks.case_insensitive:
-            return
-        folded = names.fold(text)
-        for node in parent.children.values():
-            if node is not moving and names.fold(node.object_name) == folded and node.object_name != text:
-                raise FsError(errno.EEXIST, f"{node.object_name!r} is the same name to this device")

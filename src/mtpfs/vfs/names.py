@@ -6,6 +6,10 @@ can't have, from odd devices, are shown in an escaped form; looking them up goes
 through the listing, so the escape never has to be undone. Names that two
 objects share are told apart by `~2`, `~3`… before the extension.
 
+Android's filesystems don't tell `Song` from `song`, nor one way to write `é` from
+the other. Which names are one name to them is the kernel's rule; `fold` has it, so
+that no file is lost under a name that only looks new.
+
 Invariant: within a directory shown names are unique, and none is empty, `.`,
 `..`, or contains `/` or NUL.
 """
@@ -13,12 +17,24 @@ Invariant: within a directory shown names are unique, and none is empty, `.`,
 from __future__ import annotations
 
 import errno
+import re
+import unicodedata
 
 from mtpfs.errors import FsError
 from mtpfs.protocol.wire import MAX_STRING_UNITS, utf16_units
 
 _FAT_FORBIDDEN = frozenset('\\:*?"<>|')
 _SPECIAL = {"": "(no name)", ".": "(dot)", "..": "(dot dot)"}
+
+_IGNORABLE = re.compile(
+    "[\\u00ad\\u034f\\u061c\\u115f-\\u1160\\u17b4-\\u17b5\\u180b-\\u180f\\u200b-\\u200f\\u202a-\\u202e\\u2060-\\u206f"
+    "\\u3164\\ufe00-\\ufe0f\\ufeff\\uffa0\\ufff0-\\ufff8\\U0001bca0-\\U0001bca3\\U0001d173-\\U0001d17a\\U000e0000-\\U000e0fff]"
+)
+"""Default_Ignorable_Code_Point, of which `unicodedata` knows nothing.
+
+The whole of it, from Unicode 14's DerivedCoreProperties.txt. Only U+180F is younger than
+the kernel's tables (Unicode 12.1); hardly any file has it in its name.
+"""
 
 
 def shown_name(name: str) -> bytes:
@@ -58,5 +74,18 @@ def may_be_altered(name: str) -> bool:
 
 
 def fold(name: str) -> str:
-    """Return the key under which a case-insensitive filesystem files `name`."""
-    return name.casefold()
+    """Return the key under which a case-insensitive filesystem files `name`.
+
+    It is the kernel's for ext4 and f2fs (fs/unicode, where its name is nfdicf): full case
+    folding, canonical decomposition, and what is ignorable is dropped. Two names with
+    one key are one file on Android. FAT and exFAT fold less, so that a key which serves
+    for both at worst calls two names one that the card could tell apart.
+
+    The kernel doesn't sort accents across an ignorable character, nor Greek accents around
+    an iota below. To fold twice would then give another key than to fold once. Here
+    both are sorted like all others, as the Unicode standard has it (D145).
+    """
+    if name.isascii():
+        return name.lower()  # the same, and most names are
+    visible = _IGNORABLE.sub("", name)
+    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", visible).casefold())

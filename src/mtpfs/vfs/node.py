@@ -1,7 +1,9 @@
 """What the kernel knows by an inode number: one file or directory.
 
-Strategy: plain data, kept true by `mtpfs.vfs.tree`. An object handle is only one of a node's
-properties, valid for one generation of the session.
+A node is plain data. The tree (`mtpfs.vfs.tree`) keeps it true; at each field stands who
+writes it. All of it lives on the trio thread, so a field that is written between two
+awaits needs no lock. What must not change while somebody waits is guarded by a claim on the
+name (`mtpfs.vfs.claims`) or by the file's own lock (`mtpfs.vfs.files`).
 
 Invariant: a node that is `unlinked` is in no directory.
 """
@@ -9,33 +11,52 @@ Invariant: a node that is `unlinked` is in no directory.
 from __future__ import annotations
 
 import errno
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
 
 import trio
 
-from mtpfs.device import Storage
+from mtpfs.device import Handle, Storage
 from mtpfs.errors import FsError
 
-if TYPE_CHECKING:
-    from mtpfs.vfs.content import Content
+
+class Holder(Protocol):
+    """What the tree has to know of a file's contents that are held here."""
+
+    @property
+    def is_ahead(self) -> bool:
+        """Tell whether size and date here are newer than the device's."""
+
+    def changed_outside(self) -> None:
+        """Forget what was read: the object has changed on the device."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """When and how a directory was listed."""
+
+    at: float
+    """trio's clock, in seconds."""
+    cost: float
+    """Seconds that it took."""
+    generation: int
+    """The session that it was listed in."""
 
 
 class Node:
     """A file or directory that the kernel may know. Times in seconds since the epoch, sizes in bytes."""
 
     __slots__ = (
-        "_lock",
+        "_listing_lock",
         "attributes_stale",
         "children",
-        "content",
-        "generation",
+        "date_elsewhere",
         "handle",
+        "holder",
         "ino",
         "is_folder",
-        "listed_at",
-        "listing_cost",
+        "listing",
         "lookups",
         "lost",
         "modified",
@@ -44,52 +65,72 @@ class Node:
         "parent",
         "shown_size",
         "size",
+        "size_known",
         "storage",
+        "successor",
+        "told",
         "unlinked",
     )
 
     def __init__(self, ino: int, parent: Node | None, name: bytes, *, is_folder: bool) -> None:
         self.ino = ino
         self.parent = parent
+        """Written by the tree, under claims on the old and the new name. So are `name` and `object_name`."""
         self.name = name
         self.object_name = ""
         """What the device calls it."""
         self.is_folder = is_folder
-        self.handle = 0
-        """Object handle; 0 for the root, for storages, and for files not uploaded yet."""
-        self.generation = -1
+        self.handle: Handle | None = None
+        """None for the root that holds storages, and for files that the device hasn't got yet. Written by the tree."""
         self.storage: Storage | None = parent.storage if parent else None
+        """Written by the tree, for whole subtrees."""
         self.size = 0
+        """Written by the tree while the device's contents are the newest, by the holder while its are."""
+        self.size_known = True
         self.shown_size = 0
-        """The size that the kernel was told last."""
+        """The size that the kernel was told last. Written by the FUSE adapter."""
         self.modified = 0.0
+        """As `size`."""
+        self.told: float | None = None
+        """The date that the device tells; `modified` may be one that a program has set. Written by the tree."""
+        self.date_elsewhere = False
+        """Lists don't tell this date; ObjectInfo does, and is asked when somebody wants to know."""
         self.attributes_stale = False
+        """The device has announced a change, or a change here has failed: ask before telling."""
         self.children: dict[bytes, Node] = {}
-        self.listed_at: float | None = None
-        self.listing_cost = 0.0
-        self._lock: trio.Lock | None = None
+        """By shown name. Written by the tree: by listings for names that nobody has claimed, else under the claim."""
+        self.listing: Listing | None = None
+        self._listing_lock: trio.Lock | None = None
         self.lookups = 0
+        """References that the kernel holds. Written by the FUSE adapter and `Tree.forget`."""
         self.unlinked = False
         self.lost = False
         """Unlinked, but not by anybody here: it has vanished from the device, or from memory."""
-        self.content: Content | None = None
+        self.successor: Node | None = None
+        """The file that has taken this one's name; who opens this one late gets that one."""
+        self.holder: Holder | None = None
+        """What is held of its contents while it is open, or not saved yet. Written by `Files`."""
 
     @property
-    def lock(self) -> trio.Lock:
-        """Held while the directory is listed or its entries are changed. Made by need: it is larger than the node."""
-        if self._lock is None:
-            self._lock = trio.Lock()
-        return self._lock
+    def listing_lock(self) -> trio.Lock:
+        """Held while the directory is listed: a leaf, under it only the device is waited for. Made by need, for memory."""
+        if self._listing_lock is None:
+            self._listing_lock = trio.Lock()
+        return self._listing_lock
+
+    @property
+    def is_being_listed(self) -> bool:
+        return self._listing_lock is not None and self._listing_lock.locked()
+
+    @property
+    def is_ahead(self) -> bool:
+        """Tell whether size and date here are newer than the device's."""
+        return self.holder is not None and self.holder.is_ahead
 
     @property
     def deleted(self) -> bool:
         """Unlinked by somebody here: what it holds is of interest only to who has it open."""
         return self.unlinked and not self.lost
-
-    def check_not_lost(self) -> None:
-        """Raise ESTALE if it has vanished: as a directory it isn't just empty, and what a file holds has no place."""
-        if self.lost:
-            raise FsError(errno.ESTALE, f"{self.path} has vanished from the device")
 
     @property
     def is_storage(self) -> bool:
@@ -102,9 +143,23 @@ class Node:
         return "/" + "/".join(reversed(names))
 
     @property
+    def path_bytes(self) -> bytes:
+        """Where the node is on the mount."""
+        return b"/".join(reversed([node.name for node in self.ancestry()]))
+
+    @property
     def device_path(self) -> str:
         """Where the device has it, below its storage."""
         return "/".join(reversed([node.object_name for node in self.ancestry() if node.object_name]))
+
+    def check_not_lost(self) -> None:
+        """Raise ESTALE if it has vanished: as a directory it isn't just empty, and what a file holds has no place."""
+        if self.lost:
+            raise FsError(errno.ESTALE, f"{self.path} has vanished from the device")
+
+    def distrust(self) -> None:
+        """Have the directory listed anew by whoever looks there next."""
+        self.listing = None
 
     def ancestry(self) -> Iterator[Node]:
         """Yield the node, its parent, and so on to the root."""
@@ -121,12 +176,3 @@ class Node:
             node = pending.pop()
             pending += node.children.values()
             yield node
-
-
-@asynccontextmanager
-async def locked(*directories: Node | None) -> AsyncIterator[None]:
-    """Hold the locks of several directories; always taken in the order of numbers, so nobody waits in a circle."""
-    async with AsyncExitStack() as locks:
-        for node in sorted({node for node in directories if node is not None}, key=lambda node: node.ino):
-            await locks.enter_async_context(node.lock)
-        yield

@@ -59,6 +59,8 @@ class Spool:
             self._fd, path = tempfile.mkstemp(prefix="mtpfs-", dir=directory)
             Path(path).unlink()
         self.size = 0
+        self.unwanted = False
+        """Nobody wants the contents any more: sending them ends, inside the data phase."""
         self._blocks = False
         """Writing has taken long: the disk is behind."""
         self._users = 1
@@ -139,4 +141,4 @@ class Spool:
                 filled += count
             return filled
 
-        return DataSource(self.size, fill)
+        return DataSource(self.size, fill, lambda: self.unwanted)

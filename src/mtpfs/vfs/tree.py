@@ -1,18 +1,22 @@
 """The tree of nodes: inode numbers that stay, object handles that come and go.
 
-Strategy: a `Node` is what the kernel knows by its inode number. An object
-handle is only a property of a node: it is valid for one generation of the
-session, and a new session has it looked up again, by listing the parent. A
-directory's listing is kept until an event, an own change or its age ends it; a
-new listing is merged into the nodes that are there, matched by name and kind,
-so inode numbers survive.
+A `Node` is what the kernel knows by its inode number. An object handle is only a property of
+a node. It is valid in one session; in another one it is looked up again, by listing the
+parent. A directory's listing is kept until an event, a change of our own or its age ends it. A new
+listing is merged into the nodes that are there, matched by name and kind, so inode numbers survive.
+
+A listing and a change may overlap. The listing leaves alone every name that was claimed
+(`mtpfs.vfs.claims`) at any time since its first transaction, because its answer may be older than the change.
+Only a handle of an earlier session is taken from it, for such a name too.
 
 A storage that vanishes (a locked phone, a card that is taken out) is put aside with all that is
 known below it, and found again by its name.
 
-Invariant: `children` of a listed directory are exactly its nodes that exist, by
-shown name; a node that left is `unlinked` and in no directory; numbers are
-never used twice.
+Who waits for what: a listing holds its directory's `listing_lock`, a leaf, and waits for nothing but the
+device under it. It may be asked for with or without a claim, and with or without a file's lock.
+
+Invariant: `children` of a listed directory are exactly its nodes that exist, by shown name; a
+node that left is `unlinked` and in no directory.
 """
 
 from __future__ import annotations
@@ -26,48 +30,70 @@ from collections.abc import Callable, Container, Iterable
 
 import trio
 
-from mtpfs.device import WITHDRAWN, Device, Entry, Storage
+from mtpfs.device import WITHDRAWN, Device, Entry, Handle, Storage, listing
 from mtpfs.device.listing import MAX_HANDLES
-from mtpfs.device.listing import children as list_children
 from mtpfs.errors import FsError, MtpfsError, ResponseError, SessionLostError
 from mtpfs.vfs import names
-from mtpfs.vfs.eviction import evict
-from mtpfs.vfs.leftovers import Leftovers
-from mtpfs.vfs.node import Node
+from mtpfs.vfs.claims import Claims
+from mtpfs.vfs.dates import Dates
+from mtpfs.vfs.node import Listing, Node
+from mtpfs.vfs.numbers import Numbers
+from mtpfs.vfs.settling import Settler
 
 log = logging.getLogger(__name__)
 
 ROOT_INO = 1
+RESERVED = frozenset({ROOT_INO})
 EVENT_TTL = 300.0  # seconds a listing lives on a device that announces changes: events can be lost
 COST_FACTOR = 10.0  # a listing lives at least this many times as long as it took to get
 STORAGE_TTL = 3.0  # seconds between two looks for storages that appeared or vanished
+MOST_NODES = 1 << 19  # at half a kilobyte to one each
+KEPT_NODES = MOST_NODES - MOST_NODES // 4  # nodes that remain after some were forgotten
+UNKNOWN_DATE = 0.0  # the same at every mount, so that backups don't take it for a change
 
 
 class Tree:
-    """All nodes of a mount."""
+    """All nodes of a mount. On the trio thread.
 
-    def __init__(self, device: Device, *, ttl: float, storage: str = "", read_only: bool = False) -> None:
+    `entry_gone(parent, name)` is called when a name vanished that the kernel may still know,
+    `changed(node)` when size, date or contents are others than it may know. Neither may block.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        claims: Claims,
+        *,
+        entry_gone: Callable[[Node, bytes], None],
+        changed: Callable[[Node], None],
+        ttl: float,
+        storage: str = "",
+        read_only: bool = False,
+        dates: Dates,
+    ) -> None:
         self.device = device
+        self._dates = dates
         device.handle_unknown = self._distrust
         self.nodes: dict[int, Node] = {}
-        self.by_handle: dict[int, Node] = {}
-        self.detached: Callable[[Node, bytes], None] = lambda _node, _name: None
-        """Called with (parent, name) when a name vanished that the kernel may still know."""
-        self.changed: Callable[[Node], None] = lambda _node: None
-        """Called when size, date or contents are others than the kernel may know."""
+        self.by_handle: dict[Handle, Node] = {}
         self.hidden: dict[str, Node] = {}
         """Unlinked files that are open: the device still has them, under these names, but no directory shows them."""
         self.listings_fetched = 0
         self.listings_cached = 0
         """Times that a directory was asked for, and the device wasn't."""
-        self._numbers = itertools.count(ROOT_INO)
+        self._claims = claims
+        self._entry_gone = entry_gone
+        self._changed = changed
+        self._numbers = Numbers(RESERVED)
         self._ttl = ttl
         self._wanted_storage = storage
-        self._leftovers = Leftovers(device, read_only=read_only)
-        self._mounted_at = time.time()
+        self._settler = Settler(device, claims, read_only=read_only)
+        self._departed: dict[tuple[Node, bytes], Node] = {}
+        """Files that were removed here while the kernel knows them, by the name that they had."""
         self._absent: dict[bytes, Node] = {}
         """Storages that have vanished, by shown name."""
-        self.root = self._new(None, b"", is_folder=True)
+        self.root = Node(ROOT_INO, None, b"", is_folder=True)
+        self.nodes[ROOT_INO] = self.root
 
     # --- finding ---------------------------------------------------------------------
 
@@ -80,7 +106,10 @@ class Tree:
         return node
 
     async def ensure_listed(self, directory: Node, *, fresh: bool = False) -> None:
-        """Make `children` current; `fresh`: ask the device even if the cache would do."""
+        """Make `children` current; `fresh`: ask the device even if the cache would do.
+
+        Raises ENOTDIR, ESTALE for a directory that has vanished, ENODEV, and what the session raises.
+        """
         if not directory.is_folder:
             raise FsError(errno.ENOTDIR)
         directory.check_not_lost()
@@ -89,35 +118,43 @@ class Tree:
             return
         for last in (False, True):
             try:
-                with self.device.session.pinned(anew=True):
-                    await self._list(directory, fresh=fresh)
+                await self._list(directory, fresh=fresh)
                 return
             except SessionLostError:
-                if last:
+                if last or self.device.session.gone:
                     raise
             except ResponseError as error:
                 # The directory's own handle; but ENOENT would be a lie, and is the end of a directory to libc.
-                if error.errno != errno.ENOENT:
+                if error.errno not in {errno.ENOENT, errno.ENOTDIR}:
                     raise
                 if last:
                     raise FsError(errno.ESTALE, f"{directory.path}: {error}") from error
             log.debug("%s: listed again, in a new session or by a new handle", directory.path)
 
+    async def look(self, directory: Node) -> list[Entry]:
+        """Ask the device what a directory holds now, and change nothing here: for who holds a claim in it."""
+        storage, folder = await self.place(directory)
+        return await listing.children(self.device, storage.id, folder)
+
+    async def find(self, directory: Node, object_name: str) -> Entry | None:
+        """Ask the device for the object of that name; None: there is none."""
+        return next((entry for entry in await self.look(directory) if entry.name == object_name), None)
+
     async def _list(self, directory: Node, *, fresh: bool) -> None:
         asked_at = trio.current_time()
-        # Handles are looked up before the lock is taken: lookups go upwards, and nothing
-        # that holds one directory's lock may wait for another's (rename takes two, in order).
+        # Looked up before the lock is taken: that goes upwards, and lists other directories.
         place = None if self._holds_storages(directory) else await self.place(directory)
         try:
-            async with directory.lock:
+            async with directory.listing_lock:
                 directory.check_not_lost()
-                listed = directory.listed_at
-                done_meanwhile = listed is not None and listed > asked_at
+                known = directory.listing
+                done_meanwhile = known is not None and known.at > asked_at
                 if done_meanwhile or (not fresh and self._is_current(directory)):
                     self.listings_cached += 1
                     return
                 if directory.unlinked:
                     raise FsError(errno.ENOENT)
+                generation = self.device.session.generation
                 if place is None:
                     await self._list_storages()
                     will_do = True
@@ -125,8 +162,7 @@ class Tree:
                     will_do = await self._list_objects(directory, *place)
                 self.listings_fetched += 1
                 now = trio.current_time()
-                directory.listed_at = now if will_do else None
-                directory.listing_cost = now - asked_at
+                directory.listing = Listing(now, now - asked_at, generation) if will_do else None
         except ResponseError as error:
             if error.code in WITHDRAWN and await self.is_absent(directory):
                 raise FsError(errno.ENODEV, f"the storage of {directory.path} isn't there") from error
@@ -152,15 +188,18 @@ class Tree:
         elif self.root.storage is not None:
             there = {storage.id for storage in await self.device.storages()}
             if self.root.storage is not None and self.root.storage.id not in there:
-                self._forget_handles(self.root)
+                self.forget_handles(self.root)
                 self._set_storage(self.root, None)
 
-    async def place(self, directory: Node) -> tuple[Storage, int]:
-        """Return (storage, handle) of a directory; the handle is 0 for a storage's root."""
-        if self._wanted_storage and self.root.generation != self.device.session.generation:
+    async def place(self, directory: Node) -> tuple[Storage, Handle]:
+        """Return (storage, folder) of a directory, the folder being number 0 for a storage's root.
+
+        Raises EACCES for the root that only holds storages, ENODEV, ESTALE, and what listing raises.
+        """
+        if self._wanted_storage and not self._is_valid(self.root.handle):
             await self._choose_storage()
-            self.root.generation = self.device.session.generation
-            self.root.listed_at = None
+            self.root.handle = Handle(0, self.device.session.generation)
+            self.root.distrust()
         if self._holds_storages(directory):
             raise FsError(errno.EACCES, "the root only holds storages")
         handle = await self.handle(directory)
@@ -169,56 +208,72 @@ class Tree:
             raise FsError(errno.ENODEV)
         return storage, handle
 
-    async def handle(self, node: Node) -> int:
-        """Return the node's handle in the current session, looking it up anew after a reconnection.
+    async def handle(self, node: Node) -> Handle:
+        """Return the node's handle in the current session, looking it up anew if it is of another one.
 
-        0 for a storage's root. Raises ESTALE when the object isn't there any more.
+        Raises ESTALE when the object isn't there any more, ENODEV without its storage.
         """
-        if node.parent is None:
-            return node.handle
         session = self.device.session
-        while node.generation != session.generation:
+        while not self._is_valid(node.handle):
             generation = session.generation
+            if node.parent is None:
+                await self.place(node)
+                break
             if node.unlinked and self.hidden.get(node.object_name) is not node:
-                raise FsError(errno.ESTALE)
-            await self.ensure_listed(node.parent, fresh=node.unlinked)
+                raise FsError(errno.ESTALE, f"{node.path} is gone")
+            await self.ensure_listed(node.parent, fresh=not node.is_storage)
             if node.storage is None:
                 break
-            if node.generation != generation == session.generation:  # else there was a new session meanwhile
+            if not self._is_valid(node.handle) and generation == session.generation:
                 raise FsError(errno.ESTALE, f"{node.path} is gone")
-        if node.storage is None and self._wanted_storage:
+        if node.storage is None and self._wanted_storage and node.parent is not None:
             await self.place(self.root)  # is it there again?
-        if node.storage is None:
+        if node.storage is None or node.handle is None:
             raise FsError(errno.ENODEV, f"the storage of {node.path} isn't there")
         return node.handle
+
+    def _is_valid(self, handle: Handle | None) -> bool:
+        return handle is not None and handle.generation == self.device.session.generation
 
     def _holds_storages(self, directory: Node) -> bool:
         return directory is self.root and not self._wanted_storage
 
     def _is_current(self, directory: Node) -> bool:
         session = self.device.session
-        if session.gone or directory.listed_at is None or directory.generation != session.generation:
+        known = directory.listing
+        if session.gone or known is None or known.generation != session.generation:
             return False
-        age = trio.current_time() - directory.listed_at
+        age = trio.current_time() - known.at
         if self._holds_storages(directory):
             return bool(directory.children) and age < STORAGE_TTL  # a locked phone's emptiness is never kept
         ttl = EVENT_TTL if self.device.sends_events else self._ttl
-        return age < max(ttl, COST_FACTOR * directory.listing_cost)
+        return age < max(ttl, COST_FACTOR * known.cost)
 
     # --- merging ---------------------------------------------------------------------
 
-    def merge(self, directory: Node, entries: Iterable[Entry]) -> None:
-        """Make `directory` hold exactly `entries`, and the files that aren't uploaded yet."""
+    def merge(self, directory: Node, entries: Iterable[Entry], touched: Container[str] = ()) -> None:
+        """Make `directory` hold exactly `entries`, and what the device hasn't got yet; leave `touched` names alone."""
         before = directory.children
         after: dict[bytes, Node] = {
-            name: node for name, node in before.items() if not node.handle and not node.is_storage
+            name: node
+            for name, node in before.items()
+            if names.fold(node.object_name) in touched or (node.handle is None and not node.is_storage)
+        }
+        left_alone = {
+            node.object_name: node for node in after.values() if names.fold(node.object_name) in touched
         }
         above = {node.handle for node in directory.ancestry()}
         numbers: dict[bytes, int] = {}
+        prefix = directory.path_bytes
         # In the order of handles, so that of two objects with one name each keeps its number.
-        for entry in sorted(entries, key=lambda entry: entry.handle):
+        for entry in sorted(entries, key=lambda entry: entry.handle.number):
             if entry.handle in above:
                 log.warning("%s holds itself or what it is in; that is skipped", directory.path)
+                continue
+            if names.fold(entry.name) in touched:
+                node = left_alone.get(entry.name)
+                if node is not None and node.handle is not None and not self._is_valid(node.handle):
+                    self._set_handle(node, entry.handle)
                 continue
             if (waiting := after.get(names.shown_name(entry.name))) is not None and _is_to_replace(
                 waiting, entry
@@ -228,11 +283,11 @@ class Tree:
             name = _free_name(entry.name, after, numbers)
             node = before.get(name)
             if node is None or node.is_folder != entry.is_folder or name in after:
-                node = self._new(directory, name, is_folder=entry.is_folder)
+                node = self._new(directory, name, is_folder=entry.is_folder, prefix=prefix)
             after[name] = node
             self.describe(node, entry)
         for name, node in before.items():
-            if name not in after and node.content is not None and node.content.is_ahead:
+            if name not in after and node.is_ahead:
                 # Gone on the device, but what is being written here will be sent as a new object.
                 self._forget_handle(node)
                 after[name] = node
@@ -244,7 +299,11 @@ class Tree:
     def insert(self, directory: Node, entry: Entry) -> None:
         """Add one object that appeared in a listed directory."""
         if len(directory.children) >= MAX_HANDLES:
-            directory.listed_at = None  # as many as a listing may have, and the next one will say so
+            directory.distrust()  # as many as a listing may have, and the next one will say so
+            return
+        plain = directory.children.get(names.shown_name(entry.name))
+        if plain is not None and _is_to_replace(plain, entry):
+            self.describe(plain, entry)
             return
         name = _free_name(entry.name, directory.children, {})
         node = self._new(directory, name, is_folder=entry.is_folder)
@@ -253,68 +312,104 @@ class Tree:
 
     def describe(self, node: Node, entry: Entry) -> None:
         """Take over what the device says of an object."""
-        changed = node.size != entry.size or (entry.modified is not None and node.modified != entry.modified)
+        changed = node.size != entry.size or (entry.modified is not None and node.told != entry.modified)
         if node.handle != entry.handle:
             # Another object of the same size and second is another one all the same.
-            changed |= bool(node.handle) and node.generation == self.device.session.generation
-            self._forget_handle(node)
-        if node.generation != self.device.session.generation:
-            node.listed_at = None  # what it holds still has handles of an older session
+            changed |= self._is_valid(node.handle)
+            if not self._is_valid(node.handle):
+                node.distrust()  # what it holds still has handles of an older session
+            self._set_handle(node, entry.handle)
         node.object_name = entry.name
-        node.handle = entry.handle
-        node.generation = self.device.session.generation
         node.attributes_stale = False
-        self.by_handle[entry.handle] = node
-        if node.content is not None and node.content.is_ahead:
+        if node.is_ahead:
             return  # what we hold is newer than what the device has
-        node.size = entry.size
-        node.modified = self._mounted_at if entry.modified is None else entry.modified
-        if changed and node.content is not None:
-            node.content.changed_outside()
+        node.size, node.size_known = entry.size, entry.size_known
+        if not (entry.date_elsewhere and node.told is not None and not changed):
+            node.date_elsewhere = entry.date_elsewhere
+            self.note_date(node, entry.modified)
+        if changed and node.holder is not None:
+            node.holder.changed_outside()
         if changed and node.lookups:
-            self.changed(node)
+            self._changed(node)
 
-    def adopt(self, directory: Node, name: bytes, *, is_folder: bool) -> Node:
-        """Add a node that was created here."""
+    def note_date(self, node: Node, told: float | None) -> None:
+        """Take over the date that the device tells, and show it, or the one that a program has set since."""
+        node.told = told
+        remembered = self._dates.get(_place_of(node), node.size, told) if not node.is_folder else None
+        node.modified = remembered or told or UNKNOWN_DATE
+
+    def remember_date(self, node: Node, date: float) -> None:
+        """Show the date that a program has set, where the device tells dates and can't take one."""
+        if node.told is not None and node.told != date:
+            self._dates.set(_place_of(node), node.size, node.told, date)
+        node.modified = date
+
+    def forget_date(self, node: Node) -> None:
+        """Forget a date that a program has set: the contents are about to be others."""
+        self._dates.remove(_place_of(node))
+
+    def adopt(self, directory: Node, name: bytes, object_name: str, *, is_folder: bool) -> Node:
+        """Add a node that was created here; the device hasn't got it yet."""
         node = self._new(directory, name, is_folder=is_folder)
+        node.object_name = object_name
         node.modified = time.time() // 1  # whole seconds, as the device will have it
         directory.children[name] = node
+        self._succeed(node)
         return node
 
-    def detach(self, node: Node) -> None:
+    def _succeed(self, node: Node) -> None:
+        """Have who opens the file that had this name before, and knows it still, get this one."""
+        assert node.parent is not None
+        departed = self._departed.pop((node.parent, node.name), None)
+        if departed is not None and departed is not node and not departed.is_folder and not node.is_folder:
+            departed.successor = node
+
+    def adopted(self, node: Node, handle: Handle) -> None:
+        """Note that the device has an object of a node that was created here."""
+        self._set_handle(node, handle)
+
+    def listed_empty(self, directory: Node) -> None:
+        """Note that a directory is known to be empty: it was just created."""
+        directory.listing = Listing(trio.current_time(), 0.0, self.device.session.generation)
+
+    def detach(self, node: Node, successor: Node | None = None) -> None:
         """Take a node out of its directory: it is gone from the device, or about to be."""
         if node.parent is not None and node.parent.children.get(node.name) is node:
             del node.parent.children[node.name]
+        node.successor = successor
+        self._dates.remove(_place_of(node))
+        if node.parent is not None and node.lookups:
+            self._departed[node.parent, node.name] = node
         self._mark_unlinked(node)
 
     def vanish(self, node: Node) -> None:
         """Take out a node that the kernel still believes in: its contents never arrived on the device."""
+        if node.unlinked:
+            return
         self.detach(node)
         if node.parent is not None:
-            self.detached(node.parent, node.name)
+            self._entry_gone(node.parent, node.name)
 
     def relocate(self, node: Node, directory: Node, name: bytes, object_name: str) -> None:
         """Follow a rename or move on the device."""
+        before = _place_of(node)
         if node.parent is not None and node.parent.children.get(node.name) is node:
             del node.parent.children[node.name]
         node.parent, node.name, node.object_name = directory, name, object_name
         directory.children[name] = node
         self._set_storage(node, directory.storage)
-
-    def restore(self, node: Node) -> None:
-        """Put a node back whose place `relocate` gave to another one."""
-        assert node.parent is not None
-        node.parent.children[node.name] = node
+        self._dates.move(before, _place_of(node))
+        self._succeed(node)
 
     def hide(self, node: Node, object_name: str) -> None:
-        """Note that an open file that is about to be unlinked has this name on the device now."""
+        """Note that an open file that was unlinked has this name on the device now."""
         node.object_name = object_name
         self.hidden[object_name] = node
 
     @property
-    def unshown(self) -> set[int]:
-        """Handles of objects that no directory shows and nobody can delete."""
-        return self._leftovers.unshown
+    def unshown(self) -> set[Handle]:
+        """Objects that no directory shows and nobody can delete."""
+        return self._settler.unshown
 
     def forget(self, ino: int, count: int) -> None:
         """Answer the kernel's forget: it dropped `count` references."""
@@ -325,31 +420,44 @@ class Tree:
         self.reap(node)
 
     def reap(self, node: Node) -> None:
-        """Drop a node that nothing can reach any more."""
-        if node.unlinked and not node.lookups and node.content is None:
-            self.nodes.pop(node.ino, None)
+        """Drop a node that nothing can reach any more; its number may be another one's then."""
+        if node.unlinked and not node.lookups and node.holder is None and self.nodes.get(node.ino) is node:
+            del self.nodes[node.ino]
+            self._numbers.release(node.ino)
+            node.successor = None
+            if node.parent is not None and self._departed.get((node.parent, node.name)) is node:
+                del self._departed[node.parent, node.name]
 
-    def _distrust(self, handle: int) -> None:
+    def _distrust(self, handle: Handle) -> None:
         """The device doesn't know a handle that it gave us: look for its object, and all above it, by name."""
         node = self.by_handle.get(handle)
         for member in node.ancestry() if node is not None else ():
-            member.generation = -1
-            member.listed_at = None
+            if member.handle is not None:
+                self._void(member)
+            member.distrust()
 
     def expire(self) -> None:
         """Trust no listing any more: the device has lost track, or this is a new session."""
         for node in self.nodes.values():
-            node.listed_at = None
+            node.distrust()
 
-    async def _list_objects(self, directory: Node, storage: Storage, handle: int) -> bool:
+    async def _list_objects(self, directory: Node, storage: Storage, folder: Handle) -> bool:
         """Ask for a directory's objects; tell whether the next one who looks there can do with that."""
-        entries = self._without_hidden(await list_children(self.device, storage.id, handle))
-        shown, is_settled = await self._leftovers.settle(storage, directory.device_path, entries)
-        self.merge(directory, shown)
-        if directory is self.root:
-            directory.generation = self.device.session.generation
-        evict(self, directory)
+        with self._claims.watch(directory) as touched:
+            found = await listing.children(self.device, storage.id, folder)
+            entries = self._without_hidden(found)
+            shown, is_settled = await self._settler.settle(directory, storage, folder, entries, touched)
+            self.merge(directory, shown, touched)
+        self._note_folding(storage, found)
+        self._evict(directory)
         return is_settled
+
+    def _note_folding(self, storage: Storage, entries: list[Entry]) -> None:
+        """Two names that differ only in case are proof that the storage tells them apart."""
+        if self.device.folds(storage.id):
+            folded = {names.fold(entry.name) for entry in entries}
+            if len(folded) < len({entry.name for entry in entries}):
+                self.device.learned_folding(storage.id, folds=False)
 
     def _without_hidden(self, entries: list[Entry]) -> list[Entry]:
         shown = []
@@ -357,7 +465,7 @@ class Tree:
             if (hidden := self.hidden.get(entry.name)) is None:
                 shown.append(entry)
             else:
-                hidden.handle, hidden.generation = entry.handle, self.device.session.generation
+                hidden.handle = entry.handle
         return shown
 
     async def _choose_storage(self) -> None:
@@ -371,7 +479,7 @@ class Tree:
 
     async def _list_storages(self) -> None:
         storages = await self.device.storages()
-        self.root.generation = self.device.session.generation
+        generation = self.device.session.generation
         before, after = self.root.children, dict[bytes, Node]()
         for storage in storages:
             name = _free_name(storage.description or storage.volume or "Storage", after, {})
@@ -379,25 +487,25 @@ class Tree:
             if node is None:
                 node = self._new(self.root, name, is_folder=True)
             elif node.storage is None or node.storage.id != storage.id:
-                self._forget_handles(node)
-            if node.generation != self.root.generation:
-                node.listed_at = None
-                node.generation = self.root.generation
-            node.modified = self._mounted_at
+                self.forget_handles(node)
+            if node.handle is None or node.handle.generation != generation:
+                node.distrust()
+                node.handle = Handle(0, generation)
             self._set_storage(node, storage)
             after[name] = node
         self.root.children = after
         for name, node in before.items():
             if after.get(name) is not node:
                 self._absent[name] = node
-                self._forget_handles(node)
+                self.forget_handles(node)
                 self._set_storage(node, None)
-                self.detached(self.root, name)
+                self._entry_gone(self.root, name)
 
-    def _new(self, parent: Node | None, name: bytes, *, is_folder: bool) -> Node:
-        node = Node(next(self._numbers), parent, name, is_folder=is_folder)
-        node.modified = self._mounted_at
-        self.nodes[node.ino] = node
+    def _new(self, parent: Node, name: bytes, *, is_folder: bool, prefix: bytes | None = None) -> Node:
+        path = b"%s/%s" % (parent.path_bytes if prefix is None else prefix, name)
+        ino = self._numbers.take(path.decode("utf-8", "surrogateescape"))
+        node = Node(ino, parent, name, is_folder=is_folder)
+        self.nodes[ino] = node
         return node
 
     def _set_storage(self, node: Node, storage: Storage | None) -> None:
@@ -405,13 +513,24 @@ class Tree:
             for member in node.subtree():
                 member.storage = storage
 
-    def _forget_handles(self, storage: Node) -> None:
+    def _set_handle(self, node: Node, handle: Handle) -> None:
+        self._forget_handle(node)
+        node.handle = handle
+        self.by_handle[handle] = node
+
+    def _void(self, node: Node) -> None:
+        """Have a node's handle looked up again."""
+        assert node.handle is not None
+        if self.by_handle.get(node.handle) is node:
+            del self.by_handle[node.handle]
+        node.handle = Handle(node.handle.number, -1)
+
+    def forget_handles(self, storage: Node) -> None:
         """Have everything on a storage looked up again: it comes back with other handles."""
         for member in storage.subtree():
-            if self.by_handle.get(member.handle) is member:
-                del self.by_handle[member.handle]
-            member.generation = -1
-            member.listed_at = None
+            if member.handle is not None:
+                self._void(member)
+            member.distrust()
 
     def drop(self, node: Node, directory: Node, name: bytes) -> None:
         """Let go of a node that was in `directory` and isn't any more, though nobody here has deleted it."""
@@ -420,20 +539,72 @@ class Tree:
         for member in node.subtree():
             member.lost = True
         self._mark_unlinked(node)
-        self.detached(directory, name)
+        self._entry_gone(directory, name)
 
     def _forget_handle(self, node: Node) -> None:
-        if self.by_handle.get(node.handle) is node:
+        if node.handle is not None and self.by_handle.get(node.handle) is node:
             del self.by_handle[node.handle]
-        node.handle = 0
+        node.handle = None
 
     def _mark_unlinked(self, node: Node) -> None:
         for member in list(node.subtree()):
             member.unlinked = True
-            if self.by_handle.get(member.handle) is member:
+            if member.handle is not None and self.by_handle.get(member.handle) is member:
                 del self.by_handle[member.handle]  # but the node keeps it: open descriptors go on reading
             member.children = {}
             self.reap(member)
+
+    # --- forgetting ------------------------------------------------------------------
+
+    def _evict(self, keep: Node) -> None:
+        """Forget directories' contents, those listed longest ago first, if there are too many nodes.
+
+        A device can invent any number of objects. What is open, not sent yet, or leads to something that stays is
+        kept, and so is what `keep` holds. The kernel is told to forget the names, and drops its references; whoever
+        comes again has the directory listed anew.
+        """
+        known = (
+            sum(1 for node in self.nodes.values() if not node.unlinked) if len(self.nodes) > MOST_NODES else 0
+        )
+        if known <= MOST_NODES:
+            return
+        listed = [
+            node for node in self.nodes.values() if node.children and not node.unlinked and node is not keep
+        ]
+        listed.sort(key=lambda node: node.listing.at if node.listing else 0.0)
+        before = known
+        for directory in listed:
+            if known <= KEPT_NODES:
+                break
+            if directory.is_being_listed:
+                continue
+            children = directory.children
+            directory.distrust()
+            directory.children = {
+                name: child
+                for name, child in children.items()
+                if child is keep or self._is_needed(directory, child)
+            }
+            known -= len(children) - len(directory.children)
+            for name, child in children.items():
+                if name not in directory.children:
+                    self.drop(child, directory, name)
+        log.info("%d of %d nodes are forgotten", before - known, before)
+
+    def _is_needed(self, directory: Node, node: Node) -> bool:
+        return bool(
+            node.holder
+            or node.children
+            or node.handle is None
+            or node.is_being_listed
+            or self._claims.is_claimed(directory, node.object_name)
+        )
+
+
+def _place_of(node: Node) -> str:
+    """Return where the device has a file, from its storage on: what remembered dates go by."""
+    storage = node.storage
+    return f"{(storage.description or storage.volume) if storage else ''}/{node.device_path}"
 
 
 def _is_to_replace(node: Node, entry: Entry) -> bool:
@@ -441,7 +612,9 @@ def _is_to_replace(node: Node, entry: Entry) -> bool:
 
     It may be our own, from an upload whose confirmation never came.
     """
-    return not node.handle and not node.is_storage and not entry.is_folder and node.object_name == entry.name
+    return (
+        node.handle is None and not node.is_storage and not entry.is_folder and node.object_name == entry.name
+    )
 
 
 def _free_name(object_name: str, taken: Container[bytes], numbers: dict[bytes, int]) -> bytes:

@@ -1,12 +1,17 @@
 """What kind of phone the virtual one is, and how a source argument says so.
 
-Strategy: one frozen dataclass whose defaults are a current Android phone; each
-option word switches one thing. The argument is `virtual:DIR?word&word=value`:
+Strategy: one frozen dataclass whose defaults are a current Android phone. A
+personality (`as=NAME`) is a value of it: a product that exists, by its flags.
+Each further option word switches one thing, whatever the order. Flags are named
+for the behaviour, never for the maker. The argument is `virtual:DIR?word&word=value`:
 a directory may hold commas, so options come behind a question mark, and since
 it may hold question marks too, the longest existing directory wins.
 
 Invariant: `parse_virtual` either returns directories that exist or raises a
 `SetupError` that names the word or the directory at fault.
+
+Sources of the personalities, each named at its flags: AOSP (MtpServer, MtpFfsHandle,
+MtpStorageManager), buteo-mtp, cmtp-responder, uMTP-Responder, libgphoto2's vcamera.
 """
 
 from __future__ import annotations
@@ -18,6 +23,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mtpfs.errors import SetupError, UsageError
+from mtpfs.protocol.codes import Format
 from mtpfs.protocol.codes import Operation as Op
 
 PREFIX = "virtual:"
@@ -35,6 +41,9 @@ _ANDROID = (
     *range(Op.GetObjectPropsSupported, Op.GetObjectPropList + 1),
     *range(Op.GetPartialObject64, Op.EndEditObject + 1),
 )
+FULL_MODES = ("refuse", "lie", "early", "stall", "aosp")
+"""What a phone does whose disk is full: see `space`."""
+FAT_LARGEST_FILE = (4 << 30) - 1
 _EDIT = frozenset({Op.SendPartialObject, Op.TruncateObject, Op.BeginEditObject, Op.EndEditObject})
 
 
@@ -61,6 +70,76 @@ class Capabilities:
     serial: str = "virtual"
     model: str = "Virtual phone"
 
+    # --- names and listings
+
+    ghost_seconds: float = 0.01
+    """How long a vacated name stays taken and listed; 0: not at all (AOSP, MtpStorageManager)."""
+    hides_dot_names: bool = False
+    """What begins with a dot isn't listed (cmtp-responder, mtp_store.c)."""
+    forbidden_in_renames: str = ""
+    """Characters that SetObjectPropValue refuses, though SendObjectInfo takes them (buteo-mtp)."""
+    fixed_extension: bool = False
+    """A rename must keep the extension (cmtp-responder, see `changes`)."""
+    lists_one_storage: bool = False
+    """GetObjectPropList of children fails when there are two storages (buteo-mtp)."""
+    lists_one_by_one: bool = False
+    """GetObjectPropList tells of one object only, whatever the depth (uMTP-Responder)."""
+    dated_lists: bool = True
+    """Property lists know the dates; if not, they say 1970 (Android up to 8)."""
+    stale_sizes: bool = False
+    """A size is what it was when the object was first seen (cmtp-responder)."""
+    broken_partial64: bool = False
+    """GetPartialObject64 takes its offset's upper half for the count (cmtp-responder)."""
+
+    # --- events
+
+    unordered_events: bool = True
+    """What is noticed together is told in no order (AOSP: one thread for each event)."""
+    echoes_writes: bool = True
+    """ObjectInfoChanged follows the host's own uploads and edits (AOSP: CLOSE_WRITE)."""
+    watches_own_folders: bool = True
+    """Folders that the host made are watched; if not, only those that it listed (cmtp-responder)."""
+
+    # --- writing
+
+    full: str = "aosp"
+    """What happens when the disk is full on the way: one of `FULL_MODES`."""
+    checks_space: bool = True
+    """SendObjectInfo answers StoreFull to what is larger than the free space."""
+    max_file: int | None = None
+    """Bytes of the largest file; None: no limit, but FAT's on what is removable."""
+    removable: bool = False
+    """All storages are cards, not only those after the first: names are trimmed, files limited."""
+    one_edit: bool = False
+    """BeginEdit ends whatever edit was open (buteo-mtp)."""
+    hollow_edits: bool = False
+    """The edit operations answer OK and change nothing (cmtp-responder)."""
+    keeps_date_in_edits: bool = False
+    """SendPartialObject restores the date of modification (buteo-mtp)."""
+    formats: tuple[int, ...] = ()
+    """The only formats that an upload may have; empty: any (players)."""
+    even_seconds: bool = False
+    """Dates of uploads are rounded to two seconds (FAT)."""
+    deletes_though_read_only: bool = False
+    """Write protected, deletion allowed (cameras)."""
+    pretends_to_delete: bool = False
+    """DeleteObject of a protected object answers OK and does nothing (cameras)."""
+
+    # --- the protocol itself
+
+    mtp: bool = True
+    """False: a PTP device, which knows neither object properties nor extensions."""
+    vendor_description: str | None = None
+    """The vendor extension description, where it isn't Android's."""
+    untrusted: bool = False
+    """Storages are listed, but not described until the user has said yes (iPhone: "Trust")."""
+    strict_transactions: bool = False
+    """Each transaction id must be one more than the last (libgphoto2's vcamera)."""
+    refuses_twice: bool = False
+    """A refused data phase is answered again at its end (uMTP-Responder)."""
+    off_by_one_after_cancel: bool = True
+    """A Cancel that meets no data phase leaves the server one read behind (AOSP, MtpFfsHandle)."""
+
     @property
     def operations(self) -> tuple[int, ...]:
         """The operations that GetDeviceInfo lists, and the only ones that are answered."""
@@ -69,6 +148,8 @@ class Capabilities:
     @property
     def extensions(self) -> str:
         """The vendor extension description."""
+        if self.vendor_description is not None:
+            return self.vendor_description
         if self.samsung:  # as on a Galaxy: no version behind devicestatus' colon
             return "microsoft.com: 1.0; samsung.com/kies: 1.0; samsung.com/devicestatus: 1;"
         return "microsoft.com: 1.0; android.com: 1.0;"
@@ -77,6 +158,107 @@ class Capabilities:
 def _without(*operations: int) -> Callable[[Capabilities], Capabilities]:
     return lambda old: replace(old, missing=old.missing | frozenset(operations))
 
+
+_ANDROID_14 = Capabilities()
+_WITHOUT_ANDROID = replace(  # nobody else has AOSP's table, its thread of events or its transport
+    _ANDROID_14,
+    ghost_seconds=0,
+    unordered_events=False,
+    echoes_writes=False,
+    off_by_one_after_cancel=False,
+    full="refuse",
+)
+_COPYING = frozenset({Op.MoveObject, Op.CopyObject})
+_PLAYABLE = (Format.Association, Format.MP3, Format.WMA, Format.WAV, Format.WMV, Format.EXIF_JPEG)
+_PERSONALITIES: dict[str, Capabilities] = {
+    "android14": _ANDROID_14,
+    # MediaProvider's table: no ghosts, no move or copy, and the property's column has no date
+    "android8": replace(_WITHOUT_ANDROID, missing=_COPYING, dated_lists=False),
+    # buteo-mtp: mtpdeviceinfo.cpp (operations), mtpresponder.cpp (edits), fsstorageplugin.cpp (the rest)
+    "sailfish": replace(
+        _WITHOUT_ANDROID,
+        missing=frozenset({Op.GetThumb, Op.ResetDevice, Op.ResetDevicePropValue}),
+        dates="jolla",
+        one_edit=True,
+        keeps_date_in_edits=True,
+        forbidden_in_renames='<>:"/\\|?*' + "".join(map(chr, range(0x20))),
+        lists_one_storage=True,
+        model="Jolla",
+    ),
+    # cmtp-responder: mtp_device.c (operations), mtp_cmd_handler.c (edits, partial reads)
+    "tizen": replace(
+        _WITHOUT_ANDROID,
+        missing=_COPYING
+        | frozenset(
+            {
+                Op.GetNumObjects,
+                Op.GetThumb,
+                Op.ResetDevice,
+                *range(Op.GetDevicePropDesc, Op.ResetDevicePropValue + 1),
+                Op.GetObjectPropsSupported,
+                Op.GetObjectPropList,
+                Op.TruncateObject,
+            }
+        ),
+        hides_dot_names=True,
+        fixed_extension=True,
+        hollow_edits=True,
+        broken_partial64=True,
+        stale_sizes=True,
+        watches_own_folders=False,
+        model="Tizen",
+    ),
+    # libgphoto2's vcamera: ten operations, ids checked, read-only with deletion
+    "camera": replace(
+        _WITHOUT_ANDROID,
+        missing=_COPYING
+        | _EDIT
+        | frozenset(
+            {
+                Op.SendObjectInfo,
+                Op.SendObject,
+                Op.ResetDevice,
+                Op.SetDevicePropValue,
+                Op.ResetDevicePropValue,
+                Op.GetPartialObject,
+                Op.GetPartialObject64,
+                *range(Op.GetObjectPropsSupported, Op.GetObjectPropList + 1),
+            }
+        ),
+        mtp=False,
+        vendor_description="",
+        strict_transactions=True,
+        read_only=True,
+        deletes_though_read_only=True,
+        pretends_to_delete=True,
+        removable=True,
+        model="Camera",
+    ),
+    # Sony, Garmin, Creative, by their logs: FAT, and uploads of what can be played only
+    "player": replace(
+        _WITHOUT_ANDROID,
+        missing=_COPYING | _EDIT | frozenset({Op.GetPartialObject64}),
+        case_insensitive=True,
+        formats=tuple(int(code) for code in _PLAYABLE),
+        even_seconds=True,
+        max_file=FAT_LARGEST_FILE,
+        vendor_description="microsoft.com: 1.0; microsoft.com/WMPPD: 11.0;",
+        model="Player",
+    ),
+    # uMTP-Responder: mtp_support_def.c (operations), mtp_op_sendobject.c (errors of write ignored)
+    "umtp": replace(
+        _WITHOUT_ANDROID,
+        missing=_COPYING
+        | frozenset({Op.GetNumObjects, Op.GetThumb, Op.ResetDevice, Op.ResetDevicePropValue}),
+        lists_one_by_one=True,
+        refuses_twice=True,
+        full="lie",
+        checks_space=False,
+        model="uMTP",
+    ),
+}
+PERSONALITIES = tuple(_PERSONALITIES)
+"""The names that `as=` knows; the first is the default."""
 
 _WORDS: dict[str, Callable[[Capabilities], Capabilities]] = {
     "no-edit": _without(*_EDIT),
@@ -95,8 +277,11 @@ _WORDS: dict[str, Callable[[Capabilities], Capabilities]] = {
     "wide-object-info": lambda old: replace(old, wide_object_info=True),
     "locked": lambda old: replace(old, locked=True),
     "strict": lambda old: replace(old, strict=True),
+    "partial": lambda old: replace(old, missing=old.missing - {Op.GetPartialObject}),
+    "removable": lambda old: replace(old, removable=True),
+    "untrusted": lambda old: replace(old, untrusted=True),
 }
-_VALUES = ("storages", "capacity", "dates", "control", "serial", "model")
+_VALUES = ("as", "ghost", "full", "max-file", "storages", "capacity", "dates", "control", "serial", "model")
 WORDS = (*_WORDS, *(f"{name}=" for name in _VALUES))
 """Every option word that `parse_virtual` knows."""
 
@@ -104,8 +289,11 @@ WORDS = (*_WORDS, *(f"{name}=" for name in _VALUES))
 def parse_virtual(argument: str) -> tuple[list[Path], Capabilities]:
     """Split `virtual:DIR?options` into one directory per storage and the capabilities."""
     directory, options = _split(argument.removeprefix(PREFIX))
-    capabilities = Capabilities(serial=f"V{zlib.crc32(os.fsencode(directory.resolve())):08X}")
-    for word in filter(None, options.split("&")):
+    words = [word for word in options.split("&") if word]
+    serial = f"V{zlib.crc32(os.fsencode(directory.resolve())):08X}"
+    capabilities = replace(_ANDROID_14, serial=serial)
+    # The personality first, wherever it stands: it's what the other words change
+    for word in sorted(words, key=lambda word: not word.startswith("as=")):
         capabilities = _apply(capabilities, word)
     if capabilities.storages == 1:
         return [directory], capabilities
@@ -144,6 +332,15 @@ def _apply(capabilities: Capabilities, word: str) -> Capabilities:
         return _WORDS[word](capabilities)
     name, _, value = word.partition("=")
     match name:
+        case "as" if value in _PERSONALITIES:
+            return replace(_PERSONALITIES[value], serial=capabilities.serial)
+        case "ghost" if value.replace(".", "", 1).isdecimal():
+            return replace(capabilities, ghost_seconds=float(value))
+        case "full" if value in FULL_MODES:
+            # Whoever chooses a mode wants to meet it, not to be refused before
+            return replace(capabilities, full=value, checks_space=value in {"refuse", "aosp"})
+        case "max-file" if value.isdecimal():
+            return replace(capabilities, max_file=int(value))
         case "serial" if value:
             return replace(capabilities, serial=value)
         case "model" if value:

@@ -4,6 +4,16 @@ Strategy: AOSP's order of events: look whether the table allows it, do it to
 the files, correct the table. Nearly every failure is GeneralError, as on a
 phone; the initiator has to find out why.
 
+Other products' ways are flags of `Capabilities`, each named where it acts.
+
+Tizen's extensions (cmtp-responder, _hutil_update_object_property and
+_util_get_file_extn): what follows the last dot of the whole *path*, compared
+without regard to case, files and folders alike; nothing where there is no dot.
+Hence: `.hidden` has the extension `hidden`, and `a` can't become `.a`; `a` and
+`a.` both have none; a name without a dot, in a folder whose name has one, has
+the rest of the path for its extension (`d.x/a`: `x/a`) and can't be renamed at
+all. A rename that changes the case only answers OK and does nothing.
+
 Invariant: at most one upload is announced; any command but SendObject forgets
 it and leaves its name reserved (a phantom: listed, no file, undeletable).
 
@@ -12,8 +22,10 @@ Source: AOSP, MtpServer and MtpStorageManager.
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
+import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,6 +35,7 @@ from mtpfs.protocol.datasets import SIZE_UNKNOWN, ObjectInfo
 from mtpfs.protocol.dates import decode_date
 from mtpfs.protocol.wire import decode_value
 from mtpfs.virtual.phone import Handlers, Phone, Reply, Request, Upload
+from mtpfs.virtual.space import Writer
 from mtpfs.virtual.store import Node, Refusal, Storage
 
 
@@ -39,8 +52,8 @@ def _destination(phone: Phone, storage: Storage, handle: int) -> Node:
 
 
 def _require_free_name(phone: Phone, parent: Node, name: str) -> None:
-    """Refuse a name that the table knows. The check is case-sensitive even where the storage isn't."""
-    if any(node.name == name for node in phone.store.children(parent)):
+    """Refuse a name that the table knows (AOSP, addObjectToCache and beginRenameObject: ghosts too)."""
+    if phone.store.taken(parent, name):
         raise Refusal(Response.GeneralError)
 
 
@@ -70,19 +83,30 @@ def send_object_info(phone: Phone, request: Request, data: bytes) -> Reply:
         name = name.strip()
     if name in {"", ".", ".."} or "/" in name:
         raise Refusal(Response.InvalidParameter)
-    if info.object_compressed_size > phone.store.free(storage)[1]:
-        raise Refusal(Response.StoreFull)
-    _require_free_name(phone, parent, name)
     is_folder = info.object_format == Format.Association
+    if phone.capabilities.formats and info.object_format not in phone.capabilities.formats:
+        raise Refusal(Response.InvalidObjectFormatCode)  # players, by libmtp's and Garmin's logs
+    _require_space(phone, storage, info.object_compressed_size)
+    _require_free_name(phone, parent, name)
     node = phone.store.adopt(parent, name, folder=is_folder)
     node.phantom = True
     if is_folder:
         # A failure leaves the phantom behind: AOSP's order
-        Path(phone.store.path_of(node)).mkdir()
+        with phone.store.changing(parent):
+            Path(phone.store.path_of(node)).mkdir()
         node.phantom = False
+        node.unwatched = not phone.capabilities.watches_own_folders  # cmtp-responder, g_last_created_dir
         phone.store.watch(node)
     phone.upload = Upload(node, info.object_compressed_size, _upload_time(info.modification_date))
     return Reply(parameters=(storage.id, parent.handle, node.handle))
+
+
+def _require_space(phone: Phone, storage: Storage, size: int) -> None:
+    if phone.capabilities.checks_space and size > phone.store.free(storage)[1]:
+        raise Refusal(Response.StoreFull)
+    largest = phone.largest_file(storage)
+    if largest is not None and (size > largest or size == SIZE_UNKNOWN):
+        raise Refusal(Response.ObjectTooLarge)  # AOSP, doSendObjectInfo: unknown is 4 GiB or more
 
 
 def _upload_time(text: str) -> float | None:
@@ -101,72 +125,60 @@ class SendObject:
         self._phone = phone
         self._node = upload.node
         self._upload = upload
-        self._received = 0
-        self._failed = False
-        self._descriptor = -1
+        self._writer: Writer | None = None
+        """None: a folder, whose data phase is taken and means nothing."""
         self._path = phone.store.path_of(self._node)
         if self._node.folder:
             return
+        assert self._node.parent is not None
         try:
-            self._descriptor = os.open(
-                self._path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666
-            )
+            with phone.store.changing(self._node.parent):
+                descriptor = os.open(
+                    self._path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666
+                )
         except OSError:
             phone.store.forget(self._node)
             raise
+        self._writer = Writer(phone, self._node.storage, descriptor, 0)
 
     def write(self, data: memoryview) -> None:
-        if not self._node.folder and not self._failed:
-            try:
-                write_all(self._descriptor, data, self._received)
-                self._require_capacity(len(data))
-            except OSError:
-                self._failed = True  # the disk is full; the rest of the data has to be taken nevertheless
-        self._received += len(data)
-
-    def _require_capacity(self, size: int) -> None:
-        if self._phone.capabilities.capacity is not None and size:
-            require_capacity(self._phone, self._node.storage)
+        if self._writer is not None:
+            self._writer.write(data)
 
     def finish(self, length: int | None) -> Reply:
-        if self._node.folder:
+        writer = self._writer
+        if writer is None:
             return Reply()
-        expected = self._upload.size
-        complete = expected in {SIZE_UNKNOWN, self._received}
-        if self._failed or not complete or (length is not None and length != self._received):
+        complete = self._upload.size in {SIZE_UNKNOWN, writer.received}
+        if writer.failed or not complete or (length is not None and length != writer.received):
             self.abort()
             return Reply(Response.GeneralError)
         if self._upload.modified is not None:
-            os.utime(self._descriptor, (self._upload.modified, self._upload.modified))
-        os.close(self._descriptor)
+            moment = self._upload.modified
+            if self._phone.capabilities.even_seconds:
+                moment = math.floor(moment / 2) * 2  # FAT's directory entries count in twos
+            os.utime(writer.descriptor, (moment, moment))
+        os.close(writer.descriptor)
         self._node.phantom = False
+        self._node.first_size = None
         announce_content(self._phone, self._node)
         return Reply()
 
     def abort(self) -> None:
-        if self._node.folder:
+        if self._writer is None:
             return
-        os.close(self._descriptor)
-        with suppress(OSError):  # somebody was faster
+        assert self._node.parent is not None
+        os.close(self._writer.descriptor)
+        with self._phone.store.changing(self._node.parent), suppress(OSError):  # somebody was faster
             Path(self._path).unlink()
+        self._phone.store.recount(self._node.storage)
         self._phone.store.forget(self._node)
-
-
-def write_all(descriptor: int, data: memoryview, offset: int) -> None:
-    while len(data):
-        count = os.pwrite(descriptor, data, offset)
-        data, offset = data[count:], offset + count
-
-
-def require_capacity(phone: Phone, storage: Storage) -> None:
-    if phone.store.free(storage)[1] <= 0:
-        raise OSError
 
 
 def announce_content(phone: Phone, node: Node) -> None:
     """Echo a write: Android reports the close of every file that isn't empty, its own uploads included."""
     phone.store.note_content(node)
-    if phone.store.status(node)[0]:
+    if phone.capabilities.echoes_writes and phone.store.status(node)[0]:
         phone.notify(Event.ObjectInfoChanged, node.handle)
 
 
@@ -176,17 +188,30 @@ def announce_content(phone: Phone, node: Node) -> None:
 def delete_object(phone: Phone, request: Request) -> Reply:
     phone.require_storage()
     node = phone.store.node(request.p(1))
-    phone.require_writable()
+    phone.require_deletable()
+    assert node.parent is not None
+    if phone.capabilities.pretends_to_delete and is_protected(phone, node):
+        return Reply()  # seen on cameras: ProtectionStatus told
     path = phone.store.path_of(node)
     try:
-        if node.folder:
-            shutil.rmtree(path)
-        else:
-            Path(path).unlink()
+        with phone.store.changing(node.parent):
+            if node.folder:
+                shutil.rmtree(path)
+            else:
+                Path(path).unlink()
     except OSError:
         return Reply(Response.PartialDeletion)
-    phone.store.forget(node)
+    phone.store.bury(node)
     return Reply()
+
+
+def is_protected(phone: Phone, node: Node) -> bool:
+    """Tell whether the owner of the phone may not write to this file."""
+    try:
+        mode = os.lstat(phone.store.path(node)).st_mode
+    except OSError:
+        return False
+    return stat.S_ISREG(mode) and not mode & stat.S_IWUSR
 
 
 def move_object(phone: Phone, request: Request) -> Reply:
@@ -197,14 +222,18 @@ def move_object(phone: Phone, request: Request) -> Reply:
     phone.require_writable()
     _require_free_name(phone, parent, node.name)
     source, target = phone.store.path_of(node), phone.store.checked_path(parent, node.name)
-    if node.storage is storage:
-        Path(source).rename(target)
-    else:
-        _copy(source, target, folder=node.folder)
-        if node.folder:
-            shutil.rmtree(source)
+    assert node.parent is not None
+    with phone.store.changing(node.parent), phone.store.changing(parent):
+        if node.storage is storage:
+            Path(source).rename(target)
         else:
-            Path(source).unlink()
+            _copy(source, target, folder=node.folder)
+            if node.folder:
+                shutil.rmtree(source)
+            else:
+                Path(source).unlink()
+            phone.store.recount(node.storage)
+            phone.store.recount(storage)
     phone.store.relocate(node, parent, node.name)
     return Reply()
 
@@ -219,7 +248,9 @@ def copy_object(phone: Phone, request: Request) -> Reply:
         raise Refusal(Response.StoreFull)
     _require_free_name(phone, parent, node.name)
     source, target = phone.store.path_of(node), phone.store.checked_path(parent, node.name)
-    _copy(source, target, folder=node.folder)
+    with phone.store.changing(parent):
+        _copy(source, target, folder=node.folder)
+    phone.store.recount(storage)
     copy = phone.store.adopt(parent, node.name, folder=node.folder)
     if not copy.folder:
         announce_content(phone, copy)
@@ -249,13 +280,31 @@ def set_object_prop_value(phone: Phone, request: Request, data: bytes) -> Reply:
     if name in {"", ".", ".."} or "/" in name:
         # Android doesn't check and would move the file; an initiator must never find that useful
         raise Refusal(Response.GeneralError)
+    kind = phone.capabilities
+    if kind.forbidden_in_renames:
+        # buteo-mtp, isFileNameValid: characters, names of nothing but dots, names that are taken
+        bad = any(character in kind.forbidden_in_renames for character in name) or not name.strip(".")
+        if bad or phone.store.taken(node.parent, name):
+            raise Refusal(Response.InvalidObjectPropValue)
+    if kind.fixed_extension:
+        old, new = phone.store.path(node), f"{phone.store.path(node.parent)}/{name}"
+        if old.lower() == new.lower():
+            return Reply()
+        if _extension(old) != _extension(new):
+            raise Refusal(Response.InvalidDevicePropValue)
     _require_free_name(phone, node.parent, name)
     source, target = phone.store.path_of(node), phone.store.checked_path(node.parent, name)
     if target == source:  # only the case changes, on a storage that ignores it
         target = f"{Path(source).parent}/{name}"
-    Path(source).rename(target)
+    with phone.store.changing(node.parent):
+        Path(source).rename(target)
     phone.store.relocate(node, node.parent, name)
     return Reply()
+
+
+def _extension(path: str) -> str:
+    """Return what Tizen takes for an extension: see the module's docstring."""
+    return path.rpartition(".")[2].lower() if "." in path else ""
 
 
 HANDLERS = Handlers(

@@ -9,6 +9,7 @@ standard input of `mtpfs-virtual-usb`. An answer says that it has happened.
     struck               waits until all faults have struck
     tally                answers with how many of each kind have struck so far
     lock, unlock         the screen: storages go and come
+    trusted, untrusted   the answer to "Trust this computer?"
     unplug, plug         the cable
     renumber             every object gets a new handle, and the host an event that says so
 
@@ -50,6 +51,9 @@ class Holdable(Protocol):
     def set_locked(self, locked: bool) -> None:
         """Lock or unlock the screen."""
 
+    def set_trusted(self, trusted: bool) -> None:
+        """Answer "Trust this computer?"."""
+
     def renumber(self) -> None:
         """Give every object a new handle."""
 
@@ -72,6 +76,8 @@ def _do(phone: Holdable, word: str) -> str:
             phone.replug()
         case "lock" | "unlock":
             phone.set_locked(word == "lock")
+        case "trusted" | "untrusted":
+            phone.set_trusted(word == "trusted")
         case "renumber":
             phone.renumber()
         case "forget":

@@ -3,6 +3,8 @@
 Strategy: an edit is an open file descriptor by handle, as in AOSP; several
 objects can be edited at once, each only once. Edits survive CloseSession.
 
+Others have one edit only (`one_edit`), or none that works (`hollow_edits`).
+
 Invariant: nothing is written beyond an edit's size, so no write leaves a hole;
 TruncateObject is the only way to grow a file without data.
 
@@ -14,16 +16,18 @@ from __future__ import annotations
 import os
 
 from mtpfs.protocol.codes import Operation, Response
-from mtpfs.virtual.changes import announce_content, require_capacity, write_all
-from mtpfs.virtual.phone import Edit, Handlers, Phone, Reply, Request
+from mtpfs.virtual.changes import announce_content
+from mtpfs.virtual.phone import Edit, Handlers, Phone, Reply, Request, Sink
+from mtpfs.virtual.space import FIRST_READ, Writer
 from mtpfs.virtual.store import Refusal
-
-FIRST_READ = 16384 - 12
-"""Payload bytes that AOSP receives together with the header, and then forgets to count."""
 
 
 def begin_edit_object(phone: Phone, request: Request) -> Reply:
     handle = request.p(1)
+    if phone.capabilities.hollow_edits:
+        return Reply()  # cmtp-responder, __begin_end_edit_object
+    if phone.capabilities.one_edit:
+        phone.end_edits()  # buteo-mtp, beginEditObjectReq: "any ongoing session is abandoned"
     if handle in phone.edits:
         raise Refusal(Response.GeneralError)
     node = phone.store.node(handle)
@@ -36,7 +40,8 @@ def begin_edit_object(phone: Phone, request: Request) -> Reply:
 def _edit(phone: Phone, handle: int) -> Edit:
     edit = phone.edits.get(handle)
     if edit is None:
-        raise Refusal(Response.GeneralError)
+        other = phone.capabilities.one_edit and phone.edits  # buteo-mtp: another object's edit is open
+        raise Refusal(Response.InvalidObjectHandle if other else Response.GeneralError)
     return edit
 
 
@@ -44,11 +49,14 @@ def truncate_object(phone: Phone, request: Request) -> Reply:
     edit = _edit(phone, request.p(1))
     size = request.p(2) | request.p(3) << 32
     os.ftruncate(edit.descriptor, size)
+    phone.store.recount(edit.node.storage)
     edit.size = size
     return Reply()
 
 
 def end_edit_object(phone: Phone, request: Request) -> Reply:
+    if phone.capabilities.hollow_edits:
+        return Reply()
     edit = _edit(phone, request.p(1))
     del phone.edits[request.p(1)]
     os.close(edit.descriptor)
@@ -67,31 +75,47 @@ class SendPartialObject:
         if self._start > self._edit.size:
             raise Refusal(Response.GeneralError)
         self._length = request.p(4)
-        self._received = 0
-        self._failed = False
+        self._writer = Writer(phone, self._edit.node.storage, self._edit.descriptor, self._start)
+        status = os.fstat(self._edit.descriptor)
+        self._times = (status.st_atime_ns, status.st_mtime_ns)
 
     def write(self, data: memoryview) -> None:
-        accepted = data[: max(0, self._length - self._received)]
-        if not self._failed:
-            try:
-                write_all(self._edit.descriptor, accepted, self._start + self._received)
-                if self._phone.capabilities.capacity is not None and len(accepted):
-                    require_capacity(self._phone, self._edit.node.storage)
-            except OSError:
-                self._failed = True
-        self._received += len(data)
+        accepted = data[: max(0, self._length - self._writer.received)]
+        if len(accepted):
+            self._writer.write(accepted)
+        self._writer.skip(len(data) - len(accepted))
 
     def finish(self, length: int | None) -> Reply:
         del length  # AOSP goes by the command's parameter
-        if self._failed or self._received != self._length:
+        if self._writer.failed or self._writer.received != self._length:
             self.abort()
             return Reply(Response.GeneralError, (0,))
         self._edit.size = max(self._edit.size, self._start + self._length)
+        if self._phone.capabilities.keeps_date_in_edits:
+            os.utime(self._edit.descriptor, ns=self._times)  # buteo-mtp, writePartialData
         return Reply(parameters=(self._length - min(self._length, FIRST_READ),))
 
     def abort(self) -> None:
         """Keep what was written, as AOSP does; only the size has to be true again."""
         self._edit.size = os.fstat(self._edit.descriptor).st_size
+
+
+class _Nowhere:
+    """The data phase of a SendPartialObject that changes nothing (cmtp-responder, __send_partial_object)."""
+
+    def write(self, data: memoryview) -> None:
+        """Throw it away."""
+
+    def finish(self, length: int | None) -> Reply:
+        del length
+        return Reply()
+
+    def abort(self) -> None:
+        """Have nothing to undo."""
+
+
+def send_partial_object(phone: Phone, request: Request) -> Sink:
+    return _Nowhere() if phone.capabilities.hollow_edits else SendPartialObject(phone, request)
 
 
 HANDLERS = Handlers(
@@ -100,5 +124,5 @@ HANDLERS = Handlers(
         Operation.TruncateObject: (3, truncate_object),
         Operation.EndEditObject: (1, end_edit_object),
     },
-    streams={Operation.SendPartialObject: (4, SendPartialObject)},
+    streams={Operation.SendPartialObject: (4, send_partial_object)},
 )

@@ -200,6 +200,7 @@ class UsbPhone:
             self._responder = Responder(
                 old.directories, old.capabilities, max_packet=old.max_packet, faults=old.faults
             )
+            self._responder.phone.trusted = old.phone.trusted
 
     # --- events, and the hand that holds the phone ---------------------------------------
 
@@ -234,6 +235,10 @@ class UsbPhone:
     def set_locked(self, locked: bool) -> None:
         with self._lock:
             self._responder.phone.set_locked(locked)
+
+    def set_trusted(self, trusted: bool) -> None:
+        with self._lock:
+            self._responder.phone.trusted = trusted
 
     def renumber(self) -> None:
         with self._lock:

@@ -12,6 +12,7 @@ events at all.
 from __future__ import annotations
 
 import os
+import random
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from typing import Protocol
 
 from mtpfs.protocol.codes import ContainerType, Event, Response
 from mtpfs.protocol.containers import Container, parameter
-from mtpfs.virtual.capabilities import Capabilities, storage_name
+from mtpfs.virtual.capabilities import FAT_LARGEST_FILE, Capabilities, storage_name
 from mtpfs.virtual.store import Node, Refusal, Storage, Store
 from mtpfs.virtual.transfers import FileRange
 
@@ -65,11 +66,19 @@ class Reply:
     data: bytes | FileRange | None = None
 
 
+class CutShort(Exception):  # noqa: N818 - not an error of this program: the phone's way to stop the host
+    """Ends a data phase before all data has come, with an answer or (None) with a stall."""
+
+    def __init__(self, reply: Reply | None) -> None:
+        super().__init__(reply)
+        self.reply = reply
+
+
 class Sink(Protocol):
     """Takes a data phase that is too large to be held."""
 
     def write(self, data: memoryview) -> None:
-        """Take the next bytes of the payload."""
+        """Take the next bytes of the payload. Raises `CutShort` to take no more."""
 
     def finish(self, length: int | None) -> Reply:
         """End; `length` is what the container announced, None when it left that open."""
@@ -88,14 +97,20 @@ class Phone:
 
     def __init__(self, directories: list[Path], capabilities: Capabilities) -> None:
         self.capabilities = capabilities
-        storages = [Storage(i, path, storage_name(i)) for i, path in enumerate(directories)]
+        removable = capabilities.removable
+        storages = [
+            Storage(i, path, storage_name(i), removable=removable) for i, path in enumerate(directories)
+        ]
         self.store = Store(
             storages,
             self.notify,
             case_insensitive=capabilities.case_insensitive,
             capacity=capabilities.capacity,
+            ghost_seconds=capabilities.ghost_seconds,
+            hides_dot_names=capabilities.hides_dot_names,
         )
         self.store.available = not capabilities.locked
+        self.trusted = not capabilities.untrusted
         self.session: int | None = None
         self.last_transaction = 0
         self.upload: Upload | None = None
@@ -103,6 +118,7 @@ class Phone:
         self.friendly_name = capabilities.model
         self.synchronization_partner = ""
         self.events: deque[Container] = deque()
+        self._shuffler = random.Random(0)  # noqa: S311 - the same disorder every time
         self.size_lie = 0
         """By how many bytes too large objects are said to be (see `Kind.LYING_SIZE`)."""
 
@@ -122,13 +138,18 @@ class Phone:
 
     def renumber(self) -> None:
         """Give every object a new handle; open edits are committed."""
-        self._commit_edits()
+        self.end_edits()
         self.store.renumber()
 
     def poll(self) -> None:
         """Look for what changed in the directories and queue events of it."""
         if self.capabilities.events and self.session is not None:
+            told = len(self.events)
             self.store.poll(frozenset(self.edits))
+            news = [self.events.pop() for _ in range(len(self.events) - told)][::-1]
+            if self.capabilities.unordered_events:
+                self._shuffler.shuffle(news)
+            self.events.extend(news)
 
     def require_session(self) -> None:
         if self.session is None:
@@ -139,16 +160,32 @@ class Phone:
         if not self.store.storages:
             raise Refusal(code)
 
+    def require_deletable(self) -> None:
+        if not self.capabilities.deletes_though_read_only:
+            self.require_writable()
+
     def require_writable(self) -> None:
         if self.capabilities.read_only:
             raise Refusal(Response.StoreReadOnly)
 
     def close(self) -> None:
         """End the MTP service: open edits are committed."""
-        self._commit_edits()
+        self.end_edits()
         self.session = None
 
-    def _commit_edits(self) -> None:
+    def require_trust(self) -> None:
+        """Refuse to tell anything of a storage before the user has said yes, as an iPhone does."""
+        if not self.trusted:
+            raise Refusal(Response.StoreNotAvailable)
+
+    def largest_file(self, storage: Storage) -> int | None:
+        """Return the size that no file can exceed on this storage."""
+        if self.capabilities.max_file is not None:
+            return self.capabilities.max_file
+        return FAT_LARGEST_FILE if storage.removable else None
+
+    def end_edits(self) -> None:
+        """Commit all open edits."""
         for edit in self.edits.values():
             os.close(edit.descriptor)
         self.edits.clear()

@@ -20,6 +20,7 @@ from mtpfs.protocol.codes import DataType, Format, Property
 from mtpfs.protocol.datasets import SIZE_UNKNOWN, ObjectInfo, PropertyDescription, PropertyElement
 from mtpfs.protocol.dates import encode_local_date
 from mtpfs.protocol.wire import MAX_STRING_UNITS, Value
+from mtpfs.virtual.changes import is_protected
 from mtpfs.virtual.phone import Phone
 from mtpfs.virtual.store import Node
 
@@ -68,8 +69,19 @@ def format_of(node: Node) -> int:
 
 def size_of(phone: Phone, node: Node) -> int:
     edit = phone.edits.get(node.handle)
-    size = edit.size if edit else phone.store.status(node)[0]
+    size = edit.size if edit else _known_size(phone, node)
     return size if node.folder else max(0, size + phone.size_lie)
+
+
+def _known_size(phone: Phone, node: Node) -> int:
+    if phone.capabilities.stale_sizes and node.first_size is not None and not node.folder:
+        return node.first_size  # cmtp-responder, obj_info: filled once
+    return phone.store.status(node)[0]
+
+
+def protection(phone: Phone, node: Node) -> int:
+    # AOSP says 0 of everything; a camera's mark is what keeps its owner from deleting
+    return int(phone.capabilities.pretends_to_delete and is_protected(phone, node))
 
 
 def parent_handle(node: Node) -> int:
@@ -81,6 +93,12 @@ def wire_name(text: str) -> str:
     """Clip to what an MTP string holds, as Android does (a name of 255 ASCII characters is too long)."""
     encoded = text.encode("utf-16-le", "surrogatepass")[: 2 * MAX_STRING_UNITS]
     return encoded.decode("utf-16-le", "surrogatepass")
+
+
+def _listed_date(phone: Phone, node: Node) -> str:
+    if not phone.capabilities.dated_lists:
+        return encode_local_date(0.0)  # Android up to 8: MediaProvider's column isn't filled
+    return date(phone, node)
 
 
 def date(phone: Phone, node: Node) -> str:
@@ -108,6 +126,7 @@ def object_info(phone: Phone, node: Node) -> ObjectInfo:
     return ObjectInfo(
         storage_id=node.storage.id,
         object_format=format_of(node),
+        protection_status=protection(phone, node),
         object_compressed_size=size if phone.capabilities.wide_object_info else min(size, SIZE_UNKNOWN),
         parent_object=parent_handle(node),
         filename=wire_name(node.name),
@@ -132,7 +151,7 @@ def _name(_: Phone, node: Node) -> str:
 
 def _stored_size(phone: Phone, node: Node) -> int:
     # Unlike ObjectInfo's, Android's property doesn't know of an edit that isn't ended
-    size = phone.store.status(node)[0]
+    size = _known_size(phone, node)
     return size if node.folder else max(0, size + phone.size_lie)
 
 
@@ -145,15 +164,15 @@ def _unique_id(phone: Phone, node: Node) -> int:
 _TABLE: dict[int, _Property] = {
     Property.StorageID: _Property(DataType.UINT32, lambda _, node: node.storage.id, 0),
     Property.ObjectFormat: _Property(DataType.UINT16, lambda _, node: format_of(node), int(Format.Undefined)),
-    Property.ProtectionStatus: _Property(DataType.UINT16, lambda _, __: 0, 0),
+    Property.ProtectionStatus: _Property(DataType.UINT16, protection, 0),
     Property.ObjectSize: _Property(DataType.UINT64, _stored_size, 0),
     Property.ObjectFileName: _Property(DataType.STR, _name, "", writable=True),
-    Property.DateModified: _Property(DataType.STR, date, "", form_flag=FORM_DATE_TIME),
+    Property.DateModified: _Property(DataType.STR, _listed_date, "", form_flag=FORM_DATE_TIME),
     Property.ParentObject: _Property(DataType.UINT32, lambda _, node: parent_handle(node), 0),
     Property.PersistantUniqueObjectIdentifier: _Property(DataType.UINT128, _unique_id, 0),
     Property.Name: _Property(DataType.STR, _name, ""),
     Property.DisplayName: _Property(DataType.STR, _name, ""),
-    Property.DateAdded: _Property(DataType.STR, date, "", form_flag=FORM_DATE_TIME),
+    Property.DateAdded: _Property(DataType.STR, _listed_date, "", form_flag=FORM_DATE_TIME),
 }
 SUPPORTED = tuple(int(code) for code in _TABLE)
 

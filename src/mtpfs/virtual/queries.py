@@ -27,6 +27,7 @@ from mtpfs.protocol.codes import (
 from mtpfs.protocol.datasets import DeviceInfo, StorageInfo, encode_property_list
 from mtpfs.protocol.wire import encode_integers, encode_value
 from mtpfs.virtual import properties
+from mtpfs.virtual.capabilities import Capabilities
 from mtpfs.virtual.phone import Handlers, Phone, Reply, Request
 from mtpfs.virtual.store import Node, Refusal
 from mtpfs.virtual.transfers import FileRange
@@ -39,6 +40,7 @@ _EVENTS = (
     Event.DevicePropChanged,
     Event.ObjectInfoChanged,
 )
+MTP_EXTENSION, MTP_VERSION = 6, 100
 DEVICE_PROPERTIES = (
     DeviceProperty.SynchronizationPartner,
     DeviceProperty.DeviceFriendlyName,
@@ -50,17 +52,25 @@ DEVICE_PROPERTIES = (
 def get_device_info(phone: Phone, _: Request) -> Reply:
     kind = phone.capabilities
     info = DeviceInfo(
+        vendor_extension_id=MTP_EXTENSION if kind.mtp else 0,
+        vendor_extension_version=MTP_VERSION if kind.mtp else 0,
         vendor_extension_desc=kind.extensions,
         operations_supported=kind.operations,
-        events_supported=tuple(int(event) for event in _EVENTS) if kind.events else (),
+        events_supported=_events(kind),
         device_properties_supported=tuple(int(code) for code in DEVICE_PROPERTIES),
-        playback_formats=tuple(int(code) for code in properties.PLAYBACK_FORMATS),
+        playback_formats=kind.formats or tuple(int(code) for code in properties.PLAYBACK_FORMATS),
         manufacturer="Samsung" if kind.samsung else "mtpfs",
         model=kind.model,
         device_version="1.0",
         serial_number=kind.serial,
     )
     return Reply(data=info.encode())
+
+
+def _events(kind: Capabilities) -> tuple[int, ...]:
+    if not kind.events:
+        return ()
+    return tuple(int(event) for event in _EVENTS if event != Event.ObjectInfoChanged or not kind.stale_sizes)
 
 
 def open_session(phone: Phone, request: Request) -> Reply:
@@ -85,18 +95,24 @@ def get_storage_ids(phone: Phone, _: Request) -> Reply:
 def get_storage_info(phone: Phone, request: Request) -> Reply:
     phone.require_session()
     storage = phone.store.storage(request.p(1))
+    phone.require_trust()
     capacity, free = phone.store.free(storage)
-    read_only = phone.capabilities.read_only
     info = StorageInfo(
         storage_type=StorageType.REMOVABLE_RAM if storage.removable else StorageType.FIXED_RAM,
-        access_capability=(
-            AccessCapability.READ_ONLY_WITHOUT_DELETE if read_only else AccessCapability.READ_WRITE
-        ),
+        access_capability=_access(phone.capabilities),
         max_capacity=capacity,
         free_space_in_bytes=free,
         storage_description=storage.description,
     )
     return Reply(data=info.encode())
+
+
+def _access(kind: Capabilities) -> int:
+    if not kind.read_only:
+        return AccessCapability.READ_WRITE
+    if kind.deletes_though_read_only:
+        return AccessCapability.READ_ONLY_WITH_DELETE
+    return AccessCapability.READ_ONLY_WITHOUT_DELETE
 
 
 def _select(phone: Phone, storage_id: int, object_format: int, parent: int) -> list[Node]:
@@ -116,6 +132,7 @@ def _listing(phone: Phone, request: Request) -> list[Node]:
     phone.require_storage(Response.InvalidStorageID)
     if request.p(1) != ALL:
         phone.store.storage(request.p(1))
+    phone.require_trust()
     return _select(phone, request.p(1), request.p(2), request.p(3))
 
 
@@ -163,6 +180,8 @@ def get_partial_object(phone: Phone, request: Request) -> Reply:
 
 
 def get_partial_object_64(phone: Phone, request: Request) -> Reply:
+    if phone.capabilities.broken_partial64:
+        return get_partial_object(phone, request)  # cmtp-responder, __process_commands: one handler for both
     return _partial(phone, request.p(1), request.p(2) | request.p(3) << 32, request.p(4))
 
 
@@ -209,10 +228,15 @@ def _prop_list_objects(
 ) -> list[Node]:
     if code == 0:
         raise Refusal(Response.SpecificationByGroupUnsupported if group else Response.ParameterNotSupported)
+    if phone.capabilities.lists_one_by_one:
+        return [phone.store.node(handle)]  # uMTP-Responder never looks at the depth
     if depth == ALL and handle in {0, ALL}:
         handle, depth = ALL, 0
     if depth not in {0, 1}:
         raise Refusal(Response.SpecificationByDepthUnsupported)
+    if phone.capabilities.lists_one_storage and len(phone.store.storages) > 1 and (depth or handle == ALL):
+        # buteo-mtp, StorageFactory::getObjectHandles asks every storage, and one doesn't know the folder
+        raise Refusal(Response.InvalidParentObject)
     if handle == ALL:
         return _select(phone, ALL, object_format, 0)
     if handle == 0:

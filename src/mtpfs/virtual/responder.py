@@ -30,7 +30,7 @@ from mtpfs.protocol.containers import HEADER_SIZE, MAX_PARAMETERS, UNKNOWN_LENGT
 from mtpfs.virtual import changes, edit, queries, settings
 from mtpfs.virtual.capabilities import Capabilities
 from mtpfs.virtual.faults import TRAPS, Fault, FaultScript, Kind, Trap, bend
-from mtpfs.virtual.phone import Dataset, Phone, Query, Reply, Request, Sink, Stream
+from mtpfs.virtual.phone import CutShort, Dataset, Phone, Query, Reply, Request, Sink, Stream
 from mtpfs.virtual.store import Refusal
 from mtpfs.virtual.transfers import Outbox, ShrunkError, Transfer
 
@@ -93,12 +93,27 @@ class Responder:
         self._header: bytes | None = None
         self._announced: int | None = None
         self._received = 0
+        self._behind: bytes | None = None
+        """What came last, once a Cancel has put the server one read behind."""
+        self._lagging = False
+        self._due = 0
+        """The transaction id that has to come next, where the phone is strict."""
+
+    def use_clock(self, clock: Callable[[], float]) -> None:
+        """Measure the phone's own delays by the time of whoever is at the other end of the cable."""
+        self.phone.store.clock = clock
 
     # --- commands
 
     def receive(self, transfer: memoryview | bytes) -> None:
         """Take packets from the bulk-out endpoint; empty: a zero-length packet."""
         self._check_endpoints()
+        if self._lagging:
+            # The read that the Cancel abandoned is still queued and takes what was meant for the next one
+            late, self._behind = self._behind, bytes(transfer)
+            if late is None:
+                return
+            transfer = late
         view = memoryview(transfer).cast("B")
         ends = not view or len(view) % self.max_packet != 0
         match self._phase:
@@ -153,6 +168,9 @@ class Responder:
         phone.size_lie = 0
         if self._fault is not None and self._strike(self._fault):
             return
+        if not self._is_due(request):
+            self._refuse(Reply(Response.GeneralError))  # libgphoto2's vcamera, CHECK_SEQUENCE_NUMBER
+            return
         if operation not in self.capabilities.operations:
             self._refuse(Reply(Response.OperationNotSupported))
         elif operation in _QUERIES:
@@ -165,8 +183,17 @@ class Responder:
             sink = self._guard(needed, lambda: stream(phone, request))
             if isinstance(sink, Reply):
                 self._refuse(sink)
+                if self.capabilities.refuses_twice:
+                    self._after_drop = sink.code  # uMTP-Responder: the data container is dispatched too
             else:
                 self._sink, self._phase = sink, _Phase.STREAM
+
+    def _is_due(self, request: Request) -> bool:
+        """Tell whether a transaction id is the right one. OpenSession begins the count."""
+        if request.operation == Operation.OpenSession or self.phone.session is None:
+            self._due = request.transaction_id
+        due, self._due = self._due, self._due + 1
+        return not self.capabilities.strict_transactions or request.transaction_id == due
 
     def _guard(self, needed: int, run: Callable[[], _T]) -> _T | Reply:
         """Run an operation. What it refuses, and what the filesystem refuses it, are answers."""
@@ -253,7 +280,11 @@ class Responder:
             if not view and ends and self._announced != 0:
                 return  # the header alone: AOSP takes the payload from the transfer that follows
         if view:
-            sink.write(view)
+            try:
+                sink.write(view)
+            except CutShort as cut:
+                self._cut_short(cut.reply, ends=ends)
+                return
             self._received += len(view)
             if self._springs_on_receipt(self._received):
                 self._drop(view, ends=ends)
@@ -263,6 +294,18 @@ class Responder:
             if self._announced is not None and self._received != self._announced:
                 _log.warning("data phase of %d bytes, announced were %d", self._received, self._announced)
             self._answer(self._guard(0, lambda: sink.finish(self._announced)))
+
+    def _cut_short(self, reply: Reply | None, *, ends: bool) -> None:
+        """End a data phase that the phone has no more room for."""
+        self._abort_data()
+        if reply is None:
+            self.stalled = True
+            self._check_endpoints()
+        else:
+            self._answer(reply)
+            if not ends and not self.capabilities.strict:
+                # AOSP would read the rest as commands
+                self._phase, self._header = _Phase.DROP, b""
 
     def _drop(self, view: memoryview, *, ends: bool) -> None:
         if self._header is None:
@@ -382,7 +425,10 @@ class Responder:
         if in_data and transaction_id == self._request.transaction_id:
             self._abort_data()
         else:
-            # AOSP would lose its pending command read and the command after that
+            # AOSP abandons the read that waits for a command, and it goes on to take what comes next.
+            # (A fault that struck leaves the server in its transaction: there the Cancel is right.)
+            idle = self._fault is None and not self.stalled
+            self._lagging |= idle and self.capabilities.off_by_one_after_cancel
             _log.warning("Cancel of transaction %d, which has no data phase in progress", transaction_id)
 
     def device_status(self) -> int:

@@ -4,7 +4,11 @@ Strategy: a tree of nodes that is built on demand, one directory at a time,
 and corrected by every new look at that directory. Handles are given out in
 sequence and never twice. What changed without the initiator's doing is told
 to `notify`, which makes events of it; `poll` looks for such changes cheaply,
-by the modification times of the directories that were listed.
+by the modification times of the directories that were listed. Our own changes
+are entered by whoever makes them (`changing`), so they cost no new look.
+
+A name that the initiator vacated can stay behind as a ghost: taken and listed
+until the phone has noticed. AOSP drops it when inotify tells, here a clock does.
 
 Invariant: nothing outside the storages' directories is read or written.
 Symbolic links are neither shown nor followed, and an opened path is checked
@@ -19,7 +23,8 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -30,6 +35,18 @@ STORAGE_ID_STEP = 0x00010000
 SETTLED = 100_000_000
 """Nanoseconds after which a directory's time stamp can be trusted to differ after one more change."""
 FILES_PER_POLL = 256
+ROUND_PAUSE = 0.02
+"""Seconds between two looks of `poll` at files, so that it doesn't burden every command."""
+LARGE = 256
+"""Entries from which on a look is too expensive to be repeated without a reason."""
+REST = 10
+"""How many times as long as a look at something large took it isn't repeated on mere suspicion."""
+GHOST_MEETINGS = 3
+"""Commands after which a ghost ends though its time isn't over.
+
+Time may stand still for the phone while its host waits (trio's MockClock), and
+a host that tries again must get through at last.
+"""
 
 
 class Refusal(Exception):  # noqa: N818 - not an error of this program: an answer
@@ -45,16 +62,23 @@ class Node:
     """An object (or, with handle 0, the root of a storage)."""
 
     __slots__ = (
+        "buried",
         "children",
+        "first_size",
         "folder",
+        "ghosts",
         "handle",
         "listed",
         "name",
         "of_storage",
         "parent",
         "phantom",
+        "rest_until",
         "seen",
+        "settled",
+        "spellings",
         "stamp",
+        "unwatched",
     )
 
     def __init__(self, handle: int, parent: Node | None, name: str, *, folder: bool) -> None:
@@ -63,9 +87,23 @@ class Node:
         self.name = name
         self.folder = folder
         self.children: dict[str, Node] = {}
+        self.spellings: dict[str, str] = {}
+        """The children's names by their folded ones; the first of several counts."""
         self.listed = False
         self.stamp = -1
         """Modification time of the directory when it was last listed; -1: look again."""
+        self.settled = False
+        """One more change can't hide behind the same stamp."""
+        self.rest_until = 0.0
+        """When to look again although the stamp says that there is no need."""
+        self.ghosts: dict[str, Ghost] = {}
+        """In folders: names that were vacated and stay taken for a while."""
+        self.buried = False
+        """Deleted, but still listed."""
+        self.unwatched = False
+        """Changes in this folder are noticed, but not told."""
+        self.first_size: int | None = None
+        """Size of the file when it was first seen, or sent."""
         self.seen: tuple[int, int] | None = None
         """Size and modification time of a file when it was last polled."""
         self.phantom = False
@@ -82,14 +120,27 @@ class Node:
         return node.of_storage
 
 
+@dataclass(slots=True)
+class Ghost:
+    """What is left of an object in the folder that it has left."""
+
+    node: Node
+    until: float
+    meetings: int = 0
+
+
 class Storage:
     """One storage: an id, a directory, a root node."""
 
-    def __init__(self, number: int, path: Path, description: str) -> None:
+    def __init__(self, number: int, path: Path, description: str, *, removable: bool = False) -> None:
         self.id = FIRST_STORAGE_ID + number * STORAGE_ID_STEP
         self.path = os.path.realpath(path)
         self.description = description
-        self.removable = number > 0
+        self.removable = removable or number > 0
+        self.used: int | None = None
+        """Bytes that all files take; None: to be counted."""
+        self.count_until = 0.0
+        """Until when that count is good enough."""
         self.root = Node(0, None, "", folder=True)
         self.root.of_storage = self
 
@@ -104,17 +155,24 @@ class Store:
         *,
         case_insensitive: bool = False,
         capacity: int | None = None,
+        ghost_seconds: float = 0.0,
+        hides_dot_names: bool = False,
     ) -> None:
         self.all_storages = storages
         self._notify = notify
         self._case_insensitive = case_insensitive
         self._capacity = capacity
+        self._ghost_seconds = ghost_seconds
+        self._hides_dot_names = hides_dot_names
+        self.clock: Callable[[], float] = time.monotonic
+        """What a ghost's time is measured with; the transport's, where there is one."""
         self._nodes: dict[int, Node] = {}
         self._next_handle = 1
         self._watched: dict[int, Node] = {}
         """Folders that were listed, by identity; roots have no handle of their own."""
         self._round: Iterator[int] = iter(())
         """The files still to be looked at in this round of `poll`."""
+        self._next_round = 0.0
         self.available = True
         """False while the phone is locked: Android withdraws its storages."""
 
@@ -136,7 +194,7 @@ class Store:
         node = self._nodes.get(handle)
         if node is None or not self.available:
             raise Refusal(Response.InvalidObjectHandle)
-        if not node.phantom and not os.path.lexists(self.path(node)):
+        if not node.phantom and not os.path.lexists(self.path(node)) and not self._is_ghost(node):
             # Android learns this from inotify, we when somebody asks
             self.forget(node)
             self._notify(Event.ObjectRemoved, handle)
@@ -164,6 +222,9 @@ class Store:
         path = f"{directory}/{name}"
         if self._case_insensitive and not os.path.lexists(path):
             wanted = name.casefold()
+            known = parent.spellings.get(wanted)
+            if parent.listed and known in {None, name}:
+                return path
             with os.scandir(directory) as entries:
                 for entry in entries:
                     if entry.name.casefold() == wanted:
@@ -188,11 +249,28 @@ class Store:
         numbers = os.statvfs(storage.path)
         capacity, free = numbers.f_blocks * numbers.f_frsize, numbers.f_bavail * numbers.f_frsize
         if self._capacity is not None:
-            used = 0
-            for directory, _, files in os.walk(storage.path):
-                used += sum(os.lstat(f"{directory}/{name}").st_size for name in files)
-            capacity, free = self._capacity, min(free, max(0, self._capacity - used))
+            capacity, free = self._capacity, min(free, max(0, self._capacity - self._used(storage)))
         return capacity, free
+
+    def _used(self, storage: Storage) -> int:
+        now = time.monotonic()
+        if storage.used is None or now >= storage.count_until:
+            storage.used, count = 0, 0
+            for directory, _, files in os.walk(storage.path):
+                storage.used += sum(os.lstat(f"{directory}/{name}").st_size for name in files)
+                count += len(files)
+            rest = REST * (time.monotonic() - now) if count > LARGE else 0.0
+            storage.count_until = time.monotonic() + rest
+        return storage.used
+
+    def spend(self, storage: Storage, size: int) -> None:
+        """Correct the count of used bytes by what an operation took."""
+        if storage.used is not None:
+            storage.used += size
+
+    def recount(self, storage: Storage) -> None:
+        """Count anew when somebody asks: an operation gave back nobody knows how much."""
+        storage.used = None
 
     # --- listing
 
@@ -204,43 +282,63 @@ class Store:
             self._scan(folder)
         except OSError as error:
             raise Refusal(Response.InvalidObjectHandle) from error
-        return list(folder.children.values())
+        return [*folder.children.values(), *self._listed_ghosts(folder)]
+
+    def taken(self, folder: Node, name: str) -> bool:
+        """Look whether a name can't be given to a new object. Case matters, whatever the storage says."""
+        try:
+            self._scan(folder)
+        except OSError as error:
+            raise Refusal(Response.InvalidObjectHandle) from error
+        return name in folder.children or self._meets_ghost(folder, name)
 
     def descendants(self, folder: Node) -> Iterator[Node]:
         """Walk everything below `folder`."""
         for node in self.children(folder):
             yield node
-            if node.folder and not node.phantom:
+            if node.folder and not node.phantom and not self._is_ghost(node):
                 yield from self.descendants(node)
 
     def _scan(self, folder: Node) -> None:
         directory = self.path(folder)
         if os.path.realpath(directory) != directory:
             raise Refusal(Response.InvalidObjectHandle)
-        stamp = os.lstat(directory).st_mtime_ns
-        if folder.listed and folder.stamp == stamp:
+        stamp, started = os.lstat(directory).st_mtime_ns, time.monotonic()
+        if folder.listed and folder.stamp == stamp and (folder.settled or started < folder.rest_until):
             return
         found: dict[str, bool] = {}
         with os.scandir(directory) as entries:
             for entry in entries:
+                if self._hides_dot_names and entry.name.startswith("."):
+                    continue
                 if entry.is_dir(follow_symlinks=False):
                     found[entry.name] = True
                 elif entry.is_file(follow_symlinks=False):
                     found[entry.name] = False
-        known_before = folder.listed
+        known_before = folder.listed and not folder.unwatched
         self.watch(folder)
         for node in [*folder.children.values()]:
-            if found.get(node.name) != node.folder and not node.phantom:
+            if found.get(node.name) != node.folder and not node.phantom and not self._is_hidden(node):
                 self.forget(node)
                 if known_before:
                     self._notify(Event.ObjectRemoved, node.handle)
+        haunted = False
         for name, is_folder in found.items():
-            if name not in folder.children:
+            if name in folder.ghosts and self._ghost(folder, name) is not None:
+                haunted = True  # AOSP hears of the new one after the old one's end
+            elif name not in folder.children:
                 node = self.adopt(folder, name, folder=is_folder)
                 self.note_content(node)  # what changes after the host has heard of it is reported
                 if known_before:
                     self._announce(node)
-        folder.stamp = stamp if time.time_ns() - stamp > SETTLED else -1
+        folder.stamp = -1 if haunted else stamp
+        folder.settled = time.time_ns() - stamp > SETTLED
+        now = time.monotonic()
+        folder.rest_until = now + REST * (now - started) if len(found) > LARGE else 0.0
+
+    def _is_hidden(self, node: Node) -> bool:
+        """Tell whether a listing passes over this object, which was made by the initiator."""
+        return self._hides_dot_names and node.name.startswith(".") and os.path.lexists(self.path(node))
 
     def _announce(self, node: Node) -> None:
         """Tell of a new object. New folders are watched at once, as Android does."""
@@ -253,7 +351,8 @@ class Store:
     def watch(self, folder: Node) -> None:
         """Report changes in `folder` from now on: what it holds now counts as listed."""
         folder.listed = True
-        self._watched[id(folder)] = folder
+        if not folder.unwatched:
+            self._watched[id(folder)] = folder
 
     def poll(self, busy: frozenset[int] = frozenset()) -> None:
         """Look for changes in listed directories; `busy` names objects whose content is being edited."""
@@ -264,15 +363,18 @@ class Store:
                 self._watched.pop(key, None)
                 continue
             try:
-                if os.lstat(self.path(folder)).st_mtime_ns != folder.stamp:
-                    self._scan(folder)
+                self._scan(folder)
             except (OSError, Refusal):
                 folder.stamp = -1  # its own parent's turn reports the removal
+        now = time.monotonic()
+        if now < self._next_round:
+            return
+        self._next_round = now + ROUND_PAUSE
         handles = list(islice(self._round, FILES_PER_POLL))
         if not handles:
             self._round = iter([*self._nodes])
         for node in filter(None, map(self._nodes.get, handles)):
-            if not node.folder and not node.phantom and node.handle not in busy:
+            if not node.folder and not node.phantom and not node.buried and node.handle not in busy:
                 self._look(node)
 
     def _look(self, node: Node) -> None:
@@ -281,13 +383,82 @@ class Store:
         if before is not None and node.seen is not None and node.seen != before and node.seen[0]:
             self._notify(Event.ObjectInfoChanged, node.handle)
 
+    # --- ghosts
+
+    def bury(self, node: Node) -> None:
+        """Note that an object was deleted: it stays listed as long as ghosts do."""
+        self.recount(node.storage)
+        if not self._ghost_seconds or node.parent is None:
+            self.forget(node)
+            return
+        node.buried = True
+        self._leave(node)
+        node.parent.ghosts[node.name] = Ghost(node, self.clock() + self._ghost_seconds)
+
+    def _leave_ghost(self, node: Node) -> None:
+        """Leave a dummy with the object's handle where the object is about to leave."""
+        if self._ghost_seconds and node.parent is not None:
+            dummy = Node(node.handle, node.parent, node.name, folder=node.folder)
+            dummy.listed = True
+            node.parent.ghosts[node.name] = Ghost(dummy, self.clock() + self._ghost_seconds)
+
+    def _ghost(self, folder: Node, name: str) -> Ghost | None:
+        """Return a ghost whose time isn't over."""
+        ghost = folder.ghosts.get(name)
+        if ghost is None:
+            return None
+        if self.clock() < ghost.until and ghost.meetings < GHOST_MEETINGS:
+            return ghost
+        del folder.ghosts[name]
+        if ghost.node.buried:
+            self.forget(ghost.node)
+        folder.stamp = -1  # something else may be there by now
+        return None
+
+    def _meets_ghost(self, folder: Node, name: str) -> bool:
+        ghost = self._ghost(folder, name)
+        if ghost is not None:
+            ghost.meetings += 1
+        return ghost is not None
+
+    def _listed_ghosts(self, folder: Node) -> list[Node]:
+        nodes = [
+            ghost.node for ghost in [*folder.ghosts.values()] if self._meets_ghost(folder, ghost.node.name)
+        ]
+        return nodes if self.available else []
+
+    def _is_ghost(self, node: Node) -> bool:
+        """Tell whether an object, or a folder above it, was deleted a moment ago."""
+        at: Node | None = node
+        while at is not None and at.parent is not None:
+            ghost = at.parent.ghosts.get(at.name)
+            if ghost is not None and ghost.node is at:
+                return self._ghost(at.parent, at.name) is not None
+            at = at.parent
+        return False
+
     # --- changing the table (the caller changes the files)
+
+    @contextmanager
+    def changing(self, folder: Node) -> Iterator[None]:
+        """Wrap a change of our own, so that it needn't be found by a new look at the directory."""
+        known = folder.stamp >= 0 and folder.stamp == self._stamp(folder)
+        try:
+            yield
+        finally:
+            folder.stamp, folder.settled = (self._stamp(folder) if known else -1), False
+
+    def _stamp(self, folder: Node) -> int:
+        try:
+            return os.lstat(self.path(folder)).st_mtime_ns
+        except OSError:
+            return -1
 
     def adopt(self, parent: Node, name: str, *, folder: bool) -> Node:
         """Enter a new object and give it a handle."""
         node = Node(self._next_handle, parent, name, folder=folder)
         self._next_handle += 1
-        parent.children[name] = node
+        self._enter(node, parent)
         self._nodes[node.handle] = node
         return node
 
@@ -296,8 +467,18 @@ class Store:
         for child in [*node.children.values()]:
             self.forget(child)
         self._nodes.pop(node.handle, None)
+        self._leave(node)
+
+    def _enter(self, node: Node, parent: Node) -> None:
+        parent.children[node.name] = node
+        parent.spellings.setdefault(node.name.casefold(), node.name)
+
+    def _leave(self, node: Node) -> None:
         if node.parent is not None and node.parent.children.get(node.name) is node:
             del node.parent.children[node.name]
+            folded = node.name.casefold()
+            if node.parent.spellings.get(folded) == node.name:
+                del node.parent.spellings[folded]
 
     def renumber(self) -> None:
         """Give every object a handle that no object has had before."""
@@ -318,12 +499,13 @@ class Store:
     def relocate(self, node: Node, parent: Node, name: str) -> None:
         """Note that an object has a new place; it keeps its handle."""
         assert node.parent is not None, "a storage's root never moves"
-        del node.parent.children[node.name]
+        self._leave_ghost(node)
+        self._leave(node)
         replaced = parent.children.get(name)
         if replaced is not None:
             self.forget(replaced)
         node.parent, node.name = parent, name
-        parent.children[name] = node
+        self._enter(node, parent)
 
     def note_content(self, node: Node) -> None:
         """Remember a file's size and time, so that `poll` doesn't report this state again."""
@@ -333,3 +515,5 @@ class Store:
             return
         if stat.S_ISREG(status.st_mode):
             node.seen = (status.st_size, status.st_mtime_ns)
+            if node.first_size is None:
+                node.first_size = status.st_size

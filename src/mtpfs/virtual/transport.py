@@ -55,6 +55,7 @@ class VirtualTransport:
         """The phone has left since it was connected last."""
         self._control: ControlSocket | None = None
         self._changed = threading.Condition(threading.RLock())
+        responder.use_clock(self.monotonic)
 
     @property
     def name(self) -> str:
@@ -199,6 +200,8 @@ class VirtualTransport:
             self._responder = Responder(
                 old.directories, old.capabilities, max_packet=old.max_packet, faults=old.faults
             )
+            self._responder.use_clock(self.monotonic)
+            self._responder.phone.trusted = old.phone.trusted  # a phone remembers whom it trusts
             self._closed = False
             self._changed.notify_all()
 
@@ -207,6 +210,11 @@ class VirtualTransport:
         with self._changed:
             self._responder.phone.set_locked(locked)
             self._changed.notify_all()
+
+    def set_trusted(self, trusted: bool) -> None:
+        """Say yes (or no) to "Trust this computer?": storages are described or not. No event tells."""
+        with self._changed:
+            self._responder.phone.trusted = trusted
 
     def renumber(self) -> None:
         """Give every object a new handle, and send the event that says so."""

@@ -1,4 +1,4 @@
-"""rsync's temporary files wait for their name, and are lost in no case."""
+"""Temporary files that programs rename wait for their name, and are lost in no case."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import trio
 from trio.testing import MockClock
 
 from mtpfs.errors import FsError
-from mtpfs.vfs.drafts import is_draft_name
+from mtpfs.vfs.held import holds
 from vfs.world import World, world
 
 DRAFT = b".photo.jpg.Ab12Cd"
@@ -18,15 +18,17 @@ DRAFT = b".photo.jpg.Ab12Cd"
 
 async def write(w: World, name: bytes = DRAFT) -> None:
     """Write and close, without anybody waiting for the device."""
-    await w.put(name, b"contents")
+    await w.put(name, b"contents", by_mkstemp=True)
 
 
 def test_names() -> None:
-    """Only what rsync calls its temporary files is one."""
-    assert is_draft_name(DRAFT)
-    assert is_draft_name(b".a.aaaaaa")
+    """Only what rsync calls its temporary files, and creates as it does, is one."""
+    assert holds(DRAFT, exclusive=True, mode=0o100600)
+    assert holds(b".a.aaaaaa", exclusive=True, mode=0o600)
     for name in (b"photo.jpg.Ab12Cd", b".photo", b".photo.jpg", b"..Ab12Cd", b".a.Ab12C-", b".a.Ab12Cde"):
-        assert not is_draft_name(name)
+        assert not holds(name, exclusive=True, mode=0o600)
+    assert not holds(DRAFT, exclusive=False, mode=0o600)
+    assert not holds(DRAFT, exclusive=True, mode=0o644)
 
 
 async def test_sent_with_date_and_name(tmp_path: Path) -> None:
@@ -40,7 +42,7 @@ async def test_sent_with_date_and_name(tmp_path: Path) -> None:
         await w.fs.rename(w.root, DRAFT, w.root, b"photo.jpg")
         assert (tmp_path / "photo.jpg").read_bytes() == b"contents"
         assert (tmp_path / "photo.jpg").stat().st_mtime == 1_400_000_000
-        assert node.content is None
+        assert w.file(node) is None
 
 
 async def test_never_renamed(tmp_path: Path, autojump_clock: MockClock) -> None:
@@ -65,11 +67,11 @@ async def test_unmounted(tmp_path: Path) -> None:
 async def test_synced(tmp_path: Path) -> None:
     """fsync means now."""
     async with world(tmp_path) as w:
-        node = await w.fs.create(w.root, DRAFT)
-        await w.fs.write(node, 0, b"contents")
-        await w.fs.sync(node)
+        opened = await w.fs.create(w.root, DRAFT, exclusive=True, mode=0o600)
+        await w.fs.write(opened, 0, b"contents")
+        await w.fs.sync(opened)
         assert (tmp_path / DRAFT.decode()).read_bytes() == b"contents"
-        await w.fs.release(node)
+        await w.fs.release(opened)
 
 
 async def test_unlinked(tmp_path: Path) -> None:
@@ -79,7 +81,7 @@ async def test_unlinked(tmp_path: Path) -> None:
         node = await w.fs.lookup(w.root, DRAFT)
         before = w.operations.get("SendObject", 0)
         await w.fs.unlink(w.root, DRAFT)
-        assert node.content is None
+        assert w.file(node) is None
         with pytest.raises(FsError):
             await w.fs.lookup(w.root, DRAFT)
         assert w.operations.get("SendObject", 0) == before
@@ -95,8 +97,10 @@ async def test_replaced_by_another(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [".two.bbbbbb"]
 
 
-async def test_other_names_are_sent_at_once(tmp_path: Path) -> None:
-    """Nothing else waits."""
+async def test_others_are_sent_at_once(tmp_path: Path) -> None:
+    """Nothing else waits: neither another name, nor that name for a file which no mkstemp has made."""
     async with world(tmp_path) as w:
+        await w.put(b".bashrc.backup", b"contents")
+        assert (tmp_path / ".bashrc.backup").read_bytes() == b"contents"
         await write(w, b".photo.jpg")
         assert (tmp_path / ".photo.jpg").read_bytes() == b"contents"

@@ -1,0 +1,263 @@
+"""All open files of a mount: descriptors, and saving under a claim on where a file is now.
+
+What one file holds, and how the device gets it, is in `mtpfs.vfs.openfile`. This module counts who has it
+open, decides what a close(2) means, and ends what nobody has open any more.
+
+`_files` and `_leaving` are written here only, between two awaits.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+import trio
+
+from mtpfs.device import Device, writing
+from mtpfs.errors import FsError, MtpfsError, StoppedError
+from mtpfs.vfs.claims import Claims
+from mtpfs.vfs.contents import Shared
+from mtpfs.vfs.held import holds
+from mtpfs.vfs.node import Node
+from mtpfs.vfs.openfile import Condition, OpenFile
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(eq=False, slots=True)
+class Open:
+    """One descriptor."""
+
+    file: OpenFile
+    writes: bool
+    is_forwarded: bool = False
+    """It was opened by the number of a file that this one has replaced meanwhile."""
+
+
+class Files:
+    """All open files of a mount. On the trio thread.
+
+    `changed(node)` is called when size, date or contents are others than the kernel may know.
+    """
+
+    def __init__(self, shared: Shared, claims: Claims, *, changed: Callable[[Node], None]) -> None:
+        self.shared = shared
+        self._changed = changed
+        self.is_stopping = False
+        """Work that saves nothing ends: the mount does."""
+        self._claims = claims
+        self._files: dict[Node, OpenFile] = {}
+        self._leaving: dict[Node, trio.Event] = {}
+
+    def changed(self, node: Node) -> None:
+        """Tell the kernel that size, date or contents are others than it may know."""
+        self._changed(node)
+
+    @property
+    def device(self) -> Device:
+        return self.shared.device
+
+    def of(self, node: Node) -> OpenFile | None:
+        """Return the open file of a node, if it has one."""
+        return self._files.get(node)
+
+    def all(self) -> list[OpenFile]:
+        return list(self._files.values())
+
+    def stop(self) -> None:
+        """Have what saves nothing (filling with zeros, fetching) end soon."""
+        self.is_stopping = True
+
+    # --- descriptors -----------------------------------------------------------------
+
+    async def open(self, node: Node, *, write: bool, truncate: bool = False) -> Open:
+        """Open a file, or the one that has taken its place. Raises ESTALE for one that is gone: the kernel looks again.
+
+        Waits for a deletion that has begun. Opening with `truncate` sends nothing.
+        """
+        asked = node
+        while True:
+            if (event := self._leaving.get(node)) is not None:
+                await event.wait()
+            elif node.unlinked and node.holder is None and node.successor is not None:
+                node = node.successor
+            else:
+                break
+        if node.lost or (node.unlinked and node.holder is None):
+            raise FsError(errno.ESTALE, f"{node.path} is gone")
+        opened = self._opened(self._file(node), write=write)
+        opened.is_forwarded = node is not asked
+        if truncate:
+            try:
+                await opened.file.start_empty()
+            except BaseException:
+                with trio.CancelScope(shield=True):
+                    await self.release(opened)
+                raise
+        return opened
+
+    def created(self, node: Node, *, exclusive: bool, mode: int) -> Open:
+        """Open a node that was just created here. Raises FsError without room for a spool."""
+        file = OpenFile(self, self.shared, node)
+        file.start_new()
+        file.shape_is_held = holds(node.name, exclusive=exclusive, mode=mode)
+        node.holder = file
+        self._files[node] = file
+        return self._opened(file, write=True)
+
+    def _file(self, node: Node) -> OpenFile:
+        file = self._files.get(node)
+        if file is None:
+            file = OpenFile(self, self.shared, node)
+            node.holder = file
+            self._files[node] = file
+        return file
+
+    @staticmethod
+    def _opened(file: OpenFile, *, write: bool) -> Open:
+        file.opens += 1
+        file.writers += write
+        return Open(file, write)
+
+    async def flush(self, opened: Open) -> None:
+        """Answer a close(2): bring what was written to the device, unless it waits for its name.
+
+        Sends nothing for a read-only descriptor, and nothing while the contents are untouched empty ones.
+        """
+        file = opened.file
+        if not opened.writes:
+            return
+        if file.failure is not None:
+            raise file.failure
+        if file.condition in {Condition.CLEAN, Condition.EMPTIED} or await self._holds(file):
+            return
+        await self.save(file)
+
+    async def _holds(self, file: OpenFile) -> bool:
+        """Tell whether a file that is being closed is sent later, under its final name."""
+        if file.shape_is_held and not await writing.can_set_dates(self.device):
+            return file.hold()
+        return False
+
+    async def sync(self, file: OpenFile) -> None:
+        """Answer an fsync(2): bring everything to the device; raises what keeps it from arriving."""
+        await self.save(file)
+
+    async def release(self, opened: Open) -> None:
+        """Close a descriptor. What the last one leaves unsaved is sent; errors are logged, nobody hears them."""
+        file = opened.file
+        file.opens -= 1
+        file.writers -= opened.writes
+        if (
+            not file.writers
+            and file.condition in {Condition.EMPTIED, Condition.DIRTY}
+            and not file.node.deleted
+        ):
+            # Mapped pages may be written after the last close(2), and are not followed by another flush.
+            try:
+                if file.failure is None and not await self._holds(file):
+                    await self.save(file)
+            except MtpfsError as error:
+                log.error("%s: %s", file.node.path, error)
+
+    async def end(self, file: OpenFile) -> None:
+        """Let go of a file that nobody has open, unless something has to be kept."""
+        node = file.node
+        if file.opens or file.must_be_kept or self._files.get(node) is not file:
+            return
+        if self.shared.tree.hidden.get(node.object_name) is node:
+            await self._end_hidden(file)
+            return
+        if file.is_ahead and not node.deleted and file.failure is None:
+            log.error("%s: %d bytes could not be saved", node.path, node.size)
+        stale = file.is_ahead or file.failure is not None
+        await file.close()
+        if file.opens or self._files.get(node) is not file:
+            return  # opened again while this was waiting
+        del self._files[node]
+        node.holder = None
+        if node.handle is None and not node.unlinked:
+            self.shared.tree.vanish(node)
+        elif stale and not node.unlinked:
+            node.attributes_stale = True
+            self.changed(node)  # what was written isn't there, nor as long as it was
+        self.shared.tree.reap(node)
+
+    async def _end_hidden(self, file: OpenFile) -> None:
+        """Delete the object of a file that was deleted while it was open."""
+        node, tree = file.node, self.shared.tree
+        assert node.parent is not None
+        name = node.object_name
+        async with self._claims.claim((node.parent, name)):
+            if file.opens or tree.hidden.get(name) is not node:
+                return
+            with self.leaving(node):  # from here on nobody opens it
+                await file.close()
+                try:
+                    await writing.delete(self.device, await tree.handle(node), name)
+                except MtpfsError as error:
+                    log.warning("%s, which was deleted, stays as %s: %s", node.path, name, error)
+                    node.parent.distrust()
+                finally:
+                    tree.hidden.pop(name, None)
+                    self._files.pop(node, None)
+                    node.holder = None
+                    tree.reap(node)
+
+    @contextmanager
+    def leaving(self, node: Node) -> Iterator[None]:
+        """Have who opens the node wait: its object is being deleted, or replaced."""
+        if node in self._leaving:
+            yield
+            return
+        event = self._leaving[node] = trio.Event()
+        try:
+            yield
+        finally:
+            del self._leaving[node]
+            event.set()
+
+    # --- saving ----------------------------------------------------------------------
+
+    async def save(self, file: OpenFile) -> None:
+        """Bring everything to the device, under a claim on where the file is now."""
+        node = file.node
+        before = node.size, node.modified
+        while not node.deleted:
+            node.check_not_lost()
+            parent, name = node.parent, node.object_name
+            assert parent is not None
+            async with self._claims.claim((parent, name)) as claim:
+                if (node.parent, node.object_name) == (parent, name):
+                    with suppress(StoppedError):  # only a deletion stops it, and waits for this claim
+                        await file.save(claim)
+                    break
+                # Else it was renamed while this was waiting.
+        if (node.size, node.modified) != before and not node.unlinked:
+            self.changed(node)  # the device has its own idea of the date
+
+    async def send_early(self, file: OpenFile) -> bool:
+        """Send new contents before they are complete; False where that can't be."""
+        node = file.node
+        while not node.unlinked:
+            parent, name = node.parent, node.object_name
+            assert parent is not None
+            async with self._claims.claim((parent, name)) as claim:
+                if (node.parent, node.object_name) == (parent, name):
+                    return await file.send_early(claim)
+        return False
+
+    def rescue(self, file: OpenFile, reason: Exception) -> None:
+        """Put what the device hasn't got of a file into the recovery directory, and say so."""
+        node = file.node
+        if node.deleted:
+            return
+        try:
+            for path in file.rescued(self.device.name):
+                log.error("%s could not be saved (%s); its contents are in %s", node.path, reason, path)
+        except OSError as error:
+            log.error("%s could not be saved (%s), nor put aside: %s", node.path, reason, error)
+        file.give_up()

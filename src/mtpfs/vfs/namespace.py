@@ -1,0 +1,509 @@
+"""Creating, removing, renaming and moving, in POSIX's terms on a device that knows few of them.
+
+Each change claims the names that it vacates and takes, looks once more whether everything is as it
+seemed, does it on the device, and has the tree follow. Rules that MTP doesn't know (ENOTEMPTY,
+EEXIST, replacing by a rename, deleting an open file) are made here.
+
+After a failure only the device knows what it has done: the directory is listed anew, which completes or
+undoes what is halfway (`mtpfs.vfs.settling`).
+
+Invariant: the tree follows the device only after the device has confirmed, and no contents are deleted
+before others have their name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from mtpfs.device import Entry, Handle, Storage, listing, writing
+from mtpfs.errors import FsError, MtpfsError, ResponseError
+from mtpfs.protocol.codes import Operation, Response
+from mtpfs.vfs import names, saving
+from mtpfs.vfs.claims import Claim, Claims
+from mtpfs.vfs.files import Files, Open
+from mtpfs.vfs.node import Node
+from mtpfs.vfs.openfile import Destination, OpenFile
+from mtpfs.vfs.rules import Rules, is_inside
+from mtpfs.vfs.saving import Place
+from mtpfs.vfs.temporaries import Kind, moving_name, temporary_name
+from mtpfs.vfs.transfers import fetch_whole, send
+from mtpfs.vfs.tree import Tree
+
+log = logging.getLogger(__name__)
+
+COPIED_FILE = 64 << 20  # bytes of a file that is sent anew where it can't be renamed
+COPIED_FOLDER = 1 << 20  # bytes in a folder that is made anew
+COPIED_OBJECTS = 16  # files and folders in one
+_UNKNOWN_PARENT = {Response.InvalidParentObject, Response.InvalidObjectHandle}
+
+
+class Namespace:
+    """The names of one mount, and what changes them."""
+
+    def __init__(self, tree: Tree, claims: Claims, files: Files, rules: Rules) -> None:
+        self._tree = tree
+        self._claims = claims
+        self._files = files
+        self._rules = rules
+        self._device = tree.device
+
+    # --- creating --------------------------------------------------------------------
+
+    async def create(self, parent: Node, name: bytes, *, exclusive: bool, mode: int) -> Open:
+        """Create an empty file and open it. The device gets it when it is saved."""
+        await self._tree.ensure_listed(parent)
+        text = self._rules.new_name(parent, name)
+        await self._tree.place(parent)
+        async with self._changing(parent), self._claims.claim((parent, text)):
+            await self._rules.check_free(parent, name, text)
+            node = self._tree.adopt(parent, name, text, is_folder=False)
+            try:
+                return self._files.created(node, exclusive=exclusive, mode=mode)
+            except FsError:
+                self._tree.detach(node)
+                raise
+
+    async def mkdir(self, parent: Node, name: bytes) -> Node:
+        """Create a directory."""
+        await self._tree.ensure_listed(parent)
+        text = self._rules.new_name(parent, name)
+        async with self._changing(parent), self._claims.claim((parent, text)):
+            await self._rules.check_free(parent, name, text)
+            handle = await self._make_folder(parent, text)
+            node = self._tree.adopt(parent, name, text, is_folder=True)
+            self._tree.describe(node, Entry(handle, text, is_folder=True, size=0, modified=time.time() // 1))
+            self._tree.listed_empty(node)
+            return node
+
+    async def _make_folder(self, parent: Node, text: str) -> Handle:
+        for last in (False, True):
+            storage, folder = await self._tree.place(parent)
+            try:
+                handle = await writing.make_folder(self._device, storage.id, folder, text)
+                break
+            except ResponseError as error:
+                if last or error.code not in _UNKNOWN_PARENT:
+                    raise
+                log.debug("%s: %s; looked up anew", parent.path, error)
+        if names.may_be_altered(text):
+            stored = (await listing.entry(self._device, handle)).name
+            if stored != text:
+                await writing.delete(self._device, handle, stored)
+                raise FsError(errno.EINVAL, f"the device stores {text!r} as {stored!r}")
+        return handle
+
+    # --- removing --------------------------------------------------------------------
+
+    async def rmdir(self, parent: Node, name: bytes) -> None:
+        """Remove an empty directory. Whether it is empty is asked of the device, which deletes recursively."""
+        while True:
+            node = await self._tree.child(parent, name)
+            if not node.is_folder:
+                raise FsError(errno.ENOTDIR)
+            self._rules.check_deletable(node)
+            async with (
+                self._changing(parent),
+                self._claims.claim((parent, node.object_name), subtrees=[node]),
+            ):
+                if parent.children.get(name) is not node:
+                    continue
+                await self._check_empty(node)
+                await writing.delete(self._device, await self._tree.handle(node), node.object_name)
+                self._tree.detach(node)
+                return
+
+    async def _check_empty(self, node: Node) -> None:
+        """Raise ENOTEMPTY unless the device itself says that a folder is empty."""
+        storage, handle = await self._tree.place(node)
+        pending = any(child.handle is None or child.is_ahead for child in node.children.values())
+        if pending or not await listing.is_empty(self._device, storage.id, handle, self._tree.unshown):
+            node.distrust()
+            raise FsError(errno.ENOTEMPTY)
+
+    async def unlink(self, parent: Node, name: bytes) -> OpenFile | None:
+        """Remove a file; who has it open keeps its contents. Returns what is left of it, for `Files.end`.
+
+        A new file that is being sent isn't sent to its end.
+        """
+        while True:
+            node = await self._tree.child(parent, name)
+            if node.is_folder:
+                raise FsError(errno.EISDIR)
+            self._rules.check_deletable(node)
+            file = self._files.of(node)
+            if file is not None and node.handle is None:
+                file.stop_sending()
+            try:
+                async with self._changing(parent), self._claims.claim((parent, node.object_name)) as claim:
+                    if parent.children.get(name) is not node:
+                        continue
+                    await self._unlink(claim, parent, node)
+                    return self._files.of(node)
+            except BaseException:
+                if file is not None:
+                    file.may_send()
+                raise
+
+    async def _unlink(self, claim: Claim, parent: Node, node: Node) -> None:
+        file = self._files.of(node)
+        if node.handle is None:
+            if file is not None and file.is_doubtful:
+                fragment = await self._tree.find(parent, node.object_name)
+                if fragment is not None:
+                    await writing.delete(self._device, fragment.handle, fragment.name)
+            self._tree.detach(node)
+            return
+        await self._remove_object(claim, parent, node)
+        self._tree.detach(node)
+
+    async def _remove_object(self, claim: Claim, parent: Node, node: Node) -> None:
+        """Delete a file's object, or hide it if somebody has it open and goes on needing it."""
+        file = self._files.of(node)
+        handle = await self._tree.handle(node)
+        if file is not None and not self._device.can_rename:
+            await file.keep(claim)
+        if (
+            file is not None
+            and file.opens
+            and file.needs_object
+            and await self._hide(claim, parent, node, handle)
+        ):
+            if file.opens:
+                return
+            handle = await self._tree.handle(node)  # it was closed while it was being hidden
+        hidden = self._tree.hidden.get(node.object_name) is node
+        with self._files.leaving(node):
+            await writing.delete(self._device, handle, node.object_name)
+            if hidden:
+                self._tree.hidden.pop(node.object_name, None)
+        if node.storage is not None:
+            self._device.room.took(node.storage.id, -node.size)
+
+    async def _hide(self, claim: Claim, parent: Node, node: Node, handle: Handle) -> bool:
+        """Take an open file's name away; its object stays until the last descriptor is closed."""
+        hidden = temporary_name(Kind.GONE, node.object_name)
+        claim.extend(parent, hidden)
+        try:
+            await writing.rename(self._device, handle, node.object_name, hidden)
+        except ResponseError as error:
+            log.info("%s can't be put aside while it is open: %s", node.path, error)
+            file = self._files.of(node)
+            if file is not None:
+                await file.keep(claim)
+            return False
+        self._tree.hide(node, hidden)
+        return True
+
+    # --- renaming --------------------------------------------------------------------
+
+    async def rename(
+        self, old_parent: Node, old_name: bytes, new_parent: Node, new_name: bytes, *, replace: bool
+    ) -> list[OpenFile]:
+        """Rename or move, in place of an existing file or empty directory if `replace`.
+
+        Returns the files that may have ended by it, for `Files.end`.
+        """
+        while True:
+            node = await self._tree.child(old_parent, old_name)
+            await self._tree.ensure_listed(new_parent)
+            self._rules.check_entry_change(node)
+            text = self._rules.new_name(new_parent, new_name)
+            if node.is_folder and is_inside(new_parent, node):
+                raise FsError(errno.EINVAL, "a directory can't be moved into itself")
+            target = new_parent.children.get(new_name)
+            subtrees = [folder for folder in (node, target) if folder is not None and folder.is_folder]
+            async with (
+                self._changing(old_parent, new_parent),
+                self._claims.claim(
+                    (old_parent, node.object_name), (new_parent, text), subtrees=subtrees
+                ) as claim,
+            ):
+                if (
+                    old_parent.children.get(old_name) is not node
+                    or new_parent.children.get(new_name) is not target
+                ):
+                    continue
+                if target is node:
+                    return []
+                await self._rename(
+                    claim, node, old_parent, new_parent, new_name, text, target, replace=replace
+                )
+            ended = [self._files.of(each) for each in (node, target) if each is not None]
+            return [file for file in ended if file is not None]
+
+    async def _rename(
+        self,
+        claim: Claim,
+        node: Node,
+        old_parent: Node,
+        new_parent: Node,
+        new_name: bytes,
+        text: str,
+        target: Node | None,
+        *,
+        replace: bool,
+    ) -> None:
+        await self._rules.check_case(new_parent, text, node)
+        if target is not None:
+            await self._check_target(node, target, replace=replace)
+        file = self._files.of(node)
+        with contextlib.ExitStack() as stack:
+            if target is not None and not target.is_folder and self._files.of(target) is None:
+                # Who opens it from here on gets the new one: its object may go at any time.
+                stack.enter_context(self._files.leaving(target))
+            if (
+                file is None
+                or node.handle is not None
+                or not await self._send_renamed(claim, file, new_parent, text, target)
+            ):
+                storage, folder = await self._tree.place(new_parent)
+                self._check_place(old_parent, new_parent)
+                if file is not None and file.is_ahead and (target is not None or file.needs_object):
+                    await file.save(claim)  # no file ever gives way to one that is still being written
+                place = Place(new_parent, storage, folder, text, claim)
+                await self._rename_object(claim, node, old_parent, place, target)
+            if target is not None:
+                self._tree.detach(target, successor=None if node.is_folder else node)
+        self._tree.relocate(node, new_parent, new_name, text)
+
+    async def _send_renamed(
+        self, claim: Claim, file: OpenFile, new_parent: Node, text: str, target: Node | None
+    ) -> bool:
+        """Send a file that the device hasn't got yet under its new name; False where it has to have its old one first.
+
+        It needs nothing of the device but to be sent, so it works also where nothing can be renamed.
+        """
+        if file.is_doubtful or (
+            target is not None and (target.is_folder or self._files.of(target) is not None)
+        ):
+            # There may be an object of it; or who has the target open keeps it only if that is put aside.
+            await file.save(claim)
+            return False
+        entry = None
+        if target is not None and target.handle is not None:
+            handle = await self._tree.handle(target)
+            entry = Entry(handle, target.object_name, is_folder=False, size=target.size, modified=target.told)
+        await file.save(claim, Destination(new_parent, text, entry))
+        return True
+
+    def _check_place(self, old_parent: Node, new_parent: Node) -> None:
+        if old_parent is new_parent:
+            return
+        if not self._device.supports(Operation.MoveObject):
+            raise FsError(errno.EXDEV, "the device can't move")
+        if old_parent.storage != new_parent.storage:
+            # The device would copy in one long transaction that blocks everything else.
+            raise FsError(errno.EXDEV)
+
+    async def _check_target(self, node: Node, target: Node, *, replace: bool) -> None:
+        if not replace:
+            raise FsError(errno.EEXIST)
+        self._rules.check_entry_change(target)
+        if target.is_folder:
+            if not node.is_folder:
+                raise FsError(errno.EISDIR)
+            await self._check_empty(target)
+        elif node.is_folder:
+            raise FsError(errno.ENOTDIR)
+
+    async def _rename_object(
+        self, claim: Claim, node: Node, old_parent: Node, place: Place, target: Node | None
+    ) -> None:
+        """Give an object its new name and place; what had the name before is put aside first, and deleted last."""
+        device, new_parent = self._device, place.directory
+        if not device.can_rename and (
+            old_parent is new_parent or place.name != node.object_name or target is not None
+        ):
+            await self._copy_renamed(claim, node, old_parent, place, target)
+            return
+        aside = ""
+        if target is not None and target.handle is not None:
+            aside = place.temporary(Kind.OLD, 0 if node.is_folder else node.size)
+            try:
+                await writing.rename(device, await self._tree.handle(target), target.object_name, aside)
+            except ResponseError as error:
+                log.info("%s can't be put aside: %s", target.path, error)
+                await self._copy_renamed(claim, node, old_parent, place, target)
+                return
+        try:
+            if old_parent is new_parent:
+                await writing.rename(device, await self._tree.handle(node), node.object_name, place.name)
+            else:
+                await self._move(claim, node, old_parent, place)
+        except ResponseError as error:
+            if not aside and old_parent is new_parent and error.code != Response.StoreNotAvailable:
+                log.info("%s can't be renamed to %r: %s", node.path, place.name, error)
+                await self._copy_renamed(claim, node, old_parent, place, None)
+                return
+            if aside and target is not None:
+                with contextlib.suppress(MtpfsError):  # then the next listing restores it
+                    await writing.rename(device, await self._tree.handle(target), aside, target.object_name)
+                if old_parent is new_parent:
+                    await self._copy_renamed(claim, node, old_parent, place, target)
+                    return
+            if error.code == Response.OperationNotSupported:
+                raise FsError(errno.EXDEV, "the device can't after all") from error
+            raise
+        if target is not None and aside:
+            await self._remove_replaced(claim, new_parent, target, aside)
+
+    async def _remove_replaced(self, claim: Claim, parent: Node, target: Node, aside: str) -> None:
+        """Delete a file or folder that was put aside, or have it deleted when nobody has it open any more."""
+        target.object_name = aside
+        try:
+            if target.is_folder:
+                await writing.delete(self._device, await self._tree.handle(target), aside)
+            else:
+                await self._remove_object(claim, parent, target)
+        except MtpfsError as error:
+            log.warning("%s is replaced, but what it was stays on the device: %s", target.path, error)
+            parent.distrust()  # the next listing tries again
+
+    async def _move(self, claim: Claim, node: Node, old_parent: Node, place: Place) -> None:
+        device, handle = self._device, await self._tree.handle(node)
+        old_text = node.object_name
+        if place.name == old_text:
+            await writing.move(device, handle, place.storage.id, place.folder, old_text)
+            return
+        _, back = await self._tree.place(old_parent)
+        on_its_way = moving_name(old_text, place.name, place.directory.device_path)
+        claim.extend(old_parent, on_its_way)
+        claim.extend(place.directory, on_its_way)
+        await writing.rename(device, handle, old_text, on_its_way)
+        try:
+            await writing.move(device, handle, place.storage.id, place.folder, on_its_way)
+            await writing.rename(device, handle, on_its_way, place.name)
+        except ResponseError:
+            # Perhaps the device doesn't take the name: no listing could complete that. Perhaps it has moved
+            # the object, and says that it hasn't; what had the name is about to get it back.
+            with contextlib.suppress(ResponseError):  # then it stays, and is shown
+                if (await listing.object_info(device, handle)).parent_object == place.folder.number:
+                    await writing.move(device, handle, place.storage.id, back, on_its_way)
+                await writing.rename(device, handle, on_its_way, old_text)
+            raise
+
+    # --- where the device can't rename -----------------------------------------------
+
+    async def _copy_renamed(
+        self, claim: Claim, node: Node, old_parent: Node, place: Place, target: Node | None
+    ) -> None:
+        """Make a small file or folder anew under its new name, and delete the old one. EXDEV for larger ones."""
+        if old_parent is not place.directory:
+            raise FsError(errno.EXDEV, "the device can't rename")
+        file = self._files.of(node)
+        if file is None:
+            with self._files.leaving(node):  # who opened it now would have the object that goes
+                await self._copy_at_rest(claim, node, place, target)
+            return
+        async with file.at_rest(claim):
+            await self._copy_at_rest(claim, node, place, target)
+
+    async def _copy_at_rest(self, claim: Claim, node: Node, place: Place, target: Node | None) -> None:
+        device = self._device
+        handle = await self._tree.handle(node)
+        if node.is_folder:
+            objects, size = await self._measure(place.storage, handle)
+            if objects > COPIED_OBJECTS or size > COPIED_FOLDER:
+                raise FsError(errno.EXDEV, "the device can't rename, and this is much to copy")
+            if target is not None:
+                await writing.delete(device, await self._tree.handle(target), target.object_name)
+            new = await writing.make_folder(device, place.storage.id, place.folder, place.name)
+            try:
+                self._check_unused(node)
+                await self._copy_children(place.storage, handle, new)
+                self._check_unused(node)
+            except MtpfsError:
+                with contextlib.suppress(MtpfsError):  # the first error is the one that matters
+                    await writing.delete(device, new, place.name)
+                raise
+        else:
+            if not node.size_known or node.size > COPIED_FILE:
+                raise FsError(errno.EXDEV, "the device can't rename, and this is much to copy")
+            entry = Entry(handle, node.object_name, is_folder=False, size=node.size, modified=node.told)
+            old = None
+            if target is not None and target.handle is not None:
+                file = self._files.of(target)
+                if file is not None:
+                    await file.keep(claim)
+                old = Entry(
+                    await self._tree.handle(target),
+                    target.object_name,
+                    is_folder=False,
+                    size=target.size,
+                    modified=None,
+                )
+            with await fetch_whole(device, entry) as spool:
+                spool.drop()
+                new = await saving.save(device, place, spool, old=old, modified=node.modified)
+        old_name, told = node.object_name, node.told
+        # Who has it open goes on reading: from the new object before the old one is gone.
+        self._become_object(node, new, place.name, node.modified)
+        try:
+            await writing.delete(device, handle, old_name)
+        except MtpfsError:
+            self._become_object(node, handle, old_name, told)
+            raise
+
+    @staticmethod
+    def _check_unused(folder: Node) -> None:
+        """Raise EXDEV if a file in a folder is open or unsaved: its object would go, and what is written with it."""
+        if any(member.holder is not None for member in folder.subtree()):
+            raise FsError(errno.EXDEV, "the device can't rename, and a file in it is open")
+
+    def _become_object(self, node: Node, handle: Handle, name: str, told: float | None) -> None:
+        """Have another object with the same contents be what a node is on the device."""
+        self._tree.forget_handles(node)
+        self._tree.describe(
+            node, Entry(handle, name, is_folder=node.is_folder, size=node.size, modified=told)
+        )
+
+    async def _measure(self, storage: Storage, folder: Handle, depth: int = 0) -> tuple[int, int]:
+        objects, size = 0, 0
+        for entry in await listing.children(self._device, storage.id, folder):
+            objects, size = objects + 1, size + entry.size
+            if entry.is_folder and depth < COPIED_OBJECTS and objects <= COPIED_OBJECTS:
+                below = await self._measure(storage, entry.handle, depth + 1)
+                objects, size = objects + below[0], size + below[1]
+            if objects > COPIED_OBJECTS:
+                break
+        return objects, size
+
+    async def _copy_children(self, storage: Storage, source: Handle, destination: Handle) -> None:
+        device = self._device
+        for entry in await listing.children(device, storage.id, source):
+            if entry.is_folder:
+                made = await writing.make_folder(device, storage.id, destination, entry.name)
+                await self._copy_children(storage, entry.handle, made)
+                continue
+            with await fetch_whole(device, entry) as spool:
+                spool.drop()
+                await send(device, storage.id, destination, entry.name, spool.source(), entry.modified)
+
+    # --- failures --------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _changing(self, *directories: Node) -> AsyncIterator[None]:
+        """After a failure on the device, believe no listing; look anew, which settles what is halfway.
+
+        Outside of the claim, because settling leaves out what is claimed.
+        """
+        try:
+            yield
+        except FsError:
+            raise
+        except MtpfsError as error:
+            for directory in directories:
+                directory.distrust()
+            reason = await self._tree.reason(directories[0], error)
+            if reason is error and not self._device.session.gone:
+                for directory in dict.fromkeys(directories):
+                    with contextlib.suppress(MtpfsError):  # then who looks there next does it
+                        await self._tree.ensure_listed(directory)
+            if reason is error:
+                raise
+            raise reason from error

@@ -1,0 +1,323 @@
+"""How new contents become an object, step by step.
+
+After each step the old or the new contents have a name that a listing understands
+(`mtpfs.vfs.settling`), so a crash anywhere costs neither. The four ways, the first that the device can go:
+
+1. *New*: room known → sent under NAME → size compared.
+2. *Replacing by renames*: sent under a temporary name → size compared → the old one put aside → the new
+   one gets NAME → the old one is deleted. If NAME is refused, it is sent once more, under NAME.
+3. *The old one can't be put aside*: the new one, whole, is marked as the last copy → the old one is
+   deleted → sent under NAME → size compared → the last copy is deleted.
+4. *No renames at all*: both contents get a name in the recovery directory → the old one is deleted → sent
+   under NAME → size compared → both names go.
+
+All run under a claim on NAME.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import logging
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import trio
+
+from mtpfs.device import WITHDRAWN, Device, Entry, Handle, Storage, listing, writing
+from mtpfs.errors import FsError, MtpfsError, ResponseError, StoppedError
+from mtpfs.protocol.codes import Response
+from mtpfs.vfs import names, recovery
+from mtpfs.vfs.claims import Claim
+from mtpfs.vfs.node import Node
+from mtpfs.vfs.spool import Spool
+from mtpfs.vfs.temporaries import Kind, parse, temporary_name
+from mtpfs.vfs.transfers import fetch_whole, send
+
+log = logging.getLogger(__name__)
+
+_ZONE_STEP = 15 * 60  # seconds: time zones differ by quarters of an hour
+_ZONE_LIMIT = 14 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an object is to be: a directory as the tree and as the device know it, and a name that is claimed."""
+
+    directory: Node
+    storage: Storage
+    folder: Handle
+    name: str
+    claim: Claim
+
+    def temporary(self, kind: Kind, number: int = 0) -> str:
+        """Return a fresh temporary name, and claim it."""
+        name = temporary_name(kind, self.name, number)
+        self.claim.extend(self.directory, name)
+        return name
+
+    @property
+    def path(self) -> str:
+        return f"{self.directory.path}/{self.name}"
+
+
+async def save(
+    device: Device, place: Place, spool: Spool, *, old: Entry | None, modified: float | None
+) -> Handle:
+    """Send all of `spool` as `place.name`, in place of `old`; return the new object's handle.
+
+    Raises ENOSPC or EIO when it isn't there whole afterwards, and what the session raises. Then the old contents
+    are there, or the log names the place where the new ones are whole.
+    """
+    if old is None:
+        handle = await _send(device, place, place.name, spool, modified)
+        await _check_name(device, handle, place.name)
+        return handle
+    if not can_put_aside(device):
+        return await _replace_without_renames(device, place, spool, old, modified)
+    temporary = place.temporary(Kind.NEW, spool.size)
+    handle = await _send(device, place, temporary, spool, modified)
+    return await replace(
+        device, place, handle, temporary, spool.size, spool=spool, old=old, modified=modified
+    )
+
+
+def can_put_aside(device: Device) -> bool:
+    """Tell whether an object may be replaced by another one under a temporary name."""
+    return device.can_rename and not device.quirks.overwrite_corrupts
+
+
+async def replace(
+    device: Device,
+    place: Place,
+    handle: Handle,
+    temporary: str,
+    size: int,
+    *,
+    spool: Spool | None,
+    old: Entry,
+    modified: float | None,
+) -> Handle:
+    """Give the complete object `temporary` the name of `old`, and delete that; return its handle.
+
+    `spool`: the same contents, in case that the name is refused; without, they are fetched again then.
+    """
+    aside = place.temporary(Kind.OLD, size)
+    there = True
+    try:
+        await writing.rename(device, old.handle, old.name, aside)
+    except (ResponseError, FsError) as error:
+        if isinstance(error, ResponseError) and error.code == Response.InvalidObjectHandle:
+            there = False  # gone already: as it should be
+        elif isinstance(error, ResponseError) and error.code in WITHDRAWN:
+            raise  # the phone is being locked: no reason to go a way on which the old contents go first
+        else:
+            log.info("%s: can't be put aside: %s", place.path, error)
+            return await _replace_by_last_copy(device, place, handle, temporary, size, spool, old, modified)
+    try:
+        await writing.rename(device, handle, temporary, place.name)
+    except ResponseError as error:
+        log.info("%s: the name is refused, sent once more: %s", place.path, error)
+        try:
+            final = await _send_whole(device, place, handle, size, spool, modified)
+        except MtpfsError:
+            if there:
+                with contextlib.suppress(MtpfsError):  # then the next listing restores it
+                    await writing.rename(device, old.handle, aside, old.name)
+            raise
+        await remove(device, place, handle, temporary)
+        handle = final
+    if there:
+        await remove(device, place, old.handle, aside)
+        device.room.took(place.storage.id, -old.size)
+    return handle
+
+
+async def tidy(device: Device, place: Place, entries: list[Entry]) -> tuple[Entry | None, list[Entry], bool]:
+    """Undo what is left of an earlier attempt at saving the same file, whose whole new contents are here.
+
+    Returns the object that has the name now, what can be deleted when the new one is there, and whether the
+    first is certainly the old file or a fragment of ours. Raises what the device says.
+    """
+    named = next((entry for entry in entries if entry.name == place.name), None)
+    left = [(found, entry) for entry in entries if (found := parse(entry.name)) is not None]
+    mine = {kind: [e for found, e in left if found.kind is kind and found.means(place.name)] for kind in Kind}
+    superfluous = mine[Kind.LAST][:]
+    is_ours = bool(superfluous) and named is not None
+    announced = {entry.handle: found.number for found, entry in left}
+    # The youngest of several is what the file was last.
+    for aside in sorted(mine[Kind.OLD], key=lambda entry: -entry.handle.number)[:1]:
+        # What has the name is ours, for the name was free for it: whole, or a fragment.
+        if named is not None and (
+            named.size == announced[aside.handle] or not await _could_delete(device, place, named)
+        ):
+            is_ours = True
+            superfluous.append(aside)
+            continue
+        try:
+            await writing.rename(device, aside.handle, aside.name, place.name)
+        except (ResponseError, FsError) as error:
+            log.info("%s: can't get its name back: %s", place.path, error)
+            named = None
+            superfluous.append(aside)
+        else:
+            named, is_ours = dataclasses.replace(aside, name=place.name), True
+    for entry in (*mine[Kind.NEW], *mine[Kind.PART]):
+        await _could_delete(device, place, entry)
+    return named, superfluous, is_ours
+
+
+async def _could_delete(device: Device, place: Place, entry: Entry) -> bool:
+    """Delete a fragment; tell whether the device did. Android refuses for a name that it has only reserved."""
+    try:
+        await writing.delete(device, entry.handle, entry.name)
+    except ResponseError as error:
+        log.info("%s: %s stays for now: %s", place.path, entry.name, error)
+        return False
+    return True
+
+
+async def _replace_by_last_copy(
+    device: Device,
+    place: Place,
+    handle: Handle,
+    temporary: str,
+    size: int,
+    spool: Spool | None,
+    old: Entry,
+    modified: float | None,
+) -> Handle:
+    last = place.temporary(Kind.LAST, size)
+    try:
+        await writing.rename(device, handle, temporary, last)
+    except (ResponseError, FsError):  # FsError: by now it counts as a device that can't rename
+        if spool is None:
+            raise
+        with contextlib.suppress(MtpfsError):  # the next listing does it
+            await writing.delete(device, handle, temporary)
+        return await _replace_without_renames(device, place, spool, old, modified)
+    await _delete_old(device, old)
+    try:
+        final = await _send_whole(device, place, handle, size, spool, modified)
+    except MtpfsError as error:
+        log.error("%s: its new contents are in %s, because it can't be sent: %s", place.path, last, error)
+        raise
+    await remove(device, place, handle, last)
+    return final
+
+
+async def _replace_without_renames(
+    device: Device, place: Place, spool: Spool, old: Entry, modified: float | None
+) -> Handle:
+    await device.room.require(place.storage.id, spool.size - old.size)
+    kept: list[Path] = []
+    try:
+        kept.append(await _keep(spool, device, place.path))
+        if old.size:
+            with await fetch_whole(device, old) as before:
+                before.drop()
+                kept.append(await _keep(before, device, f"{place.path}.old"))
+    except BaseException:
+        await _discard(kept)
+        raise
+    try:
+        await _delete_old(device, old)
+    except MtpfsError:
+        await _discard(kept)
+        raise
+    device.room.took(place.storage.id, -old.size)
+    try:
+        handle = await _send(device, place, place.name, spool, modified)
+    except StoppedError:
+        await _discard(kept)  # it is being deleted
+        raise
+    except MtpfsError as error:
+        log.error("%s could not be replaced (%s); see %s", place.path, error, ", ".join(map(str, kept)))
+        raise
+    await _discard(kept)
+    return handle
+
+
+async def _keep(spool: Spool, device: Device, path: str) -> Path:
+    try:
+        return await trio.to_thread.run_sync(recovery.keep, spool, device.name, path)
+    except OSError as error:
+        raise FsError(error.errno or errno.EIO, f"the recovery directory can't be used: {error}") from error
+
+
+async def _discard(kept: list[Path]) -> None:
+    for path in kept:
+        try:
+            await trio.to_thread.run_sync(recovery.discard, path)
+        except OSError as error:
+            log.warning("%s is not needed any more, but stays: %s", path, error)
+
+
+async def _send(device: Device, place: Place, name: str, spool: Spool, modified: float | None) -> Handle:
+    return await send(device, place.storage.id, place.folder, name, spool.source(), modified)
+
+
+async def _send_whole(
+    device: Device, place: Place, handle: Handle, size: int, spool: Spool | None, modified: float | None
+) -> Handle:
+    """Send under its own name what stands complete in the object `handle`."""
+    if spool is not None:
+        return await _send(device, place, place.name, spool, modified)
+    entry = Entry(handle, "", is_folder=False, size=size, modified=modified)
+    with await fetch_whole(device, entry) as again:
+        again.drop()
+        return await _send(device, place, place.name, again, modified)
+
+
+async def remove(device: Device, place: Place, handle: Handle, name: str) -> None:
+    """Delete what isn't needed any more. If that fails the next listing does it: the contents are saved."""
+    try:
+        await writing.delete(device, handle, name)
+    except MtpfsError as error:
+        log.warning("%s is saved, but %s stays on the device: %s", place.path, name, error)
+        place.directory.distrust()
+
+
+async def _delete_old(device: Device, old: Entry) -> None:
+    try:
+        await writing.delete(device, old.handle, old.name)
+    except ResponseError as error:
+        if error.code != Response.InvalidObjectHandle:  # gone already: as it should be
+            raise
+
+
+async def _check_name(device: Device, handle: Handle, name: str) -> None:
+    """Refuse a name that the device silently stored as another one. Raises EINVAL."""
+    if not names.may_be_altered(name):
+        return
+    described = await listing.entry(device, handle)
+    if described.name != name:
+        with contextlib.suppress(ResponseError):
+            await writing.delete(device, handle, described.name)
+        raise FsError(errno.EINVAL, f"the device stores {name!r} as {described.name!r}")
+
+
+async def learn_date(device: Device, handle: Handle, modified: float) -> float | None:
+    """Find out what the device made of the date that an upload carried; return the object's real one.
+
+    The first time this calibrates the device's zone too: a date that comes back
+    shifted by whole quarters of an hour was kept, and is only told in another zone.
+    """
+    described = await listing.entry(device, handle)
+    if described.modified is None:
+        return None
+    shift = described.modified - int(modified)
+    if shift and abs(shift) <= _ZONE_LIMIT and shift % _ZONE_STEP == 0 and not device.keeps_dates:
+        offset = _local_offset(modified) + timedelta(seconds=shift)
+        device.zone = timezone(offset)
+        log.info("%s reckons in the zone UTC%+g h", device.name, offset.total_seconds() / 3600)
+        shift = 0
+        described = await listing.entry(device, handle)
+    device.keeps_dates = abs(shift) <= 2  # FAT keeps even seconds only
+    return described.modified
+
+
+def _local_offset(seconds: float) -> timedelta:
+    return datetime.fromtimestamp(seconds).astimezone().utcoffset() or timedelta()
