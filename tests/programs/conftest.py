@@ -36,12 +36,10 @@ def mounted(request: pytest.FixtureRequest, mount_phone: Callable[..., Mount]) -
 
 
 @pytest.fixture(params=_KNOWN, ids=_IDS.get)
-def filled(request: pytest.FixtureRequest, mount_phone: Callable[..., Mount]) -> Mount:
+def filled(request: pytest.FixtureRequest, mount_phone: Callable[..., Mount], tmp_path: Path) -> Mount:
     """A mount of each kind of phone, with a tree of files in the directory `tree`."""
     mounted = mount_phone(request.param)
-    make_tree(mounted.phone / "draft")
-    (mounted.phone / "draft").rename(mounted.phone / "tree")  # it is announced when it is whole
-    wait_until((mounted.root / "tree").exists, "the appearance of the tree")
+    put_on_phone(make_tree(tmp_path / "tree"), mounted)
     return mounted
 
 
@@ -49,6 +47,12 @@ def filled(request: pytest.FixtureRequest, mount_phone: Callable[..., Mount]) ->
 def tree(tmp_path: Path) -> Path:
     """A tree of files on this machine's disk."""
     return make_tree(tmp_path / "tree")
+
+
+def put_on_phone(path: Path, mounted: Mount) -> None:
+    """Move a file or a tree onto the phone behind the mount's back, and wait until the mount shows it."""
+    path.rename(mounted.phone / path.name)
+    wait_until((mounted.root / path.name).exists, "the appearance of what is new on the phone")
 
 
 def make_tree(directory: Path) -> Path:

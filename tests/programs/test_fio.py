@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mount.conftest import Mount, run
+from programs.conftest import put_on_phone
 
 _CHECKED = ("--ioengine=psync", "--verify=crc32c", "--verify_fatal=1", "--fallocate=none", "--randseed=1")
 
@@ -58,5 +59,5 @@ def test_what_is_on_the_phone_verifies(filled: Mount, tmp_path: Path, pattern: s
     """Blocks that were written on the phone have the right checksums when they are read through the mount."""
     words = ("--name=verify", "--bs=4k", "--size=6m", *_CHECKED)
     run("fio", *words, f"--filename={tmp_path}/file", "--rw=write", "--do_verify=0")
-    (tmp_path / "file").rename(filled.phone / "file")
+    put_on_phone(tmp_path / "file", filled)
     run("fio", *words, f"--filename={filled.root}/file", f"--rw={pattern}")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mount.conftest import Mount, run
+from programs.conftest import put_on_phone
 
 _FILL = """
 CREATE TABLE IF NOT EXISTS t(id INTEGER PRIMARY KEY, x BLOB);
@@ -61,6 +62,6 @@ def test_vacuum(mounted: Mount) -> None:
 def test_reading(filled: Mount, tmp_path: Path) -> None:
     """A database that is on the phone can be read through the mount."""
     run("sqlite3", tmp_path / "database.db", _FILL)
-    (tmp_path / "database.db").rename(filled.phone / "database.db")
+    put_on_phone(tmp_path / "database.db", filled)
     words = (f"file:{filled.root}/database.db?immutable=1", "PRAGMA integrity_check; SELECT count(*) FROM t;")
     assert run("sqlite3", *words).stdout.split() == ["ok", "334"]

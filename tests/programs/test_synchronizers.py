@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -44,6 +45,7 @@ def test_rsync_in_place(mounted: Mount, tree: Path) -> None:
     run(*words)
     large = tree / "photos/1300000 bytes.dat"
     large.write_bytes(large.read_bytes()[:-1] + b"!")
+    os.utime(large, (1_600_000_000, 1_600_000_000))
     run(*words)
     assert contents(mounted.phone) == contents(tree)
     assert not [line for line in run(*words).stdout.splitlines() if line.startswith(">")]
