@@ -8,12 +8,13 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from mount.conftest import Mount, mount_phone, pytest_collection_modifyitems, wait_until
+from mount.conftest import Mount, mount_phone, pytest_collection_modifyitems, run, wait_until
 from mtpfs.virtual.capabilities import WORDS
 
 __all__ = ["mount_phone", "pytest_collection_modifyitems"]
@@ -47,6 +48,14 @@ def filled(request: pytest.FixtureRequest, mount_phone: Callable[..., Mount], tm
 def tree(tmp_path: Path) -> Path:
     """A tree of files on this machine's disk."""
     return make_tree(tmp_path / "tree")
+
+
+def program(*words: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a program that has to succeed; where it doesn't, its own words are the failure."""
+    result = run(*words, check=False, cwd=cwd)
+    told = f"{result.stdout}{result.stderr}".strip()
+    assert result.returncode == 0, f"{' '.join(map(str, words))}: status {result.returncode}: {told[-3000:]}"
+    return result
 
 
 def put_on_phone(path: Path, mounted: Mount) -> None:

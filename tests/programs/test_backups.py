@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from mount.conftest import Mount, run
-from programs.conftest import contents, dates
+from mount.conftest import Mount
+from programs.conftest import contents, dates, program
 
 Program = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -24,14 +24,14 @@ def borg(tmp_path: Path) -> Program:
         "BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK=yes",
         "borg",
     )
-    return lambda *more, cwd: run(*words, *more, cwd=cwd)
+    return lambda *more, cwd: program(*words, *more, cwd=cwd)
 
 
 @pytest.fixture
 def restic(tmp_path: Path) -> Program:
     """Run restic with a password and a cache of its own."""
     words = ("env", "RESTIC_PASSWORD=secret", f"RESTIC_CACHE_DIR={tmp_path}/cache", "restic", "--json")
-    return lambda *more, cwd: run(*words, *more, cwd=cwd)
+    return lambda *more, cwd: program(*words, *more, cwd=cwd)
 
 
 def test_borg_repository_on_the_phone(mounted: Mount, borg: Program, tree: Path, tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mount.conftest import Mount, run
-from programs.conftest import put_on_phone
+from mount.conftest import Mount
+from programs.conftest import program, put_on_phone
 
 _CHECKED = ("--ioengine=psync", "--verify=crc32c", "--verify_fatal=1", "--fallocate=none", "--randseed=1")
 
@@ -15,7 +15,7 @@ _CHECKED = ("--ioengine=psync", "--verify=crc32c", "--verify_fatal=1", "--falloc
 @pytest.mark.parametrize(("pattern", "block"), [("write", "128k"), ("write", "3k"), ("randwrite", "4k")])
 def test_written_blocks_verify(mounted: Mount, pattern: str, block: str) -> None:
     """What is written in blocks, in order or not, is read back with the right checksums."""
-    run(
+    program(
         "fio",
         "--name=verify",
         f"--filename={mounted.root}/file",
@@ -30,7 +30,7 @@ def test_written_blocks_verify(mounted: Mount, pattern: str, block: str) -> None
 def test_rewritten_blocks_verify(mounted: Mount) -> None:
     """Reads and writes in random places of a file that is there already give the right checksums."""
     for _ in range(2):
-        run(
+        program(
             "fio",
             "--name=verify",
             f"--filename={mounted.root}/file",
@@ -44,13 +44,13 @@ def test_rewritten_blocks_verify(mounted: Mount) -> None:
 def test_synced_blocks_verify(mounted: Mount) -> None:
     """An fsync after every few writes changes nothing about the contents."""
     words = ("--rw=randwrite", "--bs=16k", "--size=2m", "--fsync=16", "--end_fsync=1")
-    run("fio", "--name=verify", f"--filename={mounted.root}/file", *words, *_CHECKED)
+    program("fio", "--name=verify", f"--filename={mounted.root}/file", *words, *_CHECKED)
 
 
 def test_several_writers_verify(mounted: Mount) -> None:
     """Four processes with a file each don't get into each other's way."""
     words = ("--numjobs=4", "--rw=randwrite", "--bs=8k", "--size=3m")
-    run("fio", "--name=verify", f"--directory={mounted.root}", *words, *_CHECKED)
+    program("fio", "--name=verify", f"--directory={mounted.root}", *words, *_CHECKED)
     assert {path.stat().st_size for path in mounted.phone.iterdir()} == {3 << 20}
 
 
@@ -58,6 +58,6 @@ def test_several_writers_verify(mounted: Mount) -> None:
 def test_what_is_on_the_phone_verifies(filled: Mount, tmp_path: Path, pattern: str) -> None:
     """Blocks that were written on the phone have the right checksums when they are read through the mount."""
     words = ("--name=verify", "--bs=4k", "--size=6m", *_CHECKED)
-    run("fio", *words, f"--filename={tmp_path}/file", "--rw=write", "--do_verify=0")
+    program("fio", *words, f"--filename={tmp_path}/file", "--rw=write", "--do_verify=0")
     put_on_phone(tmp_path / "file", filled)
-    run("fio", *words, f"--filename={filled.root}/file", f"--rw={pattern}")
+    program("fio", *words, f"--filename={filled.root}/file", f"--rw={pattern}")

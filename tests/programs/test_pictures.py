@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mount.conftest import Mount, run
-from programs.conftest import put_on_phone
+from mount.conftest import Mount
+from programs.conftest import program, put_on_phone
 
 _FFMPEG = ("ffmpeg", "-v", "error", "-nostdin", "-y")
 _PICTURE = ("-f", "lavfi", "-i", "testsrc=size=640x480:rate=1:duration=1", "-frames:v", "1")
@@ -39,60 +39,60 @@ _ENCODED = (
 @pytest.fixture
 def picture(tmp_path: Path) -> Path:
     """A photo on this machine's disk."""
-    run(*_FFMPEG, *_PICTURE, tmp_path / "photo.jpg")
+    program(*_FFMPEG, *_PICTURE, tmp_path / "photo.jpg")
     return tmp_path / "photo.jpg"
 
 
 @pytest.mark.parametrize("way", ["-overwrite_original_in_place", "-overwrite_original"])
 def test_tag_is_written(mounted: Mount, picture: Path, way: str) -> None:
     """exiftool writes a tag into a photo, and nothing but the photo is there afterwards."""
-    run("cp", picture, mounted.root)
+    program("cp", picture, mounted.root)
     for artist in ("Ada", "A much longer name than that" * 20, "B"):
-        run("exiftool", "-q", way, f"-Artist={artist}", mounted.root / picture.name)
+        program("exiftool", "-q", way, f"-Artist={artist}", mounted.root / picture.name)
         for place in (mounted.root, mounted.phone):
-            assert run("exiftool", "-s3", "-Artist", place / picture.name).stdout.strip() == artist
-    run(*_FFMPEG, "-xerror", "-i", mounted.phone / picture.name, "-f", "null", "-")
+            assert program("exiftool", "-s3", "-Artist", place / picture.name).stdout.strip() == artist
+    program(*_FFMPEG, "-xerror", "-i", mounted.phone / picture.name, "-f", "null", "-")
     assert [path.name for path in mounted.phone.iterdir()] == [picture.name]
 
 
 def test_tag_is_written_with_a_backup(mounted: Mount, picture: Path) -> None:
     """exiftool's ordinary way keeps the photo as it was beside the new one."""
-    run("cp", picture, mounted.root)
-    run("exiftool", "-q", "-Artist=Ada", mounted.root / picture.name)
+    program("cp", picture, mounted.root)
+    program("exiftool", "-q", "-Artist=Ada", mounted.root / picture.name)
     assert sorted(path.name for path in mounted.phone.iterdir()) == [picture.name, f"{picture.name}_original"]
-    run("cmp", picture, mounted.phone / f"{picture.name}_original")
-    assert run("exiftool", "-s3", "-Artist", mounted.phone / picture.name).stdout.strip() == "Ada"
+    program("cmp", picture, mounted.phone / f"{picture.name}_original")
+    assert program("exiftool", "-s3", "-Artist", mounted.phone / picture.name).stdout.strip() == "Ada"
 
 
 def test_tag_and_date(mounted: Mount, picture: Path) -> None:
     """exiftool -P keeps the date that the mount shows."""
-    run("touch", "-d", "@1500000000", picture)
-    run("cp", "-p", picture, mounted.root)
-    run("exiftool", "-q", "-P", "-overwrite_original", "-Artist=Ada", mounted.root / picture.name)
+    program("touch", "-d", "@1500000000", picture)
+    program("cp", "-p", picture, mounted.root)
+    program("exiftool", "-q", "-P", "-overwrite_original", "-Artist=Ada", mounted.root / picture.name)
     assert (mounted.root / picture.name).stat().st_mtime == 1_500_000_000
 
 
 def test_tag_is_read(filled: Mount, picture: Path) -> None:
     """exiftool reads from the mount what it reads on the phone."""
-    run("exiftool", "-q", "-overwrite_original", "-Artist=Ada", picture)
+    program("exiftool", "-q", "-overwrite_original", "-Artist=Ada", picture)
     put_on_phone(picture, filled)
-    assert run("exiftool", "-s3", "-Artist", filled.root / picture.name).stdout.strip() == "Ada"
+    assert program("exiftool", "-s3", "-Artist", filled.root / picture.name).stdout.strip() == "Ada"
 
 
 @pytest.mark.parametrize("flags", ["+faststart", "+frag_keyframe"])
 def test_film_is_written(mounted: Mount, tmp_path: Path, flags: str) -> None:
     """ffmpeg writes a film onto the mount, byte for byte what it writes onto a disk; faststart goes over it twice."""
     words = (*_FFMPEG, *_FILM, *_ENCODED, "-movflags", flags)
-    run(*words, tmp_path / "film.mp4")
-    run(*words, mounted.root / "film.mp4")
-    run("cmp", tmp_path / "film.mp4", mounted.phone / "film.mp4")
-    run(*words, mounted.root / "film.mp4")  # over the film that is there
-    run("cmp", tmp_path / "film.mp4", mounted.root / "film.mp4")
+    program(*words, tmp_path / "film.mp4")
+    program(*words, mounted.root / "film.mp4")
+    program("cmp", tmp_path / "film.mp4", mounted.phone / "film.mp4")
+    program(*words, mounted.root / "film.mp4")  # over the film that is there
+    program("cmp", tmp_path / "film.mp4", mounted.root / "film.mp4")
 
 
 def test_film_is_read(filled: Mount, tmp_path: Path) -> None:
     """ffmpeg plays a film from the mount, from its start and from its middle, whose index is at its end."""
-    run(*_FFMPEG, *_FILM, *_ENCODED, tmp_path / "film.mp4")
+    program(*_FFMPEG, *_FILM, *_ENCODED, tmp_path / "film.mp4")
     put_on_phone(tmp_path / "film.mp4", filled)
     for start in ("0", "2"):
-        run(*_FFMPEG, "-xerror", "-ss", start, "-i", filled.root / "film.mp4", "-f", "null", "-")
+        program(*_FFMPEG, "-xerror", "-ss", start, "-i", filled.root / "film.mp4", "-f", "null", "-")

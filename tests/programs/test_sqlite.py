@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mount.conftest import Mount, run
-from programs.conftest import put_on_phone
+from mount.conftest import Mount
+from programs.conftest import program, put_on_phone
 
 _FILL = """
 CREATE TABLE IF NOT EXISTS t(id INTEGER PRIMARY KEY, x BLOB);
@@ -24,13 +24,15 @@ def test_journal_modes(mounted: Mount, mode: str) -> None:
     """A database that was filled, reopened and filled again is whole, on the mount and on the phone."""
     database = mounted.root / "database.db"
     for count in (334, 667):
-        kept = run("sqlite3", database, f"PRAGMA journal_mode={mode};{_FILL}").stdout.split()
+        kept = program("sqlite3", database, f"PRAGMA journal_mode={mode};{_FILL}").stdout.split()
         assert kept == [mode]
-        assert run("sqlite3", database, "PRAGMA integrity_check; SELECT count(*) FROM t;").stdout.split() == [
+        assert program(
+            "sqlite3", database, "PRAGMA integrity_check; SELECT count(*) FROM t;"
+        ).stdout.split() == [
             "ok",
             str(count),
         ]
-    found = run(
+    found = program(
         "sqlite3", mounted.phone / "database.db", "PRAGMA integrity_check; SELECT count(*) FROM t;"
     ).stdout
     assert found.split() == ["ok", "667"]
@@ -39,10 +41,10 @@ def test_journal_modes(mounted: Mount, mode: str) -> None:
 def test_rollback(mounted: Mount) -> None:
     """A transaction that is rolled back, after it grew beyond the cache, leaves what was there."""
     database = mounted.root / "database.db"
-    run("sqlite3", database, _FILL)
+    program("sqlite3", database, _FILL)
     words = "PRAGMA cache_size=5; BEGIN; UPDATE t SET x = zeroblob(900); ROLLBACK;"
-    run("sqlite3", database, words)
-    found = run(
+    program("sqlite3", database, words)
+    found = program(
         "sqlite3", database, "PRAGMA integrity_check; SELECT count(*) FROM t WHERE x = zeroblob(900);"
     ).stdout
     assert found.split() == ["ok", "0"]
@@ -51,17 +53,17 @@ def test_rollback(mounted: Mount) -> None:
 def test_vacuum(mounted: Mount) -> None:
     """VACUUM makes the database smaller and leaves it whole."""
     database = mounted.root / "database.db"
-    run("sqlite3", database, _FILL, "DELETE FROM t WHERE id > 50;")
+    program("sqlite3", database, _FILL, "DELETE FROM t WHERE id > 50;")
     before = database.stat().st_size
-    run("sqlite3", database, "VACUUM;")
+    program("sqlite3", database, "VACUUM;")
     assert database.stat().st_size < before / 2
     assert (mounted.phone / "database.db").stat().st_size == database.stat().st_size
-    assert run("sqlite3", database, "PRAGMA integrity_check;").stdout.split() == ["ok"]
+    assert program("sqlite3", database, "PRAGMA integrity_check;").stdout.split() == ["ok"]
 
 
 def test_reading(filled: Mount, tmp_path: Path) -> None:
     """A database that is on the phone can be read through the mount."""
-    run("sqlite3", tmp_path / "database.db", _FILL)
+    program("sqlite3", tmp_path / "database.db", _FILL)
     put_on_phone(tmp_path / "database.db", filled)
     words = (f"file:{filled.root}/database.db?immutable=1", "PRAGMA integrity_check; SELECT count(*) FROM t;")
-    assert run("sqlite3", *words).stdout.split() == ["ok", "334"]
+    assert program("sqlite3", *words).stdout.split() == ["ok", "334"]

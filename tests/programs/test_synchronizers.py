@@ -7,18 +7,18 @@ import subprocess
 from pathlib import Path
 
 from mount.conftest import Mount, run
-from programs.conftest import contents, dates
+from programs.conftest import contents, dates, program
 
 
 def _rsync(source: Path, target: Path) -> list[str]:
     """Return what rsync transferred."""
-    shown = run("rsync", "-ai", "--no-perms", f"{source}/", target).stdout
+    shown = program("rsync", "-ai", "--no-perms", f"{source}/", target).stdout
     return [line for line in shown.splitlines() if line.startswith((">", "<"))]
 
 
 def _rclone(*words: str | Path) -> str:
     """Return what rclone told; MTP's dates are of whole seconds, which it can't know."""
-    return run("rclone", "--config=", "-v", "--modify-window=1s", *words).stderr
+    return program("rclone", "--config=", "-v", "--modify-window=1s", *words).stderr
 
 
 def _unison(home: Path, one: Path, two: Path) -> subprocess.CompletedProcess[str]:
@@ -42,13 +42,13 @@ def test_rsync_onto_the_phone(mounted: Mount, tree: Path) -> None:
 def test_rsync_in_place(mounted: Mount, tree: Path) -> None:
     """rsync -a --inplace changes files where they are, dates included, and then has nothing to do."""
     words = ("rsync", "-ai", "--no-perms", "--inplace", f"{tree}/", mounted.root)
-    run(*words)
+    program(*words)
     large = tree / "photos/1300000 bytes.dat"
     large.write_bytes(large.read_bytes()[:-1] + b"!")
     os.utime(large, (1_600_000_000, 1_600_000_000))
-    run(*words)
+    program(*words)
     assert contents(mounted.phone) == contents(tree)
-    assert not [line for line in run(*words).stdout.splitlines() if line.startswith(">")]
+    assert not [line for line in program(*words).stdout.splitlines() if line.startswith(">")]
 
 
 def test_rsync_from_the_phone(filled: Mount, tmp_path: Path) -> None:
