@@ -14,7 +14,7 @@ BIN := .venv/bin
 PREFIX ?= /usr/local
 export PREFIX DESTDIR SBINDIR ZSHDIR PYTHON
 
-.PHONY: help demo mount umount build install uninstall deb test check format vm-test fuzz soak stress bench clean
+.PHONY: help demo mount umount build install uninstall deb test check format programs-test vm-test fuzz soak stress bench clean
 
 help:
 	@echo "make demo   [MNT=~/mnt]               try it: mount a phone made of software"
@@ -25,6 +25,7 @@ help:
 	@echo "make deb                              build a Debian package"
 	@echo "make test                             set up and run the tests"
 	@echo "make check                            lint and types"
+	@echo "make programs-test                    test with other people's programs: git, rsync, sqlite, ffmpeg ..."
 	@echo "make vm-test                          test on real USB, in a virtual machine"
 	@echo "make fuzz   [FUZZ_SECONDS=60]         fuzz what a device's bytes reach"
 	@echo "make soak   [SOAK_SECONDS=1200]       work on mounts while everything goes wrong"
@@ -96,6 +97,11 @@ soak:
 stress:
 	@contrib/setup dev
 	PYTHONPATH=tests $(BIN)/python -m stress --seconds $(STRESS_SECONDS) --seed $(STRESS_SEED)
+
+programs-test:
+	@contrib/setup programs
+	$(BIN)/python -m pytest -o addopts="-ra --strict-markers --import-mode=importlib" \
+		--numprocesses=$(TEST_PROCESSES) tests/programs
 
 vm-test:
 	@contrib/setup vm
