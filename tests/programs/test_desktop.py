@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mount.conftest import Mount
+from mount.conftest import Mount, wait_until
 from programs.conftest import contents, dates, program
 
 
@@ -77,6 +77,9 @@ def test_touch_dates_a_new_file(mounted: Mount) -> None:
     """touch -d makes an empty file with a date, on the mount and on the phone."""
     program("touch", "-d", "@1500000000", mounted.root / "new")
     assert (mounted.root / "new").stat().st_mtime == 1_500_000_000
+    wait_until(
+        (mounted.phone / "new").exists, "the arrival of the file"
+    )  # a program's end doesn't wait for it
     assert (mounted.phone / "new").stat().st_mtime == 1_500_000_000
 
 
