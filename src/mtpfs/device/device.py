@@ -78,6 +78,8 @@ class Device:
         """Called with each handle that the device said it doesn't know."""
         self.folding_probe = trio.Lock()
         """Guards `folding.find_out_folding`; taken by nothing else."""
+        self.edit_slot = trio.Lock()
+        """Held while an edit is begun: some devices have room for one, and end the other silently (Sailfish)."""
         self._folding: dict[int, bool] = {}
         self._skipped_storages: set[int] = set()
         if self.quirks.split_headers:

@@ -84,8 +84,17 @@ class Edit:
 
     async def begin(self) -> Handle:
         """Begin the edit unless it is; return the object's handle. Raises `ConflictError`, and what the device says."""
-        if self._open is not None and self._open.generation == self._device.session.generation:
+        if self._is_open():
+            assert self._open is not None
             return self._open
+        async with self._device.edit_slot:
+            return await self._begin()
+
+    def _is_open(self) -> bool:
+        return self._open is not None and self._open.generation == self._device.session.generation
+
+    async def _begin(self) -> Handle:
+        """Begin the edit; under `Device.edit_slot`, so that nobody begins another one before its first call."""
         handle = await self._find()
         if self._begun:
             await self._check_unchanged(handle)
@@ -156,7 +165,8 @@ class Edit:
                 await self._refuse(error, count)
             self._open = None
             try:
-                await call(await self.begin())
+                async with self._device.edit_slot:
+                    await call(await self._begin())
             except MtpfsError as again:
                 await self._refuse(again, count)
         except TransportError as error:
