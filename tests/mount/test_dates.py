@@ -181,3 +181,21 @@ def test_dates_that_the_kernel_has_cached(tmp_path: Path) -> None:
         os.close(file)
         assert (mounted.root / "f").stat().st_mtime == DATE + 1
         assert (phone / "f").read_bytes() == b"xriginal"
+
+
+def test_dates_that_lists_dont_tell(tmp_path: Path) -> None:
+    """On a phone whose lists tell no dates, a date that was set outlives a remount too."""
+    phone, mountpoint = tmp_path / "phone", tmp_path / "mount"
+    phone.mkdir()
+    mountpoint.mkdir()
+    for number in range(8):
+        (phone / f"f{number}").write_bytes(ORIGINAL)
+        os.utime(phone / f"f{number}", (1_300_000_000, 1_300_000_000))
+    with virtual_mount(phone, mountpoint, "as=android8") as mounted:
+        assert (mounted.root / "f0").stat().st_mtime == 1_300_000_000
+        os.utime(mounted.root / "f1", (DATE, DATE))
+        assert (mounted.root / "f1").stat().st_mtime == DATE
+    with virtual_mount(phone, mountpoint, "as=android8") as mounted:
+        os.listdir(mounted.root)
+        assert (mounted.root / "f0").stat().st_mtime == 1_300_000_000
+        assert (mounted.root / "f1").stat().st_mtime == DATE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -114,3 +115,26 @@ async def test_removed_while_it_is_sent(tmp_path: Path, first: str) -> None:
         w.fs.tree.expire()
         assert await w.names() == []
     assert os.listdir(tmp_path) == []
+
+
+async def test_renamed_while_its_removal_waits(tmp_path: Path) -> None:
+    """A removal that finds the file renamed meanwhile removes nothing, and the contents are sent all the same."""
+    data = bytes(9 << 20)  # more than one piece, so that sending can be stopped
+    async with world(tmp_path) as w:
+        opened = await w.fs.create(w.root, b"f")
+        await w.fs.write(opened, 0, data)
+        errors: list[int] = []
+
+        async def unlink() -> None:
+            try:
+                await w.fs.unlink(w.root, b"f")
+            except MtpfsError as error:
+                errors.append(error.errno)
+
+        async with trio.open_nursery() as nursery, w.claims.claim((w.root, "f"), (w.root, "g")):
+            nursery.start_soon(unlink)
+            await trio.testing.wait_all_tasks_blocked()
+            w.fs.tree.relocate(opened.file.node, w.root, b"g", "g")  # what a rename does under its claim
+        assert errors == [errno.ENOENT]
+        await w.close(opened)
+        assert (tmp_path / "g").read_bytes() == data

@@ -7,8 +7,8 @@ promised too much. `operations`, `room` and `recent` keep what a device says apa
 what has been confirmed; `folding`, `formats` and `names` know about names.
 """
 
-from mtpfs.device.device import WITHDRAWN, Device
+from mtpfs.device.device import UNKNOWN_HANDLE, WITHDRAWN, Device
 from mtpfs.device.objects import Entry, Storage
 from mtpfs.session import Handle
 
-__all__ = ["WITHDRAWN", "Device", "Entry", "Handle", "Storage"]
+__all__ = ["UNKNOWN_HANDLE", "WITHDRAWN", "Device", "Entry", "Handle", "Storage"]

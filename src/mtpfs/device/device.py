@@ -40,6 +40,8 @@ EDIT_OPERATIONS = (
 )
 WITHDRAWN = {Response.InvalidObjectHandle, Response.InvalidStorageID, Response.StoreNotAvailable}
 """What devices answer when an object's storage is locked or ejected, among other occasions."""
+UNKNOWN_HANDLE = {Response.InvalidObjectHandle, Response.InvalidParentObject}
+"""What they answer to a handle, of an object or of a folder, that is another one by now."""
 _UNTRUSTED = {Response.StoreNotAvailable, Response.InvalidStorageID, Response.AccessDenied}
 """What iPhones answer about the storage that they list before "Trust" was chosen."""
 _PARTIAL = {Operation.GetPartialObject, Operation.GetPartialObject64}
@@ -149,7 +151,7 @@ class Device:
         handles = [value for value in parameters if isinstance(value, Handle)]
         if error.code == Response.OperationNotSupported:
             self.operations.note_refusal(error.operation, handles[0] if handles else None)
-        elif error.code in {Response.InvalidObjectHandle, Response.InvalidParentObject}:
+        elif error.code in UNKNOWN_HANDLE:
             for handle in handles:
                 self.handle_unknown(handle)
 

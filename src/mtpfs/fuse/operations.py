@@ -201,16 +201,9 @@ class Operations(pyfuse3.Operations):
     async def getattr(self, inode: int, ctx: pyfuse3.RequestContext) -> pyfuse3.EntryAttributes:
         if inode in report.INODES.values():
             return self._report_attributes(inode)
-        node = self._current(inode)
+        node = self._fs.node(inode).latest()
         await self._fs.refresh(node)
         return self._attributes(node, inode)
-
-    def _current(self, ino: int) -> Node:
-        """Return the node of a number, or the file that has taken the name of one that is gone."""
-        node = self._fs.node(ino)
-        while node.unlinked and node.holder is None and node.successor is not None:
-            node = node.successor
-        return node
 
     @_answers
     async def setattr(
@@ -221,7 +214,7 @@ class Operations(pyfuse3.Operations):
         fh: int | None,
         ctx: pyfuse3.RequestContext,
     ) -> pyfuse3.EntryAttributes:
-        node = self._current(inode)
+        node = self._fs.node(inode).latest()
         if fields.update_size:
             await self._fs.truncate(node, attr.st_size, None if fh is None else self._open.get(fh))
         if fields.update_mtime:

@@ -40,12 +40,21 @@ class Open:
 class Files:
     """All open files of a mount. On the trio thread.
 
-    `changed(node)` is called when size, date or contents are others than the kernel may know.
+    `changed(node)` is called when size, date or contents are others than the kernel may know,
+    `redated(node)` when it is only what `stat` tells.
     """
 
-    def __init__(self, shared: Shared, claims: Claims, *, changed: Callable[[Node], None]) -> None:
+    def __init__(
+        self,
+        shared: Shared,
+        claims: Claims,
+        *,
+        changed: Callable[[Node], None],
+        redated: Callable[[Node], None],
+    ) -> None:
         self.shared = shared
         self._changed = changed
+        self._redated = redated
         self.is_stopping = False
         """Work that saves nothing ends: the mount does."""
         self._claims = claims
@@ -82,8 +91,8 @@ class Files:
         while True:
             if (event := self._leaving.get(node)) is not None:
                 await event.wait()
-            elif node.unlinked and node.holder is None and node.successor is not None:
-                node = node.successor
+            elif (latest := node.latest()) is not node:
+                node = latest
             else:
                 break
         if node.lost or (node.unlinked and node.holder is None):
@@ -237,7 +246,7 @@ class Files:
                     break
                 # Else it was renamed while this was waiting.
         if (node.size, node.modified) != before and not node.unlinked:
-            self.changed(node)  # the device has its own idea of the date
+            self._redated(node)  # the device has its own idea of the date; the contents are as they were
 
     async def send_early(self, file: OpenFile) -> bool:
         """Send new contents before they are complete; False where that can't be."""

@@ -88,6 +88,7 @@ class Filesystem:
             Shared(device, self.tree, self._pool, nursery),
             claims,
             changed=lambda node: notifier.inode_changed(node.ino),
+            redated=lambda node: notifier.attributes_changed(node.ino),
         )
         self._rules = Rules(device, self.tree, read_only=read_only)
         self._names = Namespace(self.tree, claims, self._files, self._rules)
@@ -199,6 +200,7 @@ class Filesystem:
     async def flush(self, opened: Open) -> None:
         """Answer a close(2): see `Files.flush`."""
         await self._files.flush(opened)
+        await self._dates.flush()  # what isn't flushed doesn't survive a kill
         self._forget_space(opened.file.node)
 
     async def sync(self, opened: Open) -> None:

@@ -17,24 +17,15 @@ Invariant: within a directory shown names are unique, and none is empty, `.`,
 from __future__ import annotations
 
 import errno
-import re
-import unicodedata
 
+from mtpfs.device.names import fold
 from mtpfs.errors import FsError
 from mtpfs.protocol.wire import MAX_STRING_UNITS, utf16_units
 
+__all__ = ["device_name", "fold", "may_be_altered", "numbered", "shown_name"]
+
 _FAT_FORBIDDEN = frozenset('\\:*?"<>|')
 _SPECIAL = {"": "(no name)", ".": "(dot)", "..": "(dot dot)"}
-
-_IGNORABLE = re.compile(
-    "[\\u00ad\\u034f\\u061c\\u115f-\\u1160\\u17b4-\\u17b5\\u180b-\\u180f\\u200b-\\u200f\\u202a-\\u202e\\u2060-\\u206f"
-    "\\u3164\\ufe00-\\ufe0f\\ufeff\\uffa0\\ufff0-\\ufff8\\U0001bca0-\\U0001bca3\\U0001d173-\\U0001d17a\\U000e0000-\\U000e0fff]"
-)
-"""Default_Ignorable_Code_Point, of which `unicodedata` knows nothing.
-
-The whole of it, from Unicode 14's DerivedCoreProperties.txt. Only U+180F is younger than
-the kernel's tables (Unicode 12.1); hardly any file has it in its name.
-"""
 
 
 def shown_name(name: str) -> bytes:
@@ -71,21 +62,3 @@ def device_name(name: bytes, *, removable: bool) -> str:
 def may_be_altered(name: str) -> bool:
     """Tell whether some device stores another name than `name` (uMTP-Responder puts `_` for these)."""
     return bool(_FAT_FORBIDDEN & set(name)) or ";" in name or name.startswith(" ") or not name.isprintable()
-
-
-def fold(name: str) -> str:
-    """Return the key under which a case-insensitive filesystem files `name`.
-
-    It is the kernel's for ext4 and f2fs (fs/unicode, where its name is nfdicf): full case
-    folding, canonical decomposition, and what is ignorable is dropped. Two names with
-    one key are one file on Android. FAT and exFAT fold less, so that a key which serves
-    for both at worst calls two names one that the card could tell apart.
-
-    The kernel doesn't sort accents across an ignorable character, nor Greek accents around
-    an iota below. To fold twice would then give another key than to fold once. Here
-    both are sorted like all others, as the Unicode standard has it (D145).
-    """
-    if name.isascii():
-        return name.lower()  # the same, and most names are
-    visible = _IGNORABLE.sub("", name)
-    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", visible).casefold())

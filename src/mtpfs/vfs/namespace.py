@@ -20,10 +20,10 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from mtpfs.device import Entry, Handle, Storage, listing, writing
+from mtpfs.device import UNKNOWN_HANDLE, WITHDRAWN, Entry, Handle, Storage, listing, writing
 from mtpfs.errors import FsError, MtpfsError, ResponseError
 from mtpfs.protocol.codes import Operation, Response
-from mtpfs.vfs import names, saving
+from mtpfs.vfs import saving
 from mtpfs.vfs.claims import Claim, Claims
 from mtpfs.vfs.files import Files, Open
 from mtpfs.vfs.node import Node
@@ -31,7 +31,7 @@ from mtpfs.vfs.openfile import Destination, OpenFile
 from mtpfs.vfs.rules import Rules, is_inside
 from mtpfs.vfs.saving import Place
 from mtpfs.vfs.temporaries import Kind, moving_name, temporary_name
-from mtpfs.vfs.transfers import fetch_whole, send
+from mtpfs.vfs.transfers import fetched, send
 from mtpfs.vfs.tree import Tree
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,6 @@ log = logging.getLogger(__name__)
 COPIED_FILE = 64 << 20  # bytes of a file that is sent anew where it can't be renamed
 COPIED_FOLDER = 1 << 20  # bytes in a folder that is made anew
 COPIED_OBJECTS = 16  # files and folders in one
-_UNKNOWN_PARENT = {Response.InvalidParentObject, Response.InvalidObjectHandle}
 
 
 class Namespace:
@@ -87,14 +86,10 @@ class Namespace:
                 handle = await writing.make_folder(self._device, storage.id, folder, text)
                 break
             except ResponseError as error:
-                if last or error.code not in _UNKNOWN_PARENT:
+                if last or error.code not in UNKNOWN_HANDLE:
                     raise
                 log.debug("%s: %s; looked up anew", parent.path, error)
-        if names.may_be_altered(text):
-            stored = (await listing.entry(self._device, handle)).name
-            if stored != text:
-                await writing.delete(self._device, handle, stored)
-                raise FsError(errno.EINVAL, f"the device stores {text!r} as {stored!r}")
+        await saving.check_name(self._device, handle, text)
         return handle
 
     # --- removing --------------------------------------------------------------------
@@ -144,10 +139,10 @@ class Namespace:
                         continue
                     await self._unlink(claim, parent, node)
                     return self._files.of(node)
-            except BaseException:
-                if file is not None:
+            finally:
+                # It wasn't deleted: this failed, or the file has got another name meanwhile.
+                if file is not None and not node.unlinked:
                     file.may_send()
-                raise
 
     async def _unlink(self, claim: Claim, parent: Node, node: Node) -> None:
         file = self._files.of(node)
@@ -327,6 +322,8 @@ class Namespace:
             try:
                 await writing.rename(device, await self._tree.handle(target), target.object_name, aside)
             except ResponseError as error:
+                if error.code in WITHDRAWN:
+                    raise  # the phone is being locked: no reason to copy
                 log.info("%s can't be put aside: %s", target.path, error)
                 await self._copy_renamed(claim, node, old_parent, place, target)
                 return
@@ -336,14 +333,14 @@ class Namespace:
             else:
                 await self._move(claim, node, old_parent, place)
         except ResponseError as error:
-            if not aside and old_parent is new_parent and error.code != Response.StoreNotAvailable:
+            if not aside and old_parent is new_parent and error.code not in WITHDRAWN:
                 log.info("%s can't be renamed to %r: %s", node.path, place.name, error)
                 await self._copy_renamed(claim, node, old_parent, place, None)
                 return
             if aside and target is not None:
                 with contextlib.suppress(MtpfsError):  # then the next listing restores it
                     await writing.rename(device, await self._tree.handle(target), aside, target.object_name)
-                if old_parent is new_parent:
+                if old_parent is new_parent and error.code not in WITHDRAWN:
                     await self._copy_renamed(claim, node, old_parent, place, target)
                     return
             if error.code == Response.OperationNotSupported:
@@ -437,8 +434,7 @@ class Namespace:
                     size=target.size,
                     modified=None,
                 )
-            with await fetch_whole(device, entry) as spool:
-                spool.drop()
+            async with fetched(device, entry) as spool:
                 new = await saving.save(device, place, spool, old=old, modified=node.modified)
         old_name, told = node.object_name, node.told
         # Who has it open goes on reading: from the new object before the old one is gone.
@@ -480,8 +476,7 @@ class Namespace:
                 made = await writing.make_folder(device, storage.id, destination, entry.name)
                 await self._copy_children(storage, entry.handle, made)
                 continue
-            with await fetch_whole(device, entry) as spool:
-                spool.drop()
+            async with fetched(device, entry) as spool:
                 await send(device, storage.id, destination, entry.name, spool.source(), entry.modified)
 
     # --- failures --------------------------------------------------------------------

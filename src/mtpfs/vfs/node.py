@@ -152,6 +152,13 @@ class Node:
         """Where the device has it, below its storage."""
         return "/".join(reversed([node.object_name for node in self.ancestry() if node.object_name]))
 
+    def latest(self) -> Node:
+        """Return the file that has this one's name by now; itself while it has it, or somebody has it open."""
+        node = self
+        while node.unlinked and node.holder is None and node.successor is not None:
+            node = node.successor
+        return node
+
     def check_not_lost(self) -> None:
         """Raise ESTALE if it has vanished: as a directory it isn't just empty, and what a file holds has no place."""
         if self.lost:

@@ -31,10 +31,10 @@ from typing import Protocol
 
 import trio
 
-from mtpfs.device import Entry, Handle, Storage, listing, writing
+from mtpfs.device import UNKNOWN_HANDLE, Entry, Handle, Storage, listing, writing
 from mtpfs.device.reading import can_read_ranges
 from mtpfs.errors import FsError, MtpfsError, ResponseError, SessionLostError, StoppedError, TransportError
-from mtpfs.protocol.codes import Operation, Response
+from mtpfs.protocol.codes import Operation
 from mtpfs.vfs import recovery, saving
 from mtpfs.vfs.claims import Claim
 from mtpfs.vfs.contents import Contents, Edited, OnDevice, Part, Shared, Spooled
@@ -336,7 +336,7 @@ class OpenFile:
     async def _edit_failed(self, error: MtpfsError) -> None:
         """What was sent stays; the rest is lost, unless it is only that the device is away."""
         contents = self.contents
-        if not isinstance(contents, Edited) or _is_away(error):
+        if not isinstance(contents, Edited) or is_away(error):
             return
         contents.edit.drop()
         with suppress(MtpfsError):  # the first error is the one that matters
@@ -433,7 +433,7 @@ class OpenFile:
             # The deletion may still fail; then who has it open sends it, or `WriteBack`.
             self._become(Condition.DIRTY if self.opens else Condition.WAITING)
         else:
-            self._become(Condition.WAITING if _is_away(reason) else Condition.REFUSED)
+            self._become(Condition.WAITING if is_away(reason) else Condition.REFUSED)
         if isinstance(reason, ConflictError):
             self._keeper.rescue(self, reason)
         elif isinstance(self.contents, Edited) and self.condition is Condition.REFUSED:
@@ -456,7 +456,7 @@ class OpenFile:
                     raise
             except ResponseError as error:
                 # The parent has another handle now. Nothing of the contents has been sent yet.
-                if last or error.operation != Operation.SendObjectInfo or error.code not in _PARENT_UNKNOWN:
+                if last or error.operation != Operation.SendObjectInfo or error.code not in UNKNOWN_HANDLE:
                     raise
                 log.debug("%s: %s; its directory is looked up anew", self.node.path, error)
             self._attempted = True
@@ -676,14 +676,11 @@ class OpenFile:
                 self.condition = Condition.CLEAN
 
 
-_PARENT_UNKNOWN = {Response.InvalidParentObject, Response.InvalidObjectHandle}
-
-
 def _named(entry: Entry | None, name: str) -> Entry | None:
     """Return an object with the name that it has now: the file may have been renamed since it was opened."""
     return entry if entry is None else replace(entry, name=name)
 
 
-def _is_away(error: MtpfsError) -> bool:
+def is_away(error: MtpfsError) -> bool:
     """Tell whether the device, or its storage, wasn't there or didn't answer: then it isn't a refusal."""
     return isinstance(error, TransportError) or error.errno == errno.ENODEV

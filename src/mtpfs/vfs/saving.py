@@ -34,7 +34,7 @@ from mtpfs.vfs.claims import Claim
 from mtpfs.vfs.node import Node
 from mtpfs.vfs.spool import Spool
 from mtpfs.vfs.temporaries import Kind, parse, temporary_name
-from mtpfs.vfs.transfers import fetch_whole, send
+from mtpfs.vfs.transfers import fetched, send, send_again
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ async def save(
     """
     if old is None:
         handle = await _send(device, place, place.name, spool, modified)
-        await _check_name(device, handle, place.name)
+        await check_name(device, handle, place.name)
         return handle
     if not can_put_aside(device):
         return await _replace_without_renames(device, place, spool, old, modified)
@@ -216,8 +216,7 @@ async def _replace_without_renames(
     try:
         kept.append(await _keep(spool, device, place.path))
         if old.size:
-            with await fetch_whole(device, old) as before:
-                before.drop()
+            async with fetched(device, old) as before:
                 kept.append(await _keep(before, device, f"{place.path}.old"))
     except BaseException:
         await _discard(kept)
@@ -266,9 +265,7 @@ async def _send_whole(
     if spool is not None:
         return await _send(device, place, place.name, spool, modified)
     entry = Entry(handle, "", is_folder=False, size=size, modified=modified)
-    with await fetch_whole(device, entry) as again:
-        again.drop()
-        return await _send(device, place, place.name, again, modified)
+    return await send_again(device, place.storage.id, place.folder, entry, place.name, modified)
 
 
 async def remove(device: Device, place: Place, handle: Handle, name: str) -> None:
@@ -288,7 +285,7 @@ async def _delete_old(device: Device, old: Entry) -> None:
             raise
 
 
-async def _check_name(device: Device, handle: Handle, name: str) -> None:
+async def check_name(device: Device, handle: Handle, name: str) -> None:
     """Refuse a name that the device silently stored as another one. Raises EINVAL."""
     if not names.may_be_altered(name):
         return

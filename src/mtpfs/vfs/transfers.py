@@ -10,7 +10,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 import trio
 
@@ -131,8 +132,9 @@ class Fetch:
         self._progress = trio.Event()
 
 
-async def fetch_whole(device: Device, entry: Entry) -> Spool:
-    """Return an object's contents in a spool, which the caller drops. Raises FsError: ENOSPC of the local disk too."""
+@asynccontextmanager
+async def fetched(device: Device, entry: Entry) -> AsyncIterator[Spool]:
+    """Have an object's contents in a spool. Raises FsError, ENOSPC of the local disk too, and what fetching raises."""
     spool = new_spool()
     fetch = Fetch(device, spool, entry.size if entry.size_known else None, lambda: _found(entry.handle))
     try:
@@ -143,7 +145,9 @@ async def fetch_whole(device: Device, entry: Entry) -> Spool:
         fetch.abandon()
         spool.drop()
         raise
-    return spool
+    with spool:
+        spool.drop()
+        yield spool
 
 
 def new_spool() -> Spool:
@@ -196,9 +200,7 @@ async def send_again(
     device: Device, storage_id: int, folder: Handle, entry: Entry, name: str, modified: float | None
 ) -> Handle:
     """Give an object's contents the name `name` where it can't be renamed: fetch it, and send it anew."""
-    spool = await fetch_whole(device, entry)
-    with spool:
-        spool.drop()
+    async with fetched(device, entry) as spool:
         return await send(device, storage_id, folder, name, spool.source(), modified)
 
 

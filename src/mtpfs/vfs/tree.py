@@ -26,7 +26,7 @@ import errno
 import itertools
 import logging
 import time
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Collection, Container, Iterable
 
 import trio
 
@@ -251,7 +251,7 @@ class Tree:
 
     # --- merging ---------------------------------------------------------------------
 
-    def merge(self, directory: Node, entries: Iterable[Entry], touched: Container[str] = ()) -> None:
+    def merge(self, directory: Node, entries: Iterable[Entry], touched: Collection[str] = ()) -> None:
         """Make `directory` hold exactly `entries`, and what the device hasn't got yet; leave `touched` names alone."""
         before = directory.children
         after: dict[bytes, Node] = {
@@ -270,7 +270,7 @@ class Tree:
             if entry.handle in above:
                 log.warning("%s holds itself or what it is in; that is skipped", directory.path)
                 continue
-            if names.fold(entry.name) in touched:
+            if touched and names.fold(entry.name) in touched:
                 node = left_alone.get(entry.name)
                 if node is not None and node.handle is not None and not self._is_valid(node.handle):
                     self._set_handle(node, entry.handle)
@@ -335,7 +335,10 @@ class Tree:
     def note_date(self, node: Node, told: float | None) -> None:
         """Take over the date that the device tells, and show it, or the one that a program has set since."""
         node.told = told
-        remembered = self._dates.get(_place_of(node), node.size, told) if not node.is_folder else None
+        remembered = None
+        # A date that isn't known yet is no reason to call the record void.
+        if self._dates and not node.is_folder and not node.date_elsewhere:
+            remembered = self._dates.get(_place_of(node), node.size, told)
         node.modified = remembered or told or UNKNOWN_DATE
 
     def remember_date(self, node: Node, date: float) -> None:

@@ -12,7 +12,6 @@ Invariant: when the mount has ended, contents that are not on the device are in 
 
 from __future__ import annotations
 
-import errno
 import logging
 
 import trio
@@ -20,7 +19,7 @@ import trio
 from mtpfs.errors import MtpfsError, TransportError
 from mtpfs.session import Session
 from mtpfs.vfs.files import Files
-from mtpfs.vfs.openfile import Condition, OpenFile
+from mtpfs.vfs.openfile import Condition, OpenFile, is_away
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +68,7 @@ class WriteBack:
         try:
             await self._files.save(file)
         except MtpfsError as error:
-            if not _waits(error):
+            if not is_away(error):
                 self._files.rescue(file, error)
 
     async def _deliver(self, file: OpenFile) -> None:
@@ -84,7 +83,7 @@ class WriteBack:
                     log.warning("%s has arrived on the device now", file.node.path)
             except MtpfsError as error:
                 failures += isinstance(error, TransportError) and not self._session.gone
-                if not _waits(error) or failures >= TRIES:
+                if not is_away(error) or failures >= TRIES:
                     self._files.rescue(file, error)
                     return
                 await trio.sleep(PAUSE)
@@ -116,8 +115,3 @@ class WriteBack:
     async def _cancel_in_a_hurry(self, scope: trio.CancelScope) -> None:
         await self._hurry.wait()
         scope.cancel()
-
-
-def _waits(error: MtpfsError) -> bool:
-    """Tell whether the device, or its storage, wasn't there or didn't answer."""
-    return isinstance(error, TransportError) or error.errno == errno.ENODEV
