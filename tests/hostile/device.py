@@ -40,6 +40,7 @@ T = TypeVar("T")
 
 HONEST = 64  # possible decisions, of which only the first few are lies
 JUNK = bytes(range(256))
+EVENT_WAIT = 0.01  # seconds
 EDGES = (0, 1, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF)
 
 
@@ -97,7 +98,7 @@ class HostileTransport:
         return len(piece)
 
     def read_event(self, timeout: float) -> bytes:
-        event = self._phone.read_event(min(timeout, 0.01))
+        event = self._phone.read_event(min(timeout, EVENT_WAIT))
         if self._choices.used_up:
             return event
         return (self._lies(event) or [b""])[0][:64]
@@ -234,5 +235,6 @@ def run_session(data: bytes) -> float:
             except* MtpfsError:
                 pass
 
-        trio.run(session, clock=trio.testing.MockClock(autojump_threshold=0.02))
+        # The clock jumps while the reader of events waits; were its patience shorter, nothing would ever be idle.
+        trio.run(session, clock=trio.testing.MockClock(autojump_threshold=EVENT_WAIT / 5))
         return transport.monotonic() - before
