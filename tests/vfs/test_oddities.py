@@ -273,7 +273,7 @@ async def test_bursts_of_device_busy(
         await check(w, tmp_path, 6)
 
 
-@pytest.mark.parametrize("seconds", [1, 9, 15, 70])
+@pytest.mark.parametrize("seconds", [1, 25, 45, 100])
 async def test_late_answers(tmp_path: Path, seconds: int, autojump_clock: trio.testing.MockClock) -> None:
     """Late within the budget is only late; later is an error, and the answer that comes then is nobody else's."""
     files(tmp_path)
@@ -283,9 +283,9 @@ async def test_late_answers(tmp_path: Path, seconds: int, autojump_clock: trio.t
         content = (tmp_path / "f1").read_bytes()
         try:
             assert await w.get(node) == content
-            assert seconds < 10
+            assert seconds < 30
         except MtpfsError:
-            assert seconds > 10
+            assert seconds > 30
         for _ in range(5 if seconds > 60 else 0):  # it is given up for a while, and tried again
             with suppress(MtpfsError):
                 assert await w.get(node) == content

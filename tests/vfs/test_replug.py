@@ -482,7 +482,12 @@ async def test_locked_in_mid_upload(phone: Path, words: str, operation: Operatio
         w.transport.set_locked(False)
         await settle(lambda: w.file(node) is None)
         assert contents(phone / "f") == b"new"
-        assert [n.name for n in await w.fs.entries((await w.fs.entries(w.fs.tree.root))[0])] == [b"d", b"f"]
+        with trio.fail_after(10):
+            while not (
+                storages := await w.fs.entries(w.fs.tree.root)
+            ):  # until the news of the unlocking is there
+                await trio.sleep(0.01)
+        assert [n.name for n in await w.fs.entries(storages[0])] == [b"d", b"f"]
         assert sorted(os.listdir(phone)) == ["d", "f"]
         assert not recovery_directory().exists()
 

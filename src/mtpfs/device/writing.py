@@ -74,12 +74,15 @@ async def upload(
 
     async def attempt() -> Handle:
         removed: list[Handle] = []
-        job = _upload_job(device, storage_id, parent, name, source, modified, object_format, removed)
+        left: list[Handle] = []
+        job = _upload_job(device, storage_id, parent, name, source, modified, object_format, removed, left)
         try:
             return await _unless_busy(device, parent, job)
-        finally:
-            for handle in removed:
-                device.recent.deleted(handle, name)
+        except MtpfsError:
+            removed += [fragment for fragment in left if await _was_removed(device, fragment)]
+            for fragment in removed:
+                device.recent.deleted(fragment, name)
+            raise
 
     try:
         return await _while_vacated(device, name, attempt)
@@ -103,8 +106,14 @@ def _upload_job(
     modified: float | None,
     object_format: int,
     removed: list[Handle],
+    left: list[Handle],
 ) -> Callable[[Engine], Handle]:
-    """Return the job that sends one object. `removed` gets the handle of one that failed, and is gone again."""
+    """Return the job that sends one object.
+
+    Of one that failed, `removed` gets the handle if it was deleted again, `left` if that can be done
+    only when both sides are back in step. One whose data was all sent, and not answered, may be
+    whole: it is in neither.
+    """
     info = ObjectInfo(
         storage_id=storage_id,
         object_format=object_format,
@@ -136,15 +145,28 @@ def _upload_job(
         _check_handle(handle)
         try:
             engine.transact(Operation.SendObject, data=source)
-        except MtpfsError:
+        except MtpfsError as error:
             if engine.in_step:
                 with contextlib.suppress(ResponseError):  # most devices have removed it themselves
                     engine.transact(Operation.DeleteObject, handle.number, 0)
                 removed.append(handle)
+            elif isinstance(error, ResponseError) or engine.in_data_phase:
+                left.append(handle)
             raise
         return handle
 
     return job
+
+
+async def _was_removed(device: Device, fragment: Handle) -> bool:
+    try:
+        await device.session.transact(Operation.DeleteObject, fragment, 0)
+    except ResponseError as error:
+        log.debug("fragment %s: %s", fragment, error)  # most devices have removed it themselves
+    except MtpfsError as error:
+        log.debug("fragment %s stays: %s", fragment, error)
+        return False
+    return True
 
 
 async def _unless_busy(device: Device, parent: Handle, job: Callable[[Engine], Handle]) -> Handle:

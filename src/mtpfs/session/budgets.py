@@ -1,7 +1,8 @@
 """How long a transaction may go without a byte moving before it counts as failed.
 
-Strategy: four classes of operations, after what responders really do (a
-recursive delete answers once, at its end). A budget is re-armed whenever bytes
+Strategy: five classes of operations, after what responders really do (a
+recursive delete answers once, at its end; an iPhone converts a picture before
+its first byte comes). A budget is re-armed whenever bytes
 move, so a slow link is never mistaken for a dead one.
 
 Invariant: every operation has a finite budget.
@@ -13,6 +14,12 @@ from dataclasses import dataclass, replace
 
 from mtpfs.protocol.codes import Operation
 
+_CONTENTS = {
+    Operation.GetObject,
+    Operation.GetPartialObject,
+    Operation.GetPartialObject64,
+    Operation.GetThumb,
+}
 _LISTING = {Operation.GetObjectHandles, Operation.GetObjectPropList, Operation.GetNumObjects}
 _UPLOAD = {
     Operation.SendObject,
@@ -29,11 +36,14 @@ class Budgets:
     """Seconds without progress, by class of operation."""
 
     metadata: float = 10.0
+    contents: float = 30.0  # a file's bytes, either way: between two of them, and before the first that comes
     listing: float = 60.0  # Android scans the directory first
     upload: float = 120.0  # the final response waits for flash and media scanner
     device_work: float = 600.0  # copy, move and delete trees on the device, one response at the end
 
     def of(self, operation: int) -> float:
+        if operation in _CONTENTS:
+            return self.contents
         if operation in _LISTING:
             return self.listing
         if operation in _UPLOAD:
@@ -48,6 +58,7 @@ class Budgets:
         return replace(
             self,
             metadata=metadata,
+            contents=self.contents * factor,
             listing=self.listing * factor,
             upload=self.upload * factor,
             device_work=self.device_work * factor,

@@ -11,10 +11,12 @@ Data-out is sent as Windows does: header glued to the start of the payload,
 every write but the last a multiple of the packet size, and one zero-length
 packet if, and only if, the total is such a multiple.
 
-Invariant: `transact` either returns with the pipe in step (response consumed,
-also when the response is an error), or raises with `in_step` False; the next
-transaction is then refused until `mtpfs.session.recovery` has brought both
-sides back in step.
+A response that arrives while data is still being sent ends the sending. How much
+of the rest the device expects is then anybody's guess, so the pipe counts as out of step.
+
+Invariant: `transact` either returns with the pipe in step (response consumed), or
+raises; `in_step` says whether the next transaction may begin. It is refused until
+`mtpfs.session.recovery` has brought both sides back in step.
 
 Sources: Still Image Class 1.0 section 7; AOSP MtpServer, uMTP-Responder, QEMU
 and libmtp for what the standard leaves open.
@@ -27,6 +29,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum, auto
 
 from mtpfs.errors import (
     LocalProtocolError,
@@ -54,18 +57,47 @@ from mtpfs.session.handles import Handle
 from mtpfs.transport import Buffer, Transport
 
 log = logging.getLogger(__name__)
+wire_log = logging.getLogger("mtpfs.wire")
+"""One line for each transaction."""
 
 SMALL = 64 << 10  # bytes: up to here a copy costs less than a buffer of its own
 LARGE_TRANSFER = (
     4 << 20
 )  # bytes, a multiple of every packet size; usbfs allows 16 MiB for all transfers together
 SLICE = 2.0  # seconds: how long one blocking call may last, so that shutdown is noticed
-LISTENING = 0.1  # seconds for a device that is stuck to say why
+LISTENING = 0.1  # seconds for a device that takes nothing to say why
+GLANCE = (
+    0.001  # seconds for which it is asked, between two transfers of a long upload, whether it has answered
+)
 MAX_STRAY_CONTAINERS = 16  # leftovers of earlier transactions that are skipped before giving up
 DEFAULT_LIMIT = 1 << 20  # bytes of payload that an answer may have unless the caller says otherwise
 SLOWEST = 16 << 10  # bytes per second, on the whole, below which a device counts as not answering
 COPIED = 4 << 10  # bytes up to which the pieces of an answer are joined as they come
 _TRANSACTION_MODULUS = 0xFFFFFFFE  # ids run from 1 to 0xFFFFFFFE
+
+
+class Phase(Enum):
+    """Where the wire stands. Changed by the thread that runs transactions, nowhere else."""
+
+    IN_STEP = auto()
+    """Nothing is on the wire: a transaction may begin."""
+    COMMAND = auto()
+    """In a transaction, before or after its data phase."""
+    SENDING = auto()
+    """In its data phase, to the device."""
+    RECEIVING = auto()
+    """In its data phase, from the device."""
+    BROKEN = auto()
+    """Out of step, and in no data phase: a Cancel would do harm."""
+
+
+_NEXT = {
+    Phase.IN_STEP: {Phase.COMMAND, Phase.BROKEN},
+    Phase.COMMAND: {Phase.COMMAND, Phase.SENDING, Phase.RECEIVING, Phase.IN_STEP, Phase.BROKEN},
+    Phase.SENDING: {Phase.COMMAND, Phase.RECEIVING, Phase.IN_STEP, Phase.BROKEN},
+    Phase.RECEIVING: {Phase.COMMAND, Phase.SENDING, Phase.RECEIVING, Phase.IN_STEP, Phase.BROKEN},
+    Phase.BROKEN: {Phase.IN_STEP, Phase.BROKEN},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +151,36 @@ class Engine:
     def renew(self) -> None:
         """Begin anew: the transport has another connection, maybe with packets of another size."""
         self.stream.clear()
-        self.in_step = True
-        self.in_data_phase = False
+        self._phase = Phase.IN_STEP
         self._scratch = array("B", (0,)) * self._round_up(SMALL)
         self._large = Buffers(LARGE_TRANSFER + self.transport.max_packet)
+
+    @property
+    def in_step(self) -> bool:
+        """Both sides are between two transactions, as far as is known."""
+        return self._phase is Phase.IN_STEP
+
+    @property
+    def in_data_phase(self) -> bool:
+        """The last transaction broke off in its data phase: the device may be told by a Cancel, once."""
+        return self._phase in {Phase.SENDING, Phase.RECEIVING}
+
+    def fall_out_of_step(self) -> None:
+        """Refuse transactions from now on; no data phase is in progress (any more)."""
+        self.enter(Phase.BROKEN)
+
+    def assume_step(self) -> None:
+        """Let transactions begin again, and see how they fare; what has come so far is forgotten."""
+        self.stream.clear()
+        if not self.in_step:
+            self.enter(Phase.BROKEN)
+            self.enter(Phase.IN_STEP)
+
+    def enter(self, phase: Phase) -> None:
+        """Note where the wire stands now. For this module."""
+        if phase not in _NEXT[self._phase]:
+            raise AssertionError(f"{self._phase} is not followed by {phase}")
+        self._phase = phase
 
     def transact(
         self,
@@ -143,32 +201,66 @@ class Engine:
         `sink`: gets the data piece by piece; `Result.data` is then empty.
         `budget`: seconds without progress, if not those of the operation's class.
 
-        Raises `ResponseError` (in step), `TransportError` or
-        `RemoteProtocolError` (out of step: recover first).
+        Raises `ResponseError`, after which `in_step` is False only if the device answered before
+        it had all the data; `TransportError` or `RemoteProtocolError` (out of step: recover first).
         """
         if not self.in_step:
             raise TransportError("the session is out of step")
         self.transaction_id = self._take_id(operation)
         self.operations[operation] += 1
-        self.in_step = False
+        self.enter(Phase.COMMAND)
         command = Container(ContainerType.COMMAND, operation, self.transaction_id, parameters)
-        budget = budget or self.budgets.of(operation)
+        before = self.transport.monotonic(), self.bytes_out, self.bytes_in
         receipt = _Receipt(self, operation, limit, size, sink)
+        answer = "broken off"
         try:
-            self._write(command.encode(), budget)
-            if data is not None:
-                source = DataSource(len(data), _filler(data)) if isinstance(data, bytes) else data
-                self._send_data(operation, source, budget)
-            response = receipt.receive(expected, budget)
+            response = self._exchange(command, data, receipt, expected, budget or self.budgets.of(operation))
+            answer = name_of(Response, response.code)
         except TransportStallError:
-            if data is not None:
-                # The device takes no more, so there is no data phase. A Cancel would put Android's server off by one.
-                self.in_data_phase = False
+            self.enter(Phase.BROKEN)  # what has stalled is in no data phase
             raise
-        self.in_step = True
+        finally:
+            if wire_log.isEnabledFor(logging.DEBUG):
+                self._log_transaction(command, answer, *before)
         if response.code != Response.OK:
             raise ResponseError(operation, response.code)
         return Result(response.parameters, receipt.payload(), self.generation)
+
+    def _exchange(
+        self,
+        command: Container,
+        data: bytes | DataSource | None,
+        receipt: _Receipt,
+        expected: int,
+        budget: float,
+    ) -> Container:
+        self._write(command.encode(), budget)
+        if data is not None:
+            source = DataSource(len(data), _filler(data)) if isinstance(data, bytes) else data
+            before = self.bytes_out
+            early = self._send_data(command.code, source, receipt, min(budget, self.budgets.contents))
+            if early is not None:
+                # A device that has taken nothing of the data waits for the next command.
+                self.enter(Phase.IN_STEP if self.bytes_out == before else Phase.BROKEN)
+                return early
+            self.enter(Phase.COMMAND)
+        response = receipt.receive(expected, budget)
+        self.enter(Phase.IN_STEP)
+        return response
+
+    def _log_transaction(
+        self, command: Container, answer: str, started: float, bytes_out: int, bytes_in: int
+    ) -> None:
+        wire_log.debug(
+            "%s: %s(%s) %d bytes out, %d in, %s, %.1f ms",
+            self.transport.name,
+            name_of(Operation, command.code),
+            ", ".join(f"0x{value:X}" for value in command.parameters),
+            self.bytes_out - bytes_out,
+            self.bytes_in - bytes_in,
+            answer,
+            1000 * (self.transport.monotonic() - started),
+        )
 
     def reset_ids(self) -> None:
         """Start counting transactions anew: OpenSession takes 0, the next one 1."""
@@ -212,7 +304,8 @@ class Engine:
         packet = self.transport.max_packet
         return -(-size // packet) * packet
 
-    def _write(self, data: Buffer, budget: float) -> None:
+    def _write(self, data: Buffer, budget: float, receipt: _Receipt | None = None) -> Container | None:
+        """Send one transfer. With `receipt`: return the response that came instead of the device taking it."""
         view = memoryview(data).cast("B")
         sent, deadline = 0, self.transport.monotonic() + budget
         while True:
@@ -223,47 +316,64 @@ class Engine:
                 count = 0
             else:
                 if not view:
-                    return
+                    return None
             sent += count
             self.bytes_out += count
             if sent == len(view):
-                return
+                return None
             now = self.transport.monotonic()
             if sent % self.transport.max_packet:
                 raise TransportError("a bulk-out transfer broke off inside a packet")
             if count:
                 deadline = now + budget
+            elif receipt is None:
+                self._listen(LISTENING)
+            elif (response := self._early_response(receipt, LISTENING)) is not None:
+                return response
             if now >= deadline or self.closing:
                 raise TransportTimeoutError(f"no byte accepted for {budget:.0f} s")
-            if not count:
-                self._listen()
 
-    def _listen(self) -> None:
-        """Take what the device says while it takes nothing.
+    def _listen(self, seconds: float) -> None:
+        """Take what the device says before it is asked; it is kept until somebody looks.
 
-        uMTP-Responder refuses an upload before it takes the data, and takes
-        none until its refusal has been read. It is kept for when its turn comes.
+        A device that is full, or refuses an upload, may answer at once and take no more data:
+        uMTP-Responder takes none until its refusal has been read.
         """
         try:
-            transfer, short = self.read_transfer(0, LISTENING)
+            transfer, short = self.read_transfer(0, seconds)
         except TransportTimeoutError:
             return
         self.stream.feed(transfer, short=short)
 
-    def _send_data(self, operation: int, source: DataSource, budget: float) -> None:
-        self.in_data_phase = True
+    def _early_response(self, receipt: _Receipt, seconds: float) -> Container | None:
+        self._listen(seconds)
+        response = receipt.look()
+        if response is None and self._phase is not Phase.SENDING:
+            self.enter(Phase.SENDING)  # what came was of an earlier transaction
+        return response
+
+    def _send_data(
+        self, operation: int, source: DataSource, receipt: _Receipt, budget: float
+    ) -> Container | None:
+        """Send the data phase; return the response if one came before the device had all of it."""
+        self.enter(Phase.SENDING)
         header = encode_header(ContainerType.DATA, operation, self.transaction_id, source.size)
         total = source.size if self.split_headers else len(header) + source.size
         left, start = source.size, len(header)
         chunk = self._large.take() if left > SMALL else array("B", (0,)) * (start + left)
         chunk[:start] = array("B", header)
         if self.split_headers:
-            self._write(header, budget)
+            response = self._write(header, budget, receipt)
+            if response is not None:
+                return response
             start = 0
         while left or start:
-            # Not before a part of it is on its way: what is stopped has to be in its data phase.
-            if left < source.size and source.stopped():
-                raise StoppedError("nobody wants the rest")
+            if left < source.size:
+                # Not before a part of it is on its way: what is stopped has to be in its data phase.
+                if source.stopped():
+                    raise StoppedError("nobody wants the rest")
+                if (response := self._early_response(receipt, GLANCE)) is not None:
+                    return response
             take = min(left, len(chunk) - start)
             filled = source.fill(source.size - left, memoryview(chunk)[start : start + take]) if take else 0
             if filled != take:
@@ -271,11 +381,13 @@ class Engine:
             left, start = left - take, start + take
             if len(chunk) // 2 < start < len(chunk):
                 del chunk[start:]  # a new buffer for the next one costs less than copying most of this one
-            self._write(chunk if start == len(chunk) else chunk[:start], budget)
+            response = self._write(chunk if start == len(chunk) else chunk[:start], budget, receipt)
+            if response is not None:
+                return response
             start = 0
         if needs_zero_length_packet(total, self.transport.max_packet):
-            self._write(b"", budget)
-        self.in_data_phase = False
+            return self._write(b"", budget, receipt)
+        return None
 
 
 class _Receipt:
@@ -306,24 +418,28 @@ class _Receipt:
         return memoryview(b"".join(self.pieces))
 
     def receive(self, expected: int, budget: float) -> Container:
-        stream = self.engine.stream
+        """Read until the response is there. Raises `TransportError`, `RemoteProtocolError`."""
         self.started = self.engine.transport.monotonic()
-        while True:
-            event = stream.next_event()
-            if event is None:
-                self._read_more(expected, budget)
-            elif isinstance(event, DataStart):
+        while (response := self.look()) is None:
+            self._read_more(expected, budget)
+        return response
+
+    def look(self) -> Container | None:
+        """Go through what has been read; return the response if it is among it. Raises `RemoteProtocolError`."""
+        while (event := self.engine.stream.next_event()) is not None:
+            if isinstance(event, DataStart):
                 self._start(event)
             elif isinstance(event, DataChunk):
                 self._take(event.data)
             elif not isinstance(event, Container):
-                self.engine.in_data_phase = False
+                self.engine.enter(Phase.COMMAND)
             elif self._is_ours(event):
                 return event
+        return None
 
     def _start(self, start: DataStart) -> None:
         self._forget_data()  # an answer has one data phase: the one before was another one's
-        self.engine.in_data_phase = True
+        self.engine.enter(Phase.RECEIVING)
         age = (self.engine.transaction_id - start.transaction_id) & 0xFFFFFFFF
         self.discarding = 0 < age < MAX_STRAY_CONTAINERS
         if self.discarding:

@@ -84,19 +84,18 @@ def resynchronise(engine: Engine) -> None:
     """
     transport = engine.transport
     if engine.in_data_phase:
-        engine.in_data_phase = False
+        engine.fall_out_of_step()
         _tolerate(lambda: transport.cancel(engine.transaction_id))
         _drain(engine)
         _await_ready(engine)
     _tolerate(transport.clear_halt)
     _drain(engine)
-    engine.stream.clear()
-    engine.in_step = True
+    engine.assume_step()
 
 
 def reopen_session(engine: Engine) -> None:
     """Rung 2: a new session on the same interface."""
-    engine.in_step = True
+    engine.assume_step()
     try:
         engine.transact(Operation.CloseSession, budget=BUDGET)
     except ResponseError:
@@ -109,9 +108,7 @@ def reopen_session(engine: Engine) -> None:
 def reopen_interface(engine: Engine) -> None:
     """Rung 3: release, be quiet, claim, and a new session."""
     engine.transport.reopen()
-    engine.stream.clear()
-    engine.in_data_phase = False
-    engine.in_step = True
+    engine.assume_step()
     open_session(engine, attempts=2)
 
 

@@ -259,15 +259,16 @@ class Session:
         if isinstance(error, TransportGoneError):
             self._leave()
             return
-        if isinstance(error, StoppedError):
-            log.debug("%s: %s", self.transport_name, error)  # wanted, and no sign of trouble
+        if isinstance(error, StoppedError) or (isinstance(error, ResponseError) and not self._engine.in_step):
+            # Stopped by us, or by an answer that came early: no sign of trouble.
+            log.debug("%s: %s", self.transport_name, error)
         else:
             self._recoveries += 1
             log.warning("%s: %s; recovering", self.transport_name, error)
         rungs = [self._resynchronise, self._reopen_session, self._reopen_interface]
-        if isinstance(error, ResponseError):
-            del rungs[0]  # both sides are in step, it is the session that is missing
-            self._engine.in_step = False
+        if self._engine.in_step:
+            del rungs[0]  # it is only the session that is missing
+            self._engine.fall_out_of_step()
         for rung in rungs:
             try:
                 await self._in_thread(rung)
@@ -277,7 +278,7 @@ class Session:
                 return
             except MtpfsError as failure:
                 log.warning("%s: %s", self.transport_name, failure)
-                self._engine.in_step = False
+                self._engine.fall_out_of_step()
         self._dead_until = trio.current_time() + RETRY_PAUSE
 
     def _check_generation(self, job: Job[Any]) -> None:
@@ -294,7 +295,7 @@ class Session:
             self._leave()
             raise
         except MtpfsError:
-            self._engine.in_step = False
+            self._engine.fall_out_of_step()
             self._dead_until = trio.current_time() + RETRY_PAUSE
             raise
 
@@ -326,7 +327,7 @@ class Session:
         try:
             info = await self._in_thread(lambda: recovery.reconnect(self._engine, self.info))
         except MtpfsError:
-            self._engine.in_step = False
+            self._engine.fall_out_of_step()
             raise
         if info is not None:
             self.info = info

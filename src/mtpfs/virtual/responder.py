@@ -88,6 +88,8 @@ class Responder:
         self._trap: Trap | None = None
         self._after_drop: int | None = None
         """What to answer when all of the data that is dropped has come; None: nothing."""
+        self._answered = False
+        """A response to the request at hand was given."""
         self._dataset = bytearray()
         self._sink: Sink | None = None
         self._header: bytes | None = None
@@ -160,6 +162,7 @@ class Responder:
         phone, operation = self.phone, request.operation
         self._request, self._fault, self._trap = request, self.faults.take(operation), None
         self._after_drop = None
+        self._answered = False
         self._dataset.clear()
         self._header, self._sink, self._received = None, None, 0
         phone.last_transaction = request.transaction_id
@@ -308,6 +311,11 @@ class Responder:
                 self._phase, self._header = _Phase.DROP, b""
 
     def _drop(self, view: memoryview, *, ends: bool) -> None:
+        if self._answered and _is_command(view):
+            # The host has heard that the rest isn't wanted
+            self._phase = _Phase.COMMAND
+            self._receive_command(view, ends=ends)
+            return
         if self._header is None:
             self._header = bytes(view[:HEADER_SIZE])
             if ends and len(view) == HEADER_SIZE < int.from_bytes(self._header[:4], "little"):
@@ -321,6 +329,7 @@ class Responder:
 
     def _answer(self, reply: Reply) -> None:
         request, fault = self._request, self._fault
+        self._answered = True
         if fault is not None and fault.kind is Kind.FAIL:
             reply = Reply(fault.code, data=reply.data)
         if fault is not None and fault.kind is Kind.LATE:
@@ -439,3 +448,11 @@ class Responder:
         """End the MTP service, as unplugging does: handles end, open edits are committed."""
         self._abort_data()
         self.phone.close()
+
+
+def _is_command(transfer: memoryview) -> bool:
+    size = len(transfer)
+    if not HEADER_SIZE <= size <= _LARGEST_COMMAND or size % 4:
+        return False
+    length, kind, _, _ = _HEADER.unpack_from(transfer)
+    return bool(length == size and kind == ContainerType.COMMAND)
