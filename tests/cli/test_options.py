@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from mtpfs.cli.options import OPTIONS, help_text, parse_options, split_options
 from mtpfs.errors import SetupError
-from mtpfs.fuse.settings import Settings
+from mtpfs.settings import Settings
 
 TOP = Path(__file__).parents[2]
 

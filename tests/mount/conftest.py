@@ -91,8 +91,8 @@ def virtual_mount(base: Path, mountpoint: Path, words: str = "", *options: str) 
 _FAULTY = """
 import sys
 import trio
-from mtpfs.fuse.mount import serve
-from mtpfs.fuse.settings import Settings
+from mtpfs.mount import serve
+from mtpfs.settings import Settings
 from mtpfs.virtual.faults import FaultScript, parse_fault
 from mtpfs.virtual.transport import open_virtual
 

@@ -25,7 +25,7 @@ from typing import NoReturn
 import mtpfs.cli.devices
 import mtpfs.cli.doctor
 import mtpfs.cli.info
-import mtpfs.fuse.mount
+import mtpfs.mount
 import mtpfs.transport.usb  # noqa: F401 - these are what takes long
 from mtpfs.cli.main import main
 

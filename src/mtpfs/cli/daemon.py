@@ -27,7 +27,7 @@ from types import FrameType
 
 from mtpfs.cli.output import printable
 from mtpfs.errors import InterruptedSetupError, MachineError, SetupError
-from mtpfs.fuse.settings import END_SIGNALS
+from mtpfs.settings import END_SIGNALS
 
 log = logging.getLogger(__name__)
 

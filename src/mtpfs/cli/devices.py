@@ -15,7 +15,7 @@ from mtpfs.cli.arguments import Parser
 from mtpfs.cli.mounts import KIND, is_dead, mounts, report
 from mtpfs.cli.output import printable
 from mtpfs.errors import SetupError
-from mtpfs.fuse.settings import STATISTICS_NAME
+from mtpfs.settings import STATISTICS_NAME
 from mtpfs.transport.holders import find_holders
 from mtpfs.transport.phones import UsbPhone
 

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from mtpfs.cli import checks, mounts
 from mtpfs.cli.arguments import SOURCES, Parser
-from mtpfs.cli.opening import absolute_source, ask
+from mtpfs.cli.opening import ask
 from mtpfs.cli.output import printable
 from mtpfs.errors import SetupError
 from mtpfs.transport.source import Source, parse_source
@@ -77,7 +77,7 @@ def _meant(words: list[str]) -> tuple[Source, str]:
     if len(words) == 1 and (words[0].startswith((".", "/")) or os.path.lexists(words[0])):
         return parse_source("any"), words[0]
     source, mountpoint = [*words, *["any", ""][len(words) :]]
-    return absolute_source(source), mountpoint
+    return parse_source(source).absolute(), mountpoint
 
 
 def _program() -> Iterator[Finding]:

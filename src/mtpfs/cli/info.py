@@ -17,9 +17,10 @@ from typing import Any
 from mtpfs.cli.arguments import SOURCES, Parser
 from mtpfs.cli.devices import rows
 from mtpfs.cli.mounts import is_mounted, report
-from mtpfs.cli.opening import absolute_source, ask
+from mtpfs.cli.opening import ask
 from mtpfs.cli.output import printable
-from mtpfs.fuse.settings import INFO_NAME
+from mtpfs.settings import INFO_NAME
+from mtpfs.transport.source import parse_source
 
 
 def run(words: list[str]) -> int:
@@ -41,7 +42,7 @@ def run(words: list[str]) -> int:
 def _facts(text: str) -> dict[str, Any]:
     if is_mounted(text):
         return report(text, INFO_NAME)
-    source = absolute_source(text)
+    source = parse_source(text).absolute()
     if source.kind != "virtual":
         from mtpfs.transport.phones import choose  # noqa: PLC0415 - pyusb is slow to load and may be missing
         from mtpfs.transport.usb import find_phones  # noqa: PLC0415

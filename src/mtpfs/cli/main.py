@@ -26,11 +26,10 @@ from dataclasses import replace
 from mtpfs import __version__
 from mtpfs.cli import checks, daemon, options
 from mtpfs.cli.arguments import SOURCES, Parser
-from mtpfs.cli.opening import absolute_source, open_source
 from mtpfs.cli.output import printable
 from mtpfs.cli.place import mountpoint_in
 from mtpfs.errors import InterruptedSetupError, MachineError, MtpfsError, SetupError, UsageError, leaves
-from mtpfs.fuse.settings import Settings
+from mtpfs.settings import Settings
 from mtpfs.transport.source import Source, parse_source
 
 log = logging.getLogger(__name__)
@@ -163,7 +162,7 @@ def _mount(
     status: Callable[[MtpfsError], int],
 ) -> int:
     """Mount on `mountpoint`, or, if there is a `directory`, on one made below it."""
-    source = absolute_source(source_text)
+    source = parse_source(source_text).absolute()
     place = os.path.abspath(directory or mountpoint)  # noqa: PTH100 - resolve() would follow a link to a dead mount
     if not directory:
         checks.check_mountpoint(place)
@@ -207,7 +206,8 @@ def _serve(
 ) -> None:
     import trio  # noqa: PLC0415 - slow to load, and not before the fork
 
-    from mtpfs.fuse.mount import serve  # noqa: PLC0415
+    from mtpfs.mount import serve  # noqa: PLC0415
+    from mtpfs.phone import open_source  # noqa: PLC0415
 
     trio.run(serve, lambda: open_source(source), mountpoint, settings, ready, stopping)
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from mtpfs.errors import UsageError
-from mtpfs.fuse.settings import Settings
+from mtpfs.settings import Settings
 
 LARGEST_READAHEAD = 16 << 20  # bytes; usbfs gives all transfers together no more
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from mtpfs.cli.arguments import Parser
 from mtpfs.cli.mounts import report
-from mtpfs.fuse.settings import STATISTICS_NAME
+from mtpfs.settings import STATISTICS_NAME
 
 
 def run(words: list[str]) -> int:

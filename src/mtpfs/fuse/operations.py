@@ -14,7 +14,6 @@ from __future__ import annotations
 import errno
 import functools
 import logging
-import math
 import os
 import stat
 import time
@@ -27,8 +26,9 @@ import trio
 from mtpfs.device import Handle
 from mtpfs.errors import MtpfsError, ResponseError
 from mtpfs.fuse import report
-from mtpfs.fuse.settings import Settings
+from mtpfs.fuse.connection import KernelNotifier
 from mtpfs.protocol.wire import MAX_STRING_UNITS
+from mtpfs.settings import Settings
 from mtpfs.vfs import Filesystem, Node, Open
 
 log = logging.getLogger(__name__)
@@ -69,62 +69,6 @@ def _answers(handler: Handler[P, R]) -> Handler[P, R]:
             raise pyfuse3.FUSEError(errno.EIO) from error
 
     return cast("Handler[P, R]", wrapper)
-
-
-class KernelNotifier:
-    """Tells the kernel what it should forget, from a task of its own: the calls may block.
-
-    pyfuse3's own thread for that complains of what comes when the mount has just ended.
-    """
-
-    def __init__(self, nursery: trio.Nursery) -> None:
-        self.connected = True
-        """False when the mount has ended: then there is nobody to tell."""
-        self._send, self._receive = trio.open_memory_channel[Callable[[], None]](math.inf)
-        self._idle = trio.Event()
-        self._idle.set()
-        nursery.start_soon(self._run)
-
-    async def finish(self, patience: float) -> None:
-        """Tell no more, and wait for the call that is under way, `patience` seconds at most."""
-        self.connected = False
-        with trio.move_on_after(patience):
-            await self._idle.wait()
-
-    def entry_gone(self, parent_ino: int, name: bytes) -> None:
-        self._tell(pyfuse3.invalidate_entry, parent_ino, name)
-
-    def inode_changed(self, ino: int) -> None:
-        self._tell(pyfuse3.invalidate_inode, ino)
-
-    def attributes_changed(self, ino: int) -> None:
-        self._tell(pyfuse3.invalidate_inode, ino, True)
-
-    @staticmethod
-    def forget_attributes(ino: int) -> None:
-        """Do so at once."""
-        try:
-            pyfuse3.invalidate_inode(ino, True)
-        except OSError as error:
-            log.debug("inode %d: %s", ino, error)
-
-    def _tell(self, call: Callable[..., None], *arguments: object) -> None:
-        if self.connected:
-            self._send.send_nowait(functools.partial(call, *arguments))
-
-    async def _run(self) -> None:
-        async for call in self._receive:
-            if not self.connected:
-                continue
-            self._idle = trio.Event()
-            try:
-                # Whoever holds what the kernel waits for may be waiting for us: the end doesn't wait for that.
-                await trio.to_thread.run_sync(call, abandon_on_cancel=True)
-            except OSError as error:
-                # ENOENT: the kernel doesn't know it, or has just forgotten it
-                log.debug("%s: %s", call, error)
-            finally:
-                self._idle.set()
 
 
 class Operations(pyfuse3.Operations):

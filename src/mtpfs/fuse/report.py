@@ -17,7 +17,7 @@ import logging
 from typing import Any
 
 from mtpfs.device.description import describe
-from mtpfs.fuse.settings import INFO_NAME, STATISTICS_NAME
+from mtpfs.settings import INFO_NAME, STATISTICS_NAME
 from mtpfs.vfs import Filesystem
 
 _FIRST = 1 << 63

@@ -11,8 +11,9 @@ another question.
 
 from __future__ import annotations
 
+import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mtpfs.errors import SetupError, UsageError
@@ -34,6 +35,12 @@ class Source:
     bus: int = 0
     address: int = 0
     argument: str = ""
+
+    def absolute(self) -> Source:
+        """Return it with a virtual phone's directory absolute: a daemon has another working directory."""
+        if self.kind != "virtual":
+            return self
+        return replace(self, argument=os.path.join(os.getcwd(), self.argument))  # noqa: PTH109, PTH118
 
 
 def parse_source(text: str) -> Source:

@@ -1,9 +1,8 @@
-"""The life of a mount: device, session, filesystem, kernel, and everything back in order.
+"""The life of a mount: a phone (`mtpfs.phone`), the kernel's connection, signals, and everything back in order.
 
-Strategy: nested lifetimes. The session outlives the filesystem, which outlives
-the kernel's connection; so when the mount ends, for whatever reason, what is
-still unsaved is sent before the session closes. `umount` makes pyfuse3's main
-loop return by itself. A signal before the mount is there calls the whole thing
+Strategy: nested lifetimes. The phone outlives the kernel's connection; so when
+the mount ends, for whatever reason, what is still unsaved is sent before the
+session closes. `umount` makes `answer_requests` return by itself. A signal before the mount is there calls the whole thing
 off, between two transactions; later it asks for the unmount, which a busy mount
 answers by detaching lazily, and then waits for the same end.
 
@@ -23,19 +22,18 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-import pyfuse3
 import trio
 
-from mtpfs.device import Device
-from mtpfs.errors import InterruptedSetupError, SetupError
-from mtpfs.fuse.operations import KernelNotifier, Operations
+from mtpfs.errors import InterruptedSetupError
+from mtpfs.fuse import connection
+from mtpfs.fuse.connection import KernelNotifier
+from mtpfs.fuse.operations import Operations
 from mtpfs.fuse.report import Report
-from mtpfs.fuse.settings import END_SIGNALS, Settings
-from mtpfs.session import Session, open_session
-from mtpfs.session.budgets import Budgets
+from mtpfs.phone import open_device, open_filesystem
+from mtpfs.session import Session
+from mtpfs.settings import END_SIGNALS, Settings
 from mtpfs.transport import Transport
 from mtpfs.vfs import Filesystem
-from mtpfs.vfs.dates import Dates
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +93,7 @@ class _Ending:
     async def _unmount(self) -> None:
         await trio.to_thread.run_sync(self._write_back)
         if not self.unmounted:
-            pyfuse3.terminate()
+            connection.end()
 
     def _write_back(self) -> None:
         """Have the kernel hand over what programs have written into mapped files: it can't later."""
@@ -124,33 +122,11 @@ async def _serve(
     stopping: Callable[[], None],
     ending: _Ending,
 ) -> None:
-    transport = await trio.to_thread.run_sync(open_transport)
-    budgets = Budgets().scaled(settings.timeout)
-    async with open_session(transport, budgets) as session, trio.open_nursery() as nursery:
-        device = Device(session)
+    async with open_device(open_transport, settings.timeout) as device, trio.open_nursery() as nursery:
         notifier = KernelNotifier(nursery)
-        info = device.info
-        dates = await Dates.open(f"{info.manufacturer}/{info.model}/{info.serial_number}")
-        fs = Filesystem(
-            device,
-            nursery,
-            notifier,
-            dates,
-            ttl=settings.ttl,
-            storage=settings.storage,
-            read_only=settings.read_only,
-            readahead=settings.readahead,
-        )
-        if settings.storage and await device.storages():  # a locked phone has none, and may be unlocked later
-            await fs.tree.ensure_listed(fs.tree.root)
-        nursery.start_soon(fs.events.follow)
-        try:
+        async with open_filesystem(device, settings, notifier) as fs:
             await _run(fs, notifier, mountpoint, settings, ready, stopping, ending)
-        finally:
-            with trio.CancelScope(shield=True):
-                await fs.finish()
-                await dates.close()
-            nursery.cancel_scope.cancel()
+        nursery.cancel_scope.cancel()
 
 
 async def _run(
@@ -162,17 +138,9 @@ async def _run(
     stopping: Callable[[], None],
     ending: _Ending,
 ) -> None:
-    options = set(settings.fuse_options)
-    options.add(f"fsname={_escaped(settings.fsname or fs.device.name)}")
-    options.add(f"subtype={_escaped(settings.subtype)}")
-    if settings.debug:
-        options.add("debug")
     operations = Operations(fs, settings)
     await trio.lowlevel.checkpoint_if_cancelled()  # from here to `ready` nothing can come in between
-    try:
-        pyfuse3.init(operations, mountpoint, options)
-    except RuntimeError as error:
-        raise SetupError(f"{mountpoint}: can't be mounted: {error}") from error
+    connection.connect(operations, mountpoint, _fuse_options(fs, settings))
     ending.fs = fs
     try:
         log.info("%s is mounted on %s", fs.device.name, mountpoint)
@@ -190,7 +158,7 @@ async def _run(
                         _raise_read_ahead,
                         mountpoint,
                     )
-                await pyfuse3.main()
+                await connection.answer_requests()
                 nursery.cancel_scope.cancel()
     finally:
         ending.unmounted = True
@@ -198,12 +166,21 @@ async def _run(
         # Every request is answered by now. A notification that is under way may need the connection.
         with trio.CancelScope(shield=True):
             await notifier.finish(NOTIFICATION_PATIENCE)
-        pyfuse3.close(unmount=True)
+        connection.disconnect()
+
+
+def _fuse_options(fs: Filesystem, settings: Settings) -> set[str]:
+    options = set(settings.fuse_options)
+    options.add(f"fsname={connection.escaped(settings.fsname or fs.device.name)}")
+    options.add(f"subtype={connection.escaped(settings.subtype)}")
+    if settings.debug:
+        options.add("debug")
+    return options
 
 
 async def _end_when_gone(session: Session) -> None:
     await session.until_gone()
-    pyfuse3.terminate()
+    connection.end()
 
 
 def _raise_read_ahead(mountpoint: str) -> None:
@@ -219,9 +196,3 @@ def _raise_read_ahead(mountpoint: str) -> None:
 async def _report_on_signal(signals: AsyncIterator[int], report: Report) -> None:
     async for _ in signals:
         report.say()
-
-
-def _escaped(text: str) -> str:
-    """Return `text` as libfuse takes an option's value: ASCII, commas and backslashes escaped."""
-    plain = text.encode("ascii", "replace").decode("ascii").replace("?", "_")
-    return plain.replace("\\", "\\\\").replace(",", "\\,")

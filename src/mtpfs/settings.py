@@ -15,6 +15,10 @@ END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Those that ask a mount to end."""
 
 
+METADATA_TIMEOUT = 10.0
+"""Seconds that a simple request may go without progress."""
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Everything about a mount but its source and mountpoint.
@@ -35,7 +39,7 @@ class Settings:
     debug: bool = False
     storage: str = ""
     """Only the storage whose description or name this is; its contents are then the root."""
-    timeout: float = 10.0
+    timeout: float = METADATA_TIMEOUT
     """Seconds that a metadata transaction may go without progress; other budgets follow in proportion."""
     readahead: int = 4 << 20
     """Bytes that are fetched at once for a sequential reader, at most; 0: never more than was asked for."""

@@ -1,0 +1,106 @@
+"""The connection to the kernel: made, served, ended, and what the kernel is told without having asked.
+
+pyfuse3 has one connection for each process, so these are functions. Notifications are sent by a task of
+their own, one at a time, in a thread: the kernel answers some only when it has the lock of a directory,
+which a request that waits for us may hold. Nothing may wait for them but the end of the mount, and that
+for a bounded time, before the connection is closed.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import math
+from collections.abc import Callable, Iterable
+
+import pyfuse3
+import trio
+
+from mtpfs.errors import SetupError
+
+log = logging.getLogger(__name__)
+
+
+def connect(operations: pyfuse3.Operations, mountpoint: str, options: Iterable[str]) -> None:
+    """Mount. `options` are libfuse's. Raises `SetupError` if the kernel or fusermount3 refuses."""
+    try:
+        pyfuse3.init(operations, mountpoint, set(options))
+    except RuntimeError as error:
+        raise SetupError(f"{mountpoint}: can't be mounted: {error}") from error
+
+
+async def answer_requests() -> None:
+    """Answer the kernel until the filesystem is unmounted, or somebody calls `end`; all requests are answered then."""
+    await pyfuse3.main()
+
+
+def end() -> None:
+    """Have `answer_requests` return."""
+    pyfuse3.terminate()
+
+
+def disconnect() -> None:
+    """Unmount, if that isn't done, and close the connection."""
+    pyfuse3.close(unmount=True)
+
+
+def escaped(text: str) -> str:
+    """Return `text` as libfuse takes an option's value: ASCII, commas and backslashes escaped."""
+    plain = text.encode("ascii", "replace").decode("ascii").replace("?", "_")
+    return plain.replace("\\", "\\\\").replace(",", "\\,")
+
+
+class KernelNotifier:
+    """Tells the kernel what it should forget, from a task of its own: the calls may block.
+
+    pyfuse3's own thread for that complains of what comes when the mount has just ended.
+    """
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self.connected = True
+        """False when the mount has ended: then there is nobody to tell."""
+        self._send, self._receive = trio.open_memory_channel[Callable[[], None]](math.inf)
+        self._idle = trio.Event()
+        self._idle.set()
+        nursery.start_soon(self._run)
+
+    async def finish(self, patience: float) -> None:
+        """Tell no more, and wait for the call that is under way, `patience` seconds at most."""
+        self.connected = False
+        with trio.move_on_after(patience):
+            await self._idle.wait()
+
+    def entry_gone(self, parent_ino: int, name: bytes) -> None:
+        self._tell(pyfuse3.invalidate_entry, parent_ino, name)
+
+    def inode_changed(self, ino: int) -> None:
+        self._tell(pyfuse3.invalidate_inode, ino)
+
+    def attributes_changed(self, ino: int) -> None:
+        self._tell(pyfuse3.invalidate_inode, ino, True)
+
+    @staticmethod
+    def forget_attributes(ino: int) -> None:
+        """Do so at once."""
+        try:
+            pyfuse3.invalidate_inode(ino, True)
+        except OSError as error:
+            log.debug("inode %d: %s", ino, error)
+
+    def _tell(self, call: Callable[..., None], *arguments: object) -> None:
+        if self.connected:
+            self._send.send_nowait(functools.partial(call, *arguments))
+
+    async def _run(self) -> None:
+        async for call in self._receive:
+            if not self.connected:
+                continue
+            self._idle = trio.Event()
+            try:
+                # Whoever holds what the kernel waits for may be waiting for us: the end doesn't wait for that.
+                await trio.to_thread.run_sync(call, abandon_on_cancel=True)
+            except OSError as error:
+                # ENOENT: the kernel doesn't know it, or has just forgotten it
+                log.debug("%s: %s", call, error)
+            finally:
+                self._idle.set()
