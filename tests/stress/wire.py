@@ -78,7 +78,7 @@ class StressSession(Session):
         for _ in range(self._chance.randint(0, 3)):
             await trio.lowlevel.checkpoint()
         try:
-            self._presence.check()
+            self._link.check()
             if not self.engine.in_step:
                 await self._revive()
             self._check_generation(job)
@@ -127,7 +127,4 @@ class StressSession(Session):
         """Put the cable back, and open a session."""
         self._transport.replug()
         assert await self._is_back()
-        self._presence.returns += 1
-        self._presence.gone = False
         self._came_back()
-        self._presence._back.set()

@@ -44,8 +44,8 @@ from mtpfs.session.budgets import Budgets
 from mtpfs.session.engine import DEFAULT_LIMIT, DataSource, Engine, Result
 from mtpfs.session.handles import Handle
 from mtpfs.session.jobs import Job, JobQueue
+from mtpfs.session.link import Link
 from mtpfs.session.news import Change, News
-from mtpfs.session.presence import Presence
 from mtpfs.session.statistics import Statistics
 from mtpfs.transport import Transport
 
@@ -58,7 +58,6 @@ OPENING_WAIT = 0.05  # the same while the session is being opened: the mount isn
 BUSY_PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0, 4.0)  # seconds between tries while the device answers DeviceBusy
 LINGER = 0.02  # seconds that the worker thread waits for another job; getting it to work again costs as much as a job
 BATCH = 0.05  # seconds for which small transactions of one caller may follow each other: half a window
-RETRY_PAUSE = 5.0  # seconds between two attempts to revive a device that fails altogether
 _SESSION_LOST = {Response.SessionNotOpen, Response.InvalidTransactionID}
 """What a device answers that has started its MTP service anew without leaving the bus."""
 
@@ -73,10 +72,8 @@ class Session:
         """What the device announces, and that it is gone or back; for one consumer."""
         self._queue = JobQueue()
         self._token = trio.lowlevel.current_trio_token()
-        self._dead_until = 0.0
         self._recoveries = 0
-        self._presence = Presence()
-        self._closed = False
+        self._link = Link()
         self._limiter = trio.CapacityLimiter(1)
 
     # --- for callers ---------------------------------------------------------------
@@ -97,7 +94,7 @@ class Session:
     @property
     def gone(self) -> bool:
         """The device left the bus, and isn't back yet."""
-        return self._presence.gone
+        return self._link.gone
 
     def split_headers(self) -> None:
         """Send data headers in transfers of their own from now on (see `Engine`)."""
@@ -165,7 +162,7 @@ class Session:
         return await self._submit(Job(int(bulk), function, _common_generation(handles)))
 
     async def _submit(self, job: Job[T]) -> T:
-        if self._closed:
+        if self._link.closed:
             raise TransportGoneError("the session is closed")
         self._queue.put(job)
         try:
@@ -179,11 +176,11 @@ class Session:
 
     async def until_gone(self) -> None:
         """Wait until the device isn't there."""
-        await self._presence.until_gone()
+        await self._link.until_gone()
 
     async def until_back(self) -> None:
         """Wait until the device is there."""
-        await self._presence.until_back()
+        await self._link.until_back()
 
     def statistics(self) -> Statistics:
         engine = self._engine
@@ -196,7 +193,7 @@ class Session:
             metadata_waits=self._queue.waits[0].snapshot(),
             bulk_waits=self._queue.waits[1].snapshot(),
             recoveries=self._recoveries,
-            returns=self._presence.returns,
+            returns=self._link.returns,
         )
 
     # --- the tasks -----------------------------------------------------------------
@@ -229,7 +226,7 @@ class Session:
         while (job := self._queue.take(LINGER)) is not None:
             session_lost = False
             try:
-                self._presence.check()
+                self._link.check()
                 self._check_generation(job)
                 job.value = job.function(self._engine)
             except ResponseError as error:
@@ -279,16 +276,15 @@ class Session:
             except MtpfsError as failure:
                 log.warning("%s: %s", self.transport_name, failure)
                 self._engine.fall_out_of_step()
-        self._dead_until = trio.current_time() + RETRY_PAUSE
+        self._link.rest()
 
     def _check_generation(self, job: Job[Any]) -> None:
         if job.generation not in {None, self.generation}:
             raise SessionLostError("there is a new session, in which object handles are others")
 
     async def _revive(self) -> None:
-        self._presence.check()
-        if trio.current_time() < self._dead_until:
-            raise TransportError("the device doesn't answer")
+        self._link.check()
+        self._link.check_rested()
         try:
             await self._in_thread(self._reopen_interface)
         except TransportGoneError:
@@ -296,8 +292,9 @@ class Session:
             raise
         except MtpfsError:
             self._engine.fall_out_of_step()
-            self._dead_until = trio.current_time() + RETRY_PAUSE
+            self._link.rest()
             raise
+        self._link.answers()
 
     def _resynchronise(self) -> None:
         recovery.resynchronise(self._engine)
@@ -314,14 +311,12 @@ class Session:
     # --- gone and back ---------------------------------------------------------------
 
     def _leave(self) -> None:
-        if self.gone or self._closed:
-            return
-        log.warning("%s: the device is gone", self.transport_name)
-        self._presence.leave()
-        self.news.post(Change.GONE)
+        if self._link.leave():
+            log.warning("%s: the device is gone", self.transport_name)
+            self.news.post(Change.GONE)
 
     async def _await_returns(self) -> None:
-        await self._presence.watch(self._is_back, self._came_back)
+        await self._link.watch(self._is_back, self._came_back)
 
     async def _is_back(self) -> bool:
         try:
@@ -335,7 +330,7 @@ class Session:
 
     def _came_back(self) -> None:
         self._engine.generation += 1
-        self._dead_until = 0.0
+        self._link.come_back()
         log.warning("%s: the device is back", self.transport_name)
         self.news.post(Change.BACK)
 
@@ -364,9 +359,9 @@ class Session:
 
     async def _read_events(self, wait: float) -> None:
         limiter = trio.CapacityLimiter(1)
-        while not self._closed:
+        while not self._link.closed:
             if self.gone:
-                await self._presence.until_back()
+                await self._link.until_back()
             try:
                 data = await trio.to_thread.run_sync(self._engine.transport.read_event, wait, limiter=limiter)
                 if data:
@@ -378,7 +373,8 @@ class Session:
                 await trio.sleep(EVENT_WAIT)
 
     async def _close(self) -> None:
-        self._closed = True
+        was_gone = self.gone
+        self._link.close()
         self._engine.closing = True
         while (job := self._queue.take(0)) is not None:
             job.error = TransportGoneError("the session was closed")
@@ -386,7 +382,7 @@ class Session:
         self._engine.closing = True
         async with self._limiter:  # what is on the wire ends within a slice now
             self._engine.closing = False
-        if self._engine.in_step and not self.gone:
+        if self._engine.in_step and not was_gone:
             try:
                 await self._in_thread(lambda: self._engine.transact(Operation.CloseSession))
             except (ResponseError, TransportError, ProtocolError) as error:
