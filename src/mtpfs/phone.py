@@ -14,7 +14,7 @@ import trio
 
 from mtpfs.device import Device
 from mtpfs.session import open_session
-from mtpfs.session.budgets import Budgets
+from mtpfs.session.timeouts import Timeouts
 from mtpfs.settings import METADATA_TIMEOUT, Settings
 from mtpfs.transport import Transport
 from mtpfs.transport.source import Source
@@ -46,7 +46,7 @@ async def open_device(
     `timeout`: seconds that a simple request may go without progress. Raises `SetupError`.
     """
     transport = await trio.to_thread.run_sync(open_transport)
-    async with open_session(transport, Budgets().scaled(timeout)) as session:
+    async with open_session(transport, Timeouts().scaled(timeout)) as session:
         yield Device(session)
 
 

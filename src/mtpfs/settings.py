@@ -40,7 +40,7 @@ class Settings:
     storage: str = ""
     """Only the storage whose description or name this is; its contents are then the root."""
     timeout: float = METADATA_TIMEOUT
-    """Seconds that a metadata transaction may go without progress; other budgets follow in proportion."""
+    """Seconds that a metadata transaction may go without progress; other timeouts follow in proportion."""
     readahead: int = 4 << 20
     """Bytes that are fetched at once for a sequential reader, at most; 0: never more than was asked for."""
     exit_on_unplug: bool = False

@@ -139,7 +139,7 @@ def test_endless_answers(flood: Callable[[int], Iterator[bytes]], limit: int) ->
     finally:
         tracemalloc.stop()
     assert not engine.in_step
-    assert transport.now < 2 * engine.budgets.metadata + limit / (16 << 10) + 30
+    assert transport.now < 2 * engine.timeouts.metadata + limit / (16 << 10) + 30
     assert transport.now < 60 or flood is drops
     assert peak < 2 * limit + 8 * LARGE_TRANSFER
 
@@ -262,7 +262,7 @@ async def test_events_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         with trio.fail_after(30):
             while phone.events:
                 await trio.sleep(0.05)
-        assert len(w.fs.device.session.news._waiting) <= 1025
+        assert len(w.fs.device.session.events._waiting) <= 1025
         w.fs.tree.merge(w.root, entries(50, "x{}"))
         for entry in entries(10, "late{}", 5000):
             w.fs.tree.insert(w.root, entry)

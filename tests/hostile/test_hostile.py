@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hostile.device import run_session
 
-LONGEST = 3600.0  # seconds on the device's clock: two hundred calls, each within its budget
+LONGEST = 3600.0  # seconds on the device's clock: two hundred calls, each within its timeout
 
 
 @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])

@@ -30,7 +30,7 @@ from mtpfs.virtual.capabilities import parse_virtual
 from mtpfs.virtual.faults import Fault, FaultScript, Kind
 from mtpfs.virtual.responder import Responder
 from mtpfs.virtual.transfers import Transfer
-from session.test_recovery import WatchedTransport, handles, watched
+from session.test_resync import WatchedTransport, handles, watched
 from session.test_session import send
 
 SIZE = 3 * LARGE_TRANSFER
@@ -101,7 +101,7 @@ async def test_refusal_before_the_data(tmp_path: Path) -> None:
 
 
 async def test_silence_in_the_data_phase(tmp_path: Path) -> None:
-    """A phone that takes no more and says nothing is given up after the budget, and told by a Cancel."""
+    """A phone that takes no more and says nothing is given up after the timeout, and told by a Cancel."""
     async with watched(tmp_path) as (session, transport):
         taken = 0
         write = transport.write
@@ -167,7 +167,7 @@ async def test_stray_answer_while_sending(tmp_path: Path) -> None:
 
         with pytest.raises(TransportTimeoutError):
             await send(session, "f", DataSource(SIZE, fill))
-        assert transport.monotonic() - before >= session._engine.budgets.upload
+        assert transport.monotonic() - before >= session._engine.timeouts.upload
         assert (tmp_path / "f").stat().st_size == SIZE
 
 

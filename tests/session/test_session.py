@@ -118,7 +118,7 @@ HARMFUL = [
 
 @pytest.mark.parametrize("kind", HARMFUL, ids=lambda kind: kind.name)
 async def test_failures_are_errors_and_heal(tmp_path: Path, kind: Kind) -> None:
-    """A device that stalls, lies or falls silent costs an error within the budget; the next call works."""
+    """A device that stalls, lies or falls silent costs an error within the timeout; the next call works."""
     data = os.urandom(100_000)
     (tmp_path / "f").write_bytes(data)
     fault = Fault(kind, Operation.GetObject, amount=5000)
@@ -247,7 +247,7 @@ async def test_first_opening_is_ignored(tmp_path: Path) -> None:
 
 
 async def test_device_that_never_answers(tmp_path: Path) -> None:
-    """A device that doesn't open a session is explained, within its budget."""
+    """A device that doesn't open a session is explained, within its timeout."""
     with pytest.raises(SetupError, match="File transfer"):
         async with session_on(tmp_path, Fault(Kind.SILENCE, times=FOREVER)):
             pytest.fail("it was opened")
@@ -333,7 +333,7 @@ async def test_events_are_delivered(tmp_path: Path) -> None:
         await handles(session)
         (tmp_path / "new").touch()
         with trio.fail_after(10):
-            event = await session.news.receive()
+            event = await session.events.receive()
         assert isinstance(event, Container)
         assert event.parameters
 

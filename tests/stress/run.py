@@ -20,7 +20,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-import mtpfs.session.jobs
+import mtpfs.session.queue
 import mtpfs.vfs.namespace
 import mtpfs.vfs.openfile
 import mtpfs.vfs.spool
@@ -46,7 +46,7 @@ ACTIONS = (
     *("read_long", "append_sync", "mkdir", "rmdir", "list", "move_folder"),
 )
 _CLOCKED = (
-    mtpfs.session.jobs,
+    mtpfs.session.queue,
     mtpfs.vfs.namespace,
     mtpfs.vfs.openfile,
     mtpfs.vfs.spool,

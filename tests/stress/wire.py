@@ -18,9 +18,9 @@ import trio
 
 from mtpfs.errors import TransportGoneError
 from mtpfs.protocol.containers import decode_event
-from mtpfs.session import Session, recovery
+from mtpfs.session import Session, resync
 from mtpfs.session.engine import Engine, Result
-from mtpfs.session.jobs import Job
+from mtpfs.session.queue import Job
 from mtpfs.virtual.transport import VirtualTransport
 
 T = TypeVar("T")
@@ -71,8 +71,8 @@ class StressSession(Session):
         super().__init__(self.engine)
         self._transport = transport
         self._chance = chance
-        recovery.open_session(self.engine)
-        self.info = recovery.device_info(self.engine)
+        resync.open_session(self.engine)
+        self.info = resync.device_info(self.engine)
 
     async def _submit(self, job: Job[T]) -> T:
         for _ in range(self._chance.randint(0, 3)):
@@ -104,7 +104,7 @@ class StressSession(Session):
         if self.gone or (not always and self._chance.random() < 0.5):
             return
         while (event := self._transport.responder.next_event()) is not None:
-            self.news.post(decode_event(event))
+            self.events.post(decode_event(event))
 
     async def listen(self) -> None:
         """Hear what was left for later, for ever."""

@@ -454,7 +454,7 @@ async def test_session_hears_of_events(bus: Bus, tmp_path: Path) -> None:
         assert session.info.model == "Oracle"
         port.device.interfaces[0].intr_ep.write(EVENT)
         with trio.fail_after(5):
-            event = await session.news.receive()
+            event = await session.events.receive()
         assert isinstance(event, Container)
         assert (event.code, event.parameters) == (0x4002, (7,))
     assert bus.handles == []

@@ -13,7 +13,7 @@ import trio.testing
 
 from mtpfs.errors import FsError, MtpfsError, ResponseError
 from mtpfs.protocol.codes import Operation, Response
-from mtpfs.session import recovery
+from mtpfs.session import resync
 from mtpfs.vfs import openfile
 from mtpfs.vfs.recovery import recovery_directory
 from mtpfs.vfs.windows import LARGEST, MEMORY
@@ -439,7 +439,7 @@ async def test_inode_numbers_stay(tmp_path: Path) -> None:
         assert (await w.fs.lookup(directory, b"f")).ino == node.ino
 
         def new_session(engine: object) -> None:
-            recovery.reopen_session(engine)  # type: ignore[arg-type]
+            resync.reopen_session(engine)  # type: ignore[arg-type]
             w.fs.device.session.renumbered()
 
         await w.fs.device.session.run(new_session)

@@ -275,7 +275,7 @@ async def test_bursts_of_device_busy(
 
 @pytest.mark.parametrize("seconds", [1, 25, 45, 100])
 async def test_late_answers(tmp_path: Path, seconds: int, autojump_clock: trio.testing.MockClock) -> None:
-    """Late within the budget is only late; later is an error, and the answer that comes then is nobody else's."""
+    """Late within the timeout is only late; later is an error, and the answer that comes then is nobody else's."""
     files(tmp_path)
     async with world(tmp_path, "no-events") as w:
         node = await w.fs.lookup(w.root, b"f1")

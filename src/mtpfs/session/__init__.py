@@ -1,12 +1,12 @@
 """The async MTP session: transactions, priorities, timeouts, recovery, events.
 
-`engine` runs one transaction on the worker thread (blocking), `recovery` gets
+`engine` runs one transaction on the worker thread (blocking), `resync` gets
 the two sides back in step after a failure, `session` is what trio code uses.
 """
 
 from mtpfs.session.engine import DataSource, Engine, Result
+from mtpfs.session.events import Change
 from mtpfs.session.handles import Handle
-from mtpfs.session.news import Change
 from mtpfs.session.session import BUSY_PAUSES, Session, open_session
 from mtpfs.session.statistics import Statistics
 

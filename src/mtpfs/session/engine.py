@@ -1,11 +1,11 @@
 """The transaction engine: one MTP transaction, start to end, on the calling thread.
 
 Strategy: `transact` sends the command, moves the data either way and waits for
-the response, all with blocking transport calls of finite timeout; a budget,
-re-armed whenever bytes move, bounds each phase. Incoming bytes go through
-`ContainerStream`, and what arrives is judged by its container type, not by
-what was expected: a responder may answer without a data phase, with a data
-phase *and* an error, or with leftovers of an earlier transaction.
+the response. Each blocking call is a slice of a timeout, which begins anew
+whenever bytes move. Incoming bytes go through `ContainerStream`, and what
+arrives is judged by its container type, not by what was expected: a responder
+may answer without a data phase, with a data phase *and* an error, or with
+leftovers of an earlier transaction.
 
 Data-out is sent as Windows does: header glued to the start of the payload,
 every write but the last a multiple of the packet size, and one zero-length
@@ -16,7 +16,7 @@ of the rest the device expects is then anybody's guess, so the pipe counts as ou
 
 Invariant: `transact` either returns with the pipe in step (response consumed), or
 raises; `in_step` says whether the next transaction may begin. It is refused until
-`mtpfs.session.recovery` has brought both sides back in step.
+`mtpfs.session.resync` has brought both sides back in step.
 
 Sources: Still Image Class 1.0 section 7; AOSP MtpServer, uMTP-Responder, QEMU
 and libmtp for what the standard leaves open.
@@ -51,9 +51,9 @@ from mtpfs.protocol.containers import (
     needs_zero_length_packet,
     parameter,
 )
-from mtpfs.session.budgets import Budgets
 from mtpfs.session.buffers import Buffers
 from mtpfs.session.handles import Handle
+from mtpfs.session.timeouts import Timeouts
 from mtpfs.transport import Buffer, Transport
 
 log = logging.getLogger(__name__)
@@ -131,9 +131,9 @@ class Result:
 class Engine:
     """Runs transactions on one transport. Used by one thread at a time."""
 
-    def __init__(self, transport: Transport, budgets: Budgets | None = None) -> None:
+    def __init__(self, transport: Transport, timeouts: Timeouts | None = None) -> None:
         self.transport = transport
-        self.budgets = budgets or Budgets()
+        self.timeouts = timeouts or Timeouts()
         self.stream = ContainerStream()
         self.transaction_id = 0
         self.closing = False
@@ -191,7 +191,7 @@ class Engine:
         limit: int = DEFAULT_LIMIT,
         size: int | None = None,
         sink: Callable[[memoryview], None] | None = None,
-        budget: float | None = None,
+        timeout: float | None = None,
     ) -> Result:
         """Run one transaction.
 
@@ -199,7 +199,7 @@ class Engine:
         `limit`: bytes of data beyond which the device is taken for a liar.
         `size`: exact payload size, if known, for a container of unknown length.
         `sink`: gets the data piece by piece; `Result.data` is then empty.
-        `budget`: seconds without progress, if not those of the operation's class.
+        `timeout`: seconds without progress, if not those of the operation's class.
 
         Raises `ResponseError`, after which `in_step` is False only if the device answered before
         it had all the data; `TransportError` or `RemoteProtocolError` (out of step: recover first).
@@ -214,7 +214,9 @@ class Engine:
         receipt = _Receipt(self, operation, limit, size, sink)
         answer = "broken off"
         try:
-            response = self._exchange(command, data, receipt, expected, budget or self.budgets.of(operation))
+            response = self._exchange(
+                command, data, receipt, expected, timeout or self.timeouts.of(operation)
+            )
             answer = name_of(Response, response.code)
         except TransportStallError:
             self.enter(Phase.BROKEN)  # what has stalled is in no data phase
@@ -232,19 +234,19 @@ class Engine:
         data: bytes | DataSource | None,
         receipt: _Receipt,
         expected: int,
-        budget: float,
+        timeout: float,
     ) -> Container:
-        self._write(command.encode(), budget)
+        self._write(command.encode(), timeout)
         if data is not None:
             source = DataSource(len(data), _filler(data)) if isinstance(data, bytes) else data
             before = self.bytes_out
-            early = self._send_data(command.code, source, receipt, min(budget, self.budgets.contents))
+            early = self._send_data(command.code, source, receipt, min(timeout, self.timeouts.contents))
             if early is not None:
                 # A device that has taken nothing of the data waits for the next command.
                 self.enter(Phase.IN_STEP if self.bytes_out == before else Phase.BROKEN)
                 return early
             self.enter(Phase.COMMAND)
-        response = receipt.receive(expected, budget)
+        response = receipt.receive(expected, timeout)
         self.enter(Phase.IN_STEP)
         return response
 
@@ -304,14 +306,14 @@ class Engine:
         packet = self.transport.max_packet
         return -(-size // packet) * packet
 
-    def _write(self, data: Buffer, budget: float, receipt: _Receipt | None = None) -> Container | None:
+    def _write(self, data: Buffer, timeout: float, receipt: _Receipt | None = None) -> Container | None:
         """Send one transfer. With `receipt`: return the response that came instead of the device taking it."""
         view = memoryview(data).cast("B")
-        sent, deadline = 0, self.transport.monotonic() + budget
+        sent, deadline = 0, self.transport.monotonic() + timeout
         while True:
             try:
                 # An array as a whole goes out as it is; a view of it would be copied.
-                count = self.transport.write(view[sent:] if sent else data, min(SLICE, budget))
+                count = self.transport.write(view[sent:] if sent else data, min(SLICE, timeout))
             except TransportTimeoutError:
                 count = 0
             else:
@@ -325,13 +327,13 @@ class Engine:
             if sent % self.transport.max_packet:
                 raise TransportError("a bulk-out transfer broke off inside a packet")
             if count:
-                deadline = now + budget
+                deadline = now + timeout
             elif receipt is None:
                 self._listen(LISTENING)
             elif (response := self._early_response(receipt, LISTENING)) is not None:
                 return response
             if now >= deadline or self.closing:
-                raise TransportTimeoutError(f"no byte accepted for {budget:.0f} s")
+                raise TransportTimeoutError(f"no byte accepted for {timeout:.0f} s")
 
     def _listen(self, seconds: float) -> None:
         """Take what the device says before it is asked; it is kept until somebody looks.
@@ -353,7 +355,7 @@ class Engine:
         return response
 
     def _send_data(
-        self, operation: int, source: DataSource, receipt: _Receipt, budget: float
+        self, operation: int, source: DataSource, receipt: _Receipt, timeout: float
     ) -> Container | None:
         """Send the data phase; return the response if one came before the device had all of it."""
         self.enter(Phase.SENDING)
@@ -363,7 +365,7 @@ class Engine:
         chunk = self._large.take() if left > SMALL else array("B", (0,)) * (start + left)
         chunk[:start] = array("B", header)
         if self.split_headers:
-            response = self._write(header, budget, receipt)
+            response = self._write(header, timeout, receipt)
             if response is not None:
                 return response
             start = 0
@@ -381,12 +383,12 @@ class Engine:
             left, start = left - take, start + take
             if len(chunk) // 2 < start < len(chunk):
                 del chunk[start:]  # a new buffer for the next one costs less than copying most of this one
-            response = self._write(chunk if start == len(chunk) else chunk[:start], budget, receipt)
+            response = self._write(chunk if start == len(chunk) else chunk[:start], timeout, receipt)
             if response is not None:
                 return response
             start = 0
         if needs_zero_length_packet(total, self.transport.max_packet):
-            return self._write(b"", budget, receipt)
+            return self._write(b"", timeout, receipt)
         return None
 
 
@@ -417,11 +419,11 @@ class _Receipt:
             return memoryview(self.pieces[0])
         return memoryview(b"".join(self.pieces))
 
-    def receive(self, expected: int, budget: float) -> Container:
+    def receive(self, expected: int, timeout: float) -> Container:
         """Read until the response is there. Raises `TransportError`, `RemoteProtocolError`."""
         self.started = self.engine.transport.monotonic()
         while (response := self.look()) is None:
-            self._read_more(expected, budget)
+            self._read_more(expected, timeout)
         return response
 
     def look(self) -> Container | None:
@@ -497,29 +499,29 @@ class _Receipt:
         if self.strays > MAX_STRAY_CONTAINERS:
             raise RemoteProtocolError("nothing but leftovers of earlier transactions")
 
-    def _read_more(self, expected: int, budget: float) -> None:
+    def _read_more(self, expected: int, timeout: float) -> None:
         engine = self.engine
         needed = engine.stream.needed
         if engine.in_data_phase:
             size = LARGE_TRANSFER if needed is None else min(needed, LARGE_TRANSFER)
         else:
             size = 0 if self.received else min(expected + 12, LARGE_TRANSFER)
-        deadline = engine.transport.monotonic() + budget
+        deadline = engine.transport.monotonic() + timeout
         while True:
             try:
-                transfer, short = engine.read_transfer(size, min(SLICE, budget))
+                transfer, short = engine.read_transfer(size, min(SLICE, timeout))
             except TransportTimeoutError:
                 if engine.transport.monotonic() >= deadline or engine.closing:
                     raise
             else:
-                self._require_progress(budget)
+                self._require_progress(timeout)
                 engine.stream.feed(transfer, short=short)
                 return
 
-    def _require_progress(self, budget: float) -> None:
+    def _require_progress(self, timeout: float) -> None:
         """Give up on a device that keeps us waiting by bytes that lead nowhere."""
         waited = self.engine.transport.monotonic() - self.started
-        if waited > 2 * budget + self.received / SLOWEST:
+        if waited > 2 * timeout + self.received / SLOWEST:
             raise TransportTimeoutError(
                 f"{name_of(Operation, self.operation)}: {self.received} bytes in {waited:.0f} s"
             )

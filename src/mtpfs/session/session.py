@@ -1,7 +1,7 @@
 """The async session: trio code's only way to the device.
 
 Strategy: callers hand in *jobs*, plain functions over the engine that run
-start to end on one worker thread. It takes them from a queue (`mtpfs.session.jobs`), and
+start to end on one worker thread. It takes them from a queue (`mtpfs.session.queue`), and
 goes on from job to job by itself, for a hop between threads costs as much as a
 small transaction and the wire would idle meanwhile. A caller that is cancelled stops waiting; a job that
 has begun is always finished, because a transaction that is abandoned on the
@@ -39,14 +39,14 @@ from mtpfs.errors import (
 from mtpfs.protocol.codes import Operation, Response
 from mtpfs.protocol.containers import decode_event
 from mtpfs.protocol.datasets import DeviceInfo
-from mtpfs.session import recovery
-from mtpfs.session.budgets import Budgets
+from mtpfs.session import resync
 from mtpfs.session.engine import DEFAULT_LIMIT, DataSource, Engine, Result
+from mtpfs.session.events import Change, EventQueue
 from mtpfs.session.handles import Handle
-from mtpfs.session.jobs import Job, JobQueue
 from mtpfs.session.link import Link
-from mtpfs.session.news import Change, News
+from mtpfs.session.queue import Job, JobQueue
 from mtpfs.session.statistics import Statistics
+from mtpfs.session.timeouts import Timeouts
 from mtpfs.transport import Transport
 
 log = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ class Session:
     def __init__(self, engine: Engine) -> None:
         self.info = DeviceInfo()
         self._engine = engine
-        self.news = News()
+        self.events = EventQueue()
         """What the device announces, and that it is gone or back; for one consumer."""
         self._queue = JobQueue()
         self._token = trio.lowlevel.current_trio_token()
@@ -297,15 +297,15 @@ class Session:
         self._link.answers()
 
     def _resynchronise(self) -> None:
-        recovery.resynchronise(self._engine)
-        recovery.device_info(self._engine, recovery.BUDGET)  # proof that the two sides are in step
+        resync.resynchronise(self._engine)
+        resync.device_info(self._engine, resync.TIMEOUT)  # proof that the two sides are in step
 
     def _reopen_session(self) -> None:
-        recovery.reopen_session(self._engine)
+        resync.reopen_session(self._engine)
         self._engine.generation += 1
 
     def _reopen_interface(self) -> None:
-        recovery.reopen_interface(self._engine)
+        resync.reopen_interface(self._engine)
         self._engine.generation += 1
 
     # --- gone and back ---------------------------------------------------------------
@@ -313,14 +313,14 @@ class Session:
     def _leave(self) -> None:
         if self._link.leave():
             log.warning("%s: the device is gone", self.transport_name)
-            self.news.post(Change.GONE)
+            self.events.post(Change.GONE)
 
     async def _await_returns(self) -> None:
         await self._link.watch(self._is_back, self._came_back)
 
     async def _is_back(self) -> bool:
         try:
-            info = await self._in_thread(lambda: recovery.reconnect(self._engine, self.info))
+            info = await self._in_thread(lambda: resync.reconnect(self._engine, self.info))
         except MtpfsError:
             self._engine.fall_out_of_step()
             raise
@@ -332,7 +332,7 @@ class Session:
         self._engine.generation += 1
         self._link.come_back()
         log.warning("%s: the device is back", self.transport_name)
-        self.news.post(Change.BACK)
+        self.events.post(Change.BACK)
 
     async def _open(self) -> None:
         failure = None
@@ -342,8 +342,8 @@ class Session:
             nursery.start_soon(self._read_events, OPENING_WAIT)
             nursery.start_soon(self._hurry_when_cancelled)
             try:
-                await trio.to_thread.run_sync(recovery.open_session, self._engine)
-                self.info = await trio.to_thread.run_sync(recovery.device_info, self._engine)
+                await trio.to_thread.run_sync(resync.open_session, self._engine)
+                self.info = await trio.to_thread.run_sync(resync.device_info, self._engine)
             except MtpfsError as error:
                 failure = error
             nursery.cancel_scope.cancel()
@@ -365,7 +365,7 @@ class Session:
             try:
                 data = await trio.to_thread.run_sync(self._engine.transport.read_event, wait, limiter=limiter)
                 if data:
-                    self.news.post(decode_event(data))
+                    self.events.post(decode_event(data))
             except TransportGoneError:
                 self._leave()
             except (TransportError, RemoteProtocolError) as error:
@@ -397,13 +397,13 @@ def _common_generation(handles: Iterable[Handle]) -> int | None:
 
 
 @asynccontextmanager
-async def open_session(transport: Transport, budgets: Budgets | None = None) -> AsyncIterator[Session]:
+async def open_session(transport: Transport, timeouts: Timeouts | None = None) -> AsyncIterator[Session]:
     """Open an MTP session on `transport`, which is closed with it.
 
     Raises `SetupError` when the device doesn't answer; inside the block, losing the device raises
     nothing: calls answer ENODEV until it is back.
     """
-    engine = Engine(transport, budgets)
+    engine = Engine(transport, timeouts)
     session = Session(engine)
     try:
         await session._open()  # noqa: SLF001 - the two are one unit

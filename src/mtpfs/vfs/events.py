@@ -58,12 +58,12 @@ class Events:
 
     async def follow(self) -> None:
         """Apply what comes, for ever."""
-        news = self._device.session.news
+        queue = self._device.session.events
         while True:
-            item = await news.receive()
+            item = await queue.receive()
             try:
                 if isinstance(item, Container):
-                    await self._apply(item, backlog=len(news))
+                    await self._apply(item, backlog=len(queue))
                 elif item is Change.GONE:
                     for name in self._tree.root.children:
                         self._notifier.entry_gone(self._tree.root.ino, name)

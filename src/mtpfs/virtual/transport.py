@@ -3,7 +3,7 @@
 Strategy: the responder runs inside the caller's `write`, so whatever it has to
 say is there before `read` is called. A read that finds nothing can therefore
 only time out, and it does so on the transport's own clock instead of sleeping:
-`monotonic` jumps ahead, and tests of minute-long budgets take no time. Events
+`monotonic` jumps ahead, and tests of minute-long timeouts take no time. Events
 are different: they may come from another thread or from the directory, so
 `read_event` really waits.
 

@@ -33,7 +33,7 @@ class Change(Enum):
     """Events were forgotten."""
 
 
-class News:
+class EventQueue:
     """The queue. On the trio thread."""
 
     def __init__(self) -> None:

@@ -2,10 +2,10 @@
 
 Strategy: five classes of operations, after what responders really do (a
 recursive delete answers once, at its end; an iPhone converts a picture before
-its first byte comes). A budget is re-armed whenever bytes
+its first byte comes). A timeout begins anew whenever bytes
 move, so a slow link is never mistaken for a dead one.
 
-Invariant: every operation has a finite budget.
+Invariant: every operation has a finite timeout.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _DEVICE_WORK = {Operation.CopyObject, Operation.MoveObject, Operation.DeleteObje
 
 
 @dataclass(frozen=True, slots=True)
-class Budgets:
+class Timeouts:
     """Seconds without progress, by class of operation."""
 
     metadata: float = 10.0
@@ -52,8 +52,8 @@ class Budgets:
             return self.device_work
         return self.metadata
 
-    def scaled(self, metadata: float) -> Budgets:
-        """Return budgets whose metadata class is `metadata` seconds, the others in proportion."""
+    def scaled(self, metadata: float) -> Timeouts:
+        """Return timeouts whose metadata class is `metadata` seconds, the others in proportion."""
         factor = metadata / self.metadata
         return replace(
             self,

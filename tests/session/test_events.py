@@ -12,7 +12,7 @@ from mtpfs.errors import ResponseError, TransportGoneError
 from mtpfs.protocol.codes import ContainerType, Event, Operation, Response
 from mtpfs.protocol.containers import Container
 from mtpfs.session import Change, open_session
-from mtpfs.session.news import BACKLOG, News
+from mtpfs.session.events import BACKLOG, EventQueue
 from mtpfs.virtual.faults import FOREVER, Fault, FaultScript, Kind
 from mtpfs.virtual.transport import virtual_phone
 
@@ -23,7 +23,7 @@ def event(number: int) -> Container:
 
 async def test_events_come_in_order() -> None:
     """Whoever waits gets them one by one."""
-    news = News()
+    news = EventQueue()
     for number in range(BACKLOG):
         news.post(event(number))
     assert [await news.receive() for _ in range(BACKLOG)] == [event(number) for number in range(BACKLOG)]
@@ -31,7 +31,7 @@ async def test_events_come_in_order() -> None:
 
 async def test_flood_is_one_word() -> None:
     """More events than anybody handles are forgotten, but not that there were some, nor who left."""
-    news = News()
+    news = EventQueue()
     news.post(Change.GONE)
     news.post(Change.BACK)
     for number in range(10 * BACKLOG):
@@ -72,8 +72,8 @@ async def test_gone_and_back(tmp_path: Path) -> None:
             await session.until_back()
         assert session.generation > generation
         await session.transact(Operation.GetStorageIDs)
-        assert await session.news.receive() is Change.GONE
-        assert await session.news.receive() is Change.BACK
+        assert await session.events.receive() is Change.GONE
+        assert await session.events.receive() is Change.BACK
         (tmp_path / "new").touch()
 
 
@@ -83,12 +83,12 @@ async def test_events_after_the_return(tmp_path: Path) -> None:
     async with open_session(transport) as session:
         transport.unplug()
         with trio.fail_after(10):
-            assert await session.news.receive() is Change.GONE
+            assert await session.events.receive() is Change.GONE
             transport.replug()
-            assert await session.news.receive() is Change.BACK
+            assert await session.events.receive() is Change.BACK
             await session.transact(Operation.GetObjectHandles, 0x00010001, 0, 0xFFFFFFFF)
             (tmp_path / "new").touch()
-            told = await session.news.receive()
+            told = await session.events.receive()
         assert isinstance(told, Container)
         assert told.code == Event.ObjectAdded
 

@@ -40,7 +40,7 @@ STATUS_PAUSE = 0.2  # seconds between two GetDeviceStatus requests
 STATUS_LIMIT = 3.0  # seconds that a device may stay busy after a Cancel
 OPEN_ATTEMPTS = 3  # a phone that is still binding its gadget ignores the first OpenSession
 OPEN_PAUSE = 1.0  # seconds between them
-BUDGET = 5.0  # seconds per transaction here: others are waiting, and a live device answers these at once
+TIMEOUT = 5.0  # seconds per transaction here: others are waiting, and a live device answers these at once
 
 
 def open_session(engine: Engine, attempts: int = OPEN_ATTEMPTS) -> None:
@@ -67,13 +67,13 @@ def open_session(engine: Engine, attempts: int = OPEN_ATTEMPTS) -> None:
 
 def _open_once(engine: Engine) -> None:
     try:
-        engine.transact(Operation.OpenSession, SESSION_ID, budget=BUDGET)
+        engine.transact(Operation.OpenSession, SESSION_ID, timeout=TIMEOUT)
     except ResponseError as error:
         if error.code != Response.SessionAlreadyOpen:
             raise
         # Left open by a host that crashed. Ids start anew only in a new session.
-        engine.transact(Operation.CloseSession, budget=BUDGET)
-        engine.transact(Operation.OpenSession, SESSION_ID, budget=BUDGET)
+        engine.transact(Operation.CloseSession, timeout=TIMEOUT)
+        engine.transact(Operation.OpenSession, SESSION_ID, timeout=TIMEOUT)
 
 
 def resynchronise(engine: Engine) -> None:
@@ -97,7 +97,7 @@ def reopen_session(engine: Engine) -> None:
     """Rung 2: a new session on the same interface."""
     engine.assume_step()
     try:
-        engine.transact(Operation.CloseSession, budget=BUDGET)
+        engine.transact(Operation.CloseSession, timeout=TIMEOUT)
     except ResponseError:
         pass  # there was none
     except (TransportStallError, TransportTimeoutError):
@@ -130,9 +130,9 @@ def reconnect(engine: Engine, known: DeviceInfo) -> DeviceInfo | None:
     return info
 
 
-def device_info(engine: Engine, budget: float | None = None) -> DeviceInfo:
+def device_info(engine: Engine, timeout: float | None = None) -> DeviceInfo:
     """Ask the device what it is; legal in any state."""
-    return DeviceInfo.decode(engine.transact(Operation.GetDeviceInfo, budget=budget).data)
+    return DeviceInfo.decode(engine.transact(Operation.GetDeviceInfo, timeout=timeout).data)
 
 
 def _identity(info: DeviceInfo) -> tuple[str, str, str]:

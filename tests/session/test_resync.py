@@ -24,14 +24,14 @@ from mtpfs.errors import (
 )
 from mtpfs.protocol.codes import ContainerType, Operation, Response
 from mtpfs.protocol.wire import decode_integers
-from mtpfs.session import DataSource, Engine, Handle, Session, open_session, recovery
+from mtpfs.session import DataSource, Engine, Handle, Session, open_session, resync
 from mtpfs.transport import Buffer
 from mtpfs.virtual.faults import FOREVER, Fault, FaultScript, Kind
 from mtpfs.virtual.responder import Responder
 from mtpfs.virtual.transport import VirtualTransport
 from session.test_session import send
 
-METADATA, LISTING = 10.0, 60.0  # seconds: budgets of the operations that are used here
+METADATA, LISTING = 10.0, 60.0  # seconds: timeouts of the operations that are used here
 LADDER = 40.0  # seconds that all rungs may take together: three sessions with five seconds for each answer
 INFO = Operation.GetDeviceInfo
 
@@ -268,9 +268,9 @@ async def test_every_rung_is_bounded(tmp_path: Path, trouble: str) -> None:
             if trouble == "is silent":
                 transport.faults.add(Fault(Kind.SILENCE, times=FOREVER))
             rungs: list[Callable[[Engine], None]] = [
-                recovery.resynchronise,
-                recovery.reopen_session,
-                recovery.reopen_interface,
+                resync.resynchronise,
+                resync.reopen_session,
+                resync.reopen_interface,
             ]
             for rung in rungs:
                 start = transport.monotonic()
@@ -286,11 +286,10 @@ async def test_every_rung_is_bounded(tmp_path: Path, trouble: str) -> None:
         with pytest.raises(TransportError):
             await session.run(climb)
         first, second, third = durations
-        assert first < 2 * recovery.DRAIN_LIMIT + recovery.STATUS_LIMIT + 1
-        assert second < 3 * recovery.BUDGET + 2 * recovery.DRAIN_LIMIT + recovery.STATUS_LIMIT
+        assert first < 2 * resync.DRAIN_LIMIT + resync.STATUS_LIMIT + 1
+        assert second < 3 * resync.TIMEOUT + 2 * resync.DRAIN_LIMIT + resync.STATUS_LIMIT
         assert (
-            third
-            < 1 + 3 * recovery.BUDGET + 2 * recovery.DRAIN_LIMIT + recovery.OPEN_PAUSE + recovery.STATUS_LIMIT
+            third < 1 + 3 * resync.TIMEOUT + 2 * resync.DRAIN_LIMIT + resync.OPEN_PAUSE + resync.STATUS_LIMIT
         )
         assert len(await handles(session)) == 1
 
@@ -337,7 +336,7 @@ async def test_one_failure_fails_one_caller(tmp_path: Path) -> None:
 
 
 async def test_cancelled_caller_of_a_silent_device(tmp_path: Path) -> None:
-    """Who is cancelled goes at once; the device's thread is free after the budget, for the next one."""
+    """Who is cancelled goes at once; the device's thread is free after the timeout, for the next one."""
     begun, gate = threading.Event(), threading.Event()
     async with watched(tmp_path) as (session, transport):
         before = transport.monotonic()
