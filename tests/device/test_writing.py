@@ -344,7 +344,7 @@ async def test_a_parent_that_is_unknown() -> None:
     """Whoever keeps handles is told which one the device doesn't know."""
     unknown: list[object] = []
     device, _ = scripted({**UPLOADED, Operation.SendObjectInfo: Response.InvalidParentObject})
-    device.handle_unknown = unknown.append
+    device.on_unknown_handle(unknown.append)
     with pytest.raises(ResponseError):
         await writing.upload(device, STORAGE, handle(6), "f", source(b""), None)
     assert unknown == [handle(6)]

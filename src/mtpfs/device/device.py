@@ -76,8 +76,7 @@ class Device:
         """Object formats that DeviceInfo lists and that an upload can't have."""
         self.untrusted = False
         """The device lists a storage that it refuses to describe: it waits for "Trust", or for being unlocked."""
-        self.handle_unknown: Callable[[Handle], None] = lambda _handle: None
-        """Called with each handle that the device said it doesn't know."""
+        self._tell_unknown: Callable[[Handle], None] = lambda _handle: None
         self.folding_probe = trio.Lock()
         """Guards `folding.find_out_folding`; taken by nothing else."""
         self.edit_slot = trio.Lock()
@@ -146,6 +145,10 @@ class Device:
             self.operations.note_success(operation)
         return result
 
+    def on_unknown_handle(self, tell: Callable[[Handle], None]) -> None:
+        """Have `tell` called with each handle that the device says it doesn't know."""
+        self._tell_unknown = tell
+
     def note_refusal(self, error: ResponseError, *parameters: int | Handle) -> None:
         """Learn from an answer: which handles it may have been about, or that an operation is missing."""
         handles = [value for value in parameters if isinstance(value, Handle)]
@@ -153,7 +156,7 @@ class Device:
             self.operations.note_refusal(error.operation, handles[0] if handles else None)
         elif error.code in UNKNOWN_HANDLE:
             for handle in handles:
-                self.handle_unknown(handle)
+                self._tell_unknown(handle)
 
     # --- letter case --------------------------------------------------------------------
 

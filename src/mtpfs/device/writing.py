@@ -35,7 +35,6 @@ from mtpfs.protocol.codes import ALL, DataType, Format, Operation, Property, Res
 from mtpfs.protocol.datasets import (
     SIZE_UNKNOWN,
     ObjectInfo,
-    PropertyDescription,
     PropertyElement,
     encode_property_list,
 )
@@ -332,42 +331,6 @@ async def refusal(device: Device, storage_id: int, error: MtpfsError, count: int
         log.debug("nor does the device tell its room: %s", failure)
         return error
     return FsError(errno.ENOSPC, f"{count} bytes don't fit ({error})") if short else error
-
-
-async def set_modified(device: Device, handle: Handle, modified: float) -> bool:
-    """Set an existing object's date; tell whether the device did (Android never does)."""
-    if not await can_set_dates(device):
-        return False
-    try:
-        await device.call(
-            Operation.SetObjectPropValue,
-            handle,
-            Property.DateModified,
-            data=encode_value(DataType.STR, encode_date(modified)),
-        )
-    except ResponseError as error:
-        log.info("DateModified can't be set after all: %s", error)
-        device.dates_writable = False
-        return False
-    return True
-
-
-async def can_set_dates(device: Device) -> bool:
-    """Tell whether the device says that dates of existing objects can be set; asks it once."""
-    if device.dates_writable is None:
-        device.dates_writable = await _dates_writable(device)
-    return device.dates_writable
-
-
-async def _dates_writable(device: Device) -> bool:
-    if not device.supports(Operation.SetObjectPropValue, Operation.GetObjectPropDesc):
-        return False
-    try:
-        answer = await device.call(Operation.GetObjectPropDesc, Property.DateModified, Format.Undefined)
-        return PropertyDescription.decode(answer.data).writable
-    except MtpfsError as error:
-        log.debug("no description of DateModified: %s", error)
-        return False
 
 
 # --- editing in place (Android's extension) -----------------------------------------------

@@ -136,8 +136,7 @@ class Engine:
         self.timeouts = timeouts or Timeouts()
         self.stream = ContainerStream()
         self.transaction_id = 0
-        self.closing = False
-        """Set from another thread: give up waiting at the end of the current slice."""
+        self._hurried = False
         self.split_headers = False
         """Send a data header in a transfer of its own, as Windows Phone needs it (AFTL)."""
         self.operations: Counter[int] = Counter()
@@ -164,6 +163,23 @@ class Engine:
     def in_data_phase(self) -> bool:
         """The last transaction broke off in its data phase: the device may be told by a Cancel, once."""
         return self._phase in {Phase.SENDING, Phase.RECEIVING}
+
+    @property
+    def hurried(self) -> bool:
+        """Waiting is given up at the end of the current slice."""
+        return self._hurried
+
+    def hurry(self) -> None:
+        """Give up waiting at the end of the current slice, until `take_time`; from whatever thread."""
+        self._hurried = True
+
+    def take_time(self) -> None:
+        """Wait as long as timeouts say."""
+        self._hurried = False
+
+    def renumbered(self) -> None:
+        """Note that the handles given so far are void."""
+        self.generation += 1
 
     def fall_out_of_step(self) -> None:
         """Refuse transactions from now on; no data phase is in progress (any more)."""
@@ -332,7 +348,7 @@ class Engine:
                 self._listen(LISTENING)
             elif (response := self._early_response(receipt, LISTENING)) is not None:
                 return response
-            if now >= deadline or self.closing:
+            if now >= deadline or self._hurried:
                 raise TransportTimeoutError(f"no byte accepted for {timeout:.0f} s")
 
     def _listen(self, seconds: float) -> None:
@@ -511,7 +527,7 @@ class _Receipt:
             try:
                 transfer, short = engine.read_transfer(size, min(SLICE, timeout))
             except TransportTimeoutError:
-                if engine.transport.monotonic() >= deadline or engine.closing:
+                if engine.transport.monotonic() >= deadline or engine.hurried:
                     raise
             else:
                 self._require_progress(timeout)

@@ -57,7 +57,7 @@ def open_session(engine: Engine, attempts: int = OPEN_ATTEMPTS) -> None:
         except TransportGoneError:
             raise
         except MtpfsError as error:
-            if attempt == attempts or engine.closing:
+            if attempt == attempts or engine.hurried:
                 raise
             log.info("OpenSession failed (%s), trying again", error)
             if not engine.in_step:

@@ -89,7 +89,7 @@ class Session:
 
     def renumbered(self) -> None:
         """Note that the device has given its objects other handles, without a new session."""
-        self._engine.generation += 1
+        self._engine.renumbered()
 
     @property
     def gone(self) -> bool:
@@ -302,11 +302,11 @@ class Session:
 
     def _reopen_session(self) -> None:
         resync.reopen_session(self._engine)
-        self._engine.generation += 1
+        self._engine.renumbered()
 
     def _reopen_interface(self) -> None:
         resync.reopen_interface(self._engine)
-        self._engine.generation += 1
+        self._engine.renumbered()
 
     # --- gone and back ---------------------------------------------------------------
 
@@ -329,7 +329,7 @@ class Session:
         return info is not None
 
     def _came_back(self) -> None:
-        self._engine.generation += 1
+        self._engine.renumbered()
         self._link.come_back()
         log.warning("%s: the device is back", self.transport_name)
         self.events.post(Change.BACK)
@@ -347,7 +347,7 @@ class Session:
             except MtpfsError as error:
                 failure = error
             nursery.cancel_scope.cancel()
-        self._engine.closing = False
+        self._engine.take_time()
         if failure:
             raise failure
 
@@ -355,7 +355,7 @@ class Session:
         try:
             await trio.sleep_forever()
         finally:
-            self._engine.closing = True
+            self._engine.hurry()
 
     async def _read_events(self, wait: float) -> None:
         limiter = trio.CapacityLimiter(1)
@@ -375,13 +375,12 @@ class Session:
     async def _close(self) -> None:
         was_gone = self.gone
         self._link.close()
-        self._engine.closing = True
+        self._engine.hurry()
         while (job := self._queue.take(0)) is not None:
             job.error = TransportGoneError("the session was closed")
             job.done.set()
-        self._engine.closing = True
         async with self._limiter:  # what is on the wire ends within a slice now
-            self._engine.closing = False
+            self._engine.take_time()
         if self._engine.in_step and not was_gone:
             try:
                 await self._in_thread(lambda: self._engine.transact(Operation.CloseSession))

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import trio
 
-from mtpfs.device import Device, writing
+from mtpfs.device import Device, dates, writing
 from mtpfs.errors import FsError, MtpfsError, StoppedError
 from mtpfs.vfs.claims import Claims
 from mtpfs.vfs.contents import Shared
@@ -147,7 +147,7 @@ class Files:
 
     async def _holds(self, file: OpenFile) -> bool:
         """Tell whether a file that is being closed is sent later, under its final name."""
-        if file.shape_is_held and not await writing.can_set_dates(self.device):
+        if file.shape_is_held and not await dates.can_set_dates(self.device):
             return file.hold()
         return False
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import trio
 
-from mtpfs.device import Device, Storage, listing, writing
+from mtpfs.device import Device, Storage, listing
+from mtpfs.device import dates as device_dates
 from mtpfs.errors import FsError, ResponseError
 from mtpfs.protocol.codes import Response
 from mtpfs.vfs.claims import Claims
@@ -235,7 +236,7 @@ class Filesystem:
         file = self._files.of(node)
         if file is not None and await file.set_modified(modified):
             return
-        if await writing.set_modified(self.device, await self.tree.handle(node), modified):
+        if await device_dates.set_modified(self.device, await self.tree.handle(node), modified):
             self.tree.note_date(node, float(int(modified)))
         else:
             await self.refresh(node)

@@ -31,7 +31,7 @@ from typing import Protocol
 
 import trio
 
-from mtpfs.device import UNKNOWN_HANDLE, Entry, Handle, Storage, listing, writing
+from mtpfs.device import UNKNOWN_HANDLE, Entry, Handle, Storage, dates, listing, writing
 from mtpfs.device.reading import can_read_ranges
 from mtpfs.errors import FsError, MtpfsError, ResponseError, SessionLostError, StoppedError, TransportError
 from mtpfs.protocol.codes import Operation
@@ -557,7 +557,7 @@ class OpenFile:
         told = entry.modified
         if explicit is not None and not device.keeps_dates:
             try:
-                told = await saving.learn_date(device, entry.handle, explicit)
+                told = await dates.learn_date(device, entry.handle, explicit)
             except MtpfsError as error:
                 # The contents are there, and that is what was asked for.
                 log.info("%s: its date isn't known: %s", self.node.path, error)

@@ -21,7 +21,6 @@ import dataclasses
 import errno
 import logging
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import trio
@@ -37,9 +36,6 @@ from mtpfs.vfs.temporaries import Kind, parse, temporary_name
 from mtpfs.vfs.transfers import fetched, send, send_again
 
 log = logging.getLogger(__name__)
-
-_ZONE_STEP = 15 * 60  # seconds: time zones differ by quarters of an hour
-_ZONE_LIMIT = 14 * 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,27 +290,3 @@ async def check_name(device: Device, handle: Handle, name: str) -> None:
         with contextlib.suppress(ResponseError):
             await writing.delete(device, handle, described.name)
         raise FsError(errno.EINVAL, f"the device stores {name!r} as {described.name!r}")
-
-
-async def learn_date(device: Device, handle: Handle, modified: float) -> float | None:
-    """Find out what the device made of the date that an upload carried; return the object's real one.
-
-    The first time this calibrates the device's zone too: a date that comes back
-    shifted by whole quarters of an hour was kept, and is only told in another zone.
-    """
-    described = await listing.entry(device, handle)
-    if described.modified is None:
-        return None
-    shift = described.modified - int(modified)
-    if shift and abs(shift) <= _ZONE_LIMIT and shift % _ZONE_STEP == 0 and not device.keeps_dates:
-        offset = _local_offset(modified) + timedelta(seconds=shift)
-        device.zone = timezone(offset)
-        log.info("%s reckons in the zone UTC%+g h", device.name, offset.total_seconds() / 3600)
-        shift = 0
-        described = await listing.entry(device, handle)
-    device.keeps_dates = abs(shift) <= 2  # FAT keeps even seconds only
-    return described.modified
-
-
-def _local_offset(seconds: float) -> timedelta:
-    return datetime.fromtimestamp(seconds).astimezone().utcoffset() or timedelta()

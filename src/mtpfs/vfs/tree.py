@@ -73,7 +73,7 @@ class Tree:
     ) -> None:
         self.device = device
         self._dates = dates
-        device.handle_unknown = self._distrust
+        device.on_unknown_handle(self._distrust)
         self.nodes: dict[int, Node] = {}
         self.by_handle: dict[Handle, Node] = {}
         self.hidden: dict[str, Node] = {}

@@ -1,0 +1,87 @@
+"""What a device does with the dates of files: does it take them, with contents or later, and in which zone.
+
+None of that is told truly by all devices, so it is found out from the first upload with a date, and kept in
+the device's fields, which nobody else writes.
+
+Sources: AOSP takes a date with the contents from 8.1 on, and none later; libmtp for devices that take it as a
+property.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timedelta, timezone
+
+from mtpfs.device import listing
+from mtpfs.device.device import Device
+from mtpfs.errors import MtpfsError, ResponseError
+from mtpfs.protocol.codes import DataType, Format, Operation, Property
+from mtpfs.protocol.datasets import PropertyDescription
+from mtpfs.protocol.dates import encode_date
+from mtpfs.protocol.wire import encode_value
+from mtpfs.session import Handle
+
+log = logging.getLogger(__name__)
+
+_ZONE_STEP = 15 * 60  # seconds: time zones differ by quarters of an hour
+_ZONE_LIMIT = 14 * 3600
+
+
+async def set_modified(device: Device, handle: Handle, modified: float) -> bool:
+    """Set an existing object's date; tell whether the device did (Android never does)."""
+    if not await can_set_dates(device):
+        return False
+    try:
+        await device.call(
+            Operation.SetObjectPropValue,
+            handle,
+            Property.DateModified,
+            data=encode_value(DataType.STR, encode_date(modified)),
+        )
+    except ResponseError as error:
+        log.info("DateModified can't be set after all: %s", error)
+        device.dates_writable = False
+        return False
+    return True
+
+
+async def can_set_dates(device: Device) -> bool:
+    """Tell whether the device says that dates of existing objects can be set; asks it once."""
+    if device.dates_writable is None:
+        device.dates_writable = await _dates_writable(device)
+    return device.dates_writable
+
+
+async def _dates_writable(device: Device) -> bool:
+    if not device.supports(Operation.SetObjectPropValue, Operation.GetObjectPropDesc):
+        return False
+    try:
+        answer = await device.call(Operation.GetObjectPropDesc, Property.DateModified, Format.Undefined)
+        return PropertyDescription.decode(answer.data).writable
+    except MtpfsError as error:
+        log.debug("no description of DateModified: %s", error)
+        return False
+
+
+async def learn_date(device: Device, handle: Handle, modified: float) -> float | None:
+    """Find out what the device made of the date that an upload carried; return the object's real one.
+
+    The first time this calibrates the device's zone too: a date that comes back
+    shifted by whole quarters of an hour was kept, and is only told in another zone.
+    """
+    described = await listing.entry(device, handle)
+    if described.modified is None:
+        return None
+    shift = described.modified - int(modified)
+    if shift and abs(shift) <= _ZONE_LIMIT and shift % _ZONE_STEP == 0 and not device.keeps_dates:
+        offset = _local_offset(modified) + timedelta(seconds=shift)
+        device.zone = timezone(offset)
+        log.info("%s reckons in the zone UTC%+g h", device.name, offset.total_seconds() / 3600)
+        shift = 0
+        described = await listing.entry(device, handle)
+    device.keeps_dates = abs(shift) <= 2  # FAT keeps even seconds only
+    return described.modified
+
+
+def _local_offset(seconds: float) -> timedelta:
+    return datetime.fromtimestamp(seconds).astimezone().utcoffset() or timedelta()
