@@ -347,7 +347,7 @@ async def begin_edit(device: Device, handle: Handle) -> None:
         await device.call(Operation.BeginEditObject, handle)
 
 
-async def write(device: Device, handle: Handle, offset: int, data: bytes) -> None:
+async def write(device: Device, handle: Handle, offset: int, source: DataSource) -> None:
     """Write inside an open edit; `offset` must not lie beyond the current size.
 
     The count in Android's response leaves out the bytes that came with the
@@ -358,8 +358,8 @@ async def write(device: Device, handle: Handle, offset: int, data: bytes) -> Non
         handle,
         offset & 0xFFFFFFFF,
         offset >> 32,
-        len(data),
-        data=data,
+        source.size,
+        data=source,
         bulk=True,
     )
 

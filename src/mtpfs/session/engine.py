@@ -43,6 +43,7 @@ from mtpfs.errors import (
 )
 from mtpfs.protocol.codes import ContainerType, Operation, Response
 from mtpfs.protocol.containers import (
+    HEADER_SIZE,
     Container,
     ContainerStream,
     DataChunk,
@@ -153,6 +154,7 @@ class Engine:
         self._phase = Phase.IN_STEP
         self._scratch = array("B", (0,)) * self._round_up(SMALL)
         self._large = Buffers(LARGE_TRANSFER + self.transport.max_packet)
+        self._whole = Buffers(HEADER_SIZE + LARGE_TRANSFER)
 
     @property
     def in_step(self) -> bool:
@@ -378,7 +380,10 @@ class Engine:
         header = encode_header(ContainerType.DATA, operation, self.transaction_id, source.size)
         total = source.size if self.split_headers else len(header) + source.size
         left, start = source.size, len(header)
-        chunk = self._large.take() if left > SMALL else array("B", (0,)) * (start + left)
+        if start + left == self._whole.size:
+            chunk = self._whole.take()
+        else:
+            chunk = self._large.take() if left > SMALL else array("B", (0,)) * (start + left)
         chunk[:start] = array("B", header)
         if self.split_headers:
             response = self._write(header, timeout, receipt)

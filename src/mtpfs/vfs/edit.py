@@ -25,6 +25,7 @@ from typing import NoReturn
 from mtpfs.device import Device, Handle, listing, writing
 from mtpfs.errors import FsError, MtpfsError, ResponseError, TransportError
 from mtpfs.protocol.codes import Response
+from mtpfs.vfs.pieces import Pieces
 
 COALESCE = 4 << 20  # bytes per SendPartialObject; with 1 MiB a tenth of the rate is lost
 FILLED = 64 << 20  # bytes of zeros that the device is told to write at once
@@ -69,13 +70,13 @@ class Edit:
         self._open: Handle | None = None
         """The object in the session in which the edit is open; None: it isn't."""
         self._begun = False
-        self._buffer = bytearray()
+        self._buffer = Pieces()
         self._offset = 0
 
     @property
     def unsent(self) -> tuple[int, bytes]:
         """The offset of what is buffered, and the bytes."""
-        return self._offset, bytes(self._buffer)
+        return self._offset, self._buffer.joined()
 
     @property
     def end(self) -> int:
@@ -112,7 +113,7 @@ class Edit:
             await self.send()
         if not self._buffer:
             self._offset = offset
-        self._buffer += data
+        self._buffer.add(data)
         if len(self._buffer) >= COALESCE:
             await self.send()
 
@@ -129,12 +130,12 @@ class Edit:
         await self.begin()
         if self._offset > self.size:
             await self._truncate(self._offset)
-        data = bytes(self._buffer)
+        source = self._buffer.source()
         await self._repeated(
-            lambda handle: writing.write(self._device, handle, self._offset, data), len(data)
+            lambda handle: writing.write(self._device, handle, self._offset, source), source.size
         )
-        grown = self._offset + len(data) - self.size
-        self._note(max(self.size, self._offset + len(data)), grown, len(data))
+        grown = self._offset + source.size - self.size
+        self._note(max(self.size, self._offset + source.size), grown, source.size)
         self._buffer.clear()
 
     async def _truncate(self, size: int) -> None:
