@@ -454,6 +454,11 @@ class Dates:
         if self._tree.set(path, record):
             self._note(_set_line(path, record))
 
+    def void(self, path: str) -> None:
+        """Forget the date of a directory, and not what is below: something was added to it, or taken away."""
+        if self._tree.void(path):
+            self._note(_line("void", path))
+
     def move(self, old: str, new: str) -> None:
         """Follow a rename or a move of a file, or of a directory with all below. What `new` had is forgotten."""
         if self._tree.move(old, new):

@@ -75,9 +75,8 @@ class Rules:
         storage = parent.storage
         if storage is None or not self._device.folds(storage.id):
             return
-        folded = names.fold(text)
-        for node in parent.children.values():
-            if node is moving or node.object_name == text or names.fold(node.object_name) != folded:
+        for node in parent.namesakes(text):
+            if node is moving or node.object_name == text:
                 continue
             _, folder = await self._tree.place(parent)
             if await find_out_folding(self._device, storage.id, folder):
