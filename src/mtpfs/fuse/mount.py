@@ -130,7 +130,8 @@ async def _serve(
         device = Device(session)
         notifier = KernelNotifier(nursery)
         info = device.info
-        dates = await Dates.open(f"{info.manufacturer}/{info.model}/{info.serial_number}")
+        dates = Dates(f"{info.manufacturer}/{info.model}/{info.serial_number}")
+        nursery.start_soon(dates.load)
         fs = Filesystem(
             device,
             nursery,

@@ -142,6 +142,7 @@ class Tree:
         return next((entry for entry in await self.look(directory) if entry.name == object_name), None)
 
     async def _list(self, directory: Node, *, fresh: bool) -> None:
+        await self._dates.until_loaded()
         asked_at = trio.current_time()
         # Looked up before the lock is taken: that goes upwards, and lists other directories.
         place = None if self._holds_storages(directory) else await self.place(directory)
