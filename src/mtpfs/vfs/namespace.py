@@ -21,6 +21,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from mtpfs.device import UNKNOWN_HANDLE, WITHDRAWN, Entry, Handle, Storage, listing, writing
+from mtpfs.device.spelling import check_stored
 from mtpfs.errors import FsError, MtpfsError, ResponseError, StoppedError
 from mtpfs.protocol.codes import Operation, Response
 from mtpfs.vfs import saving
@@ -89,7 +90,7 @@ class Namespace:
                 if last or error.code not in UNKNOWN_HANDLE:
                     raise
                 log.debug("%s: %s; looked up anew", parent.path, error)
-        await saving.check_name(self._device, handle, text)
+        await check_stored(self._device, storage.id, handle, text)
         return handle
 
     # --- removing --------------------------------------------------------------------
@@ -246,9 +247,10 @@ class Namespace:
         *,
         replace: bool,
     ) -> None:
-        await self._rules.check_case(new_parent, text, node)
         if target is not None:
             await self._check_target(node, target, replace=replace)
+        else:
+            await self._rules.check_stored_as(new_parent, text, node)
         file = self._files.of(node)
         with contextlib.ExitStack() as stack:
             if target is not None and not target.is_folder and self._files.of(target) is None:
