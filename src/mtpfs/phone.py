@@ -61,7 +61,8 @@ async def open_filesystem(
     """
     info = device.info
     async with trio.open_nursery() as nursery:
-        dates = await Dates.open(f"{info.manufacturer}/{info.model}/{info.serial_number}")
+        dates = Dates(f"{info.manufacturer}/{info.model}/{info.serial_number}")
+        nursery.start_soon(dates.load)
         fs = Filesystem(
             device,
             nursery,

@@ -71,11 +71,31 @@ async def test_asked_again(autojump_clock: Clock) -> None:
     assert asked() == 3
     device.room.took(STORAGE, GIB - 200 * MIB)
     await device.room.require(STORAGE, 1)
+    assert asked() == 3
+    await trio.sleep(1)
+    await device.room.require(STORAGE, 1)
+    await device.room.require(STORAGE, 1)
     assert asked() == 4
-    await trio.sleep(20)
-    await device.room.require(STORAGE, 1)
-    await device.room.require(STORAGE, 1)
-    assert asked() == 6
+
+
+async def test_where_room_is_low_it_is_asked_once_a_second(autojump_clock: Clock) -> None:
+    """However many small writes there are; and at once when the count says that one may not fit."""
+    device, asked = with_room(100 * MIB)
+    for _ in range(50):
+        await device.room.require(STORAGE, MIB)
+        device.room.took(STORAGE, MIB)
+        await trio.sleep(0.1)
+    assert asked() == 5
+    device, asked = with_room(4 * MIB, 4 * MIB, MIB)
+    for _ in range(4):
+        await device.room.require(STORAGE, MIB)
+        device.room.took(STORAGE, MIB)
+    assert asked() == 1
+    assert not await refused(device, MIB)
+    assert asked() == 2
+    device.room.took(STORAGE, 4 * MIB)
+    assert await refused(device, 2 * MIB)
+    assert asked() == 3
 
 
 async def test_nothing_for_no_growth() -> None:

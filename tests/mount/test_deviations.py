@@ -72,13 +72,17 @@ def dates(mount_phone: Callable[..., Mount]) -> None:
 
 @deviation("Other times")
 def times(mount_phone: Callable[..., Mount]) -> None:
-    root = mount_phone().root
+    mounted = mount_phone()
+    root = mounted.root
     (root / "f").write_text("x")
     status = (root / "f").stat()
     assert status.st_atime == status.st_ctime == status.st_mtime == int(status.st_mtime)
     (root / "d").mkdir()
     os.utime(root / "d", (1, 1))
+    assert (root / "d").stat().st_mtime == 1
+    (root / "d/f").touch()
     assert (root / "d").stat().st_mtime > 1
+    assert (mounted.phone / "d").stat().st_mtime > 1
 
 
 @deviation("Errors come late")

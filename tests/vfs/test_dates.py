@@ -14,18 +14,24 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import trio
+import trio.testing
 from hypothesis import assume, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from mtpfs.session import open_session
+from mtpfs.vfs import Filesystem
 from mtpfs.vfs import dates as module
 from mtpfs.vfs.dates import Dates
+from mtpfs.virtual.transport import open_virtual
+from vfs.world import filesystem, world
 
 FILE = "Internal storage/DCIM/photo.jpg"
 PHONE = "a phone:0123456789"
@@ -576,3 +582,70 @@ async def test_lines_are_plain(state: Path) -> None:
         ["set", "s/c", 100, 5.5, 9],
         ["remove", "s"],
     ]
+
+
+async def test_a_mount_does_not_wait_for_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is read meanwhile; the first listing waits for it, and shows what it says."""
+    phone = tmp_path / "phone"
+    phone.mkdir()
+    (phone / "f").write_bytes(b"x")
+    os.utime(phone / "f", (1_300_000_000, 1_300_000_000))
+    dates = await Dates.open(PHONE)
+    async with world(phone, dates=dates) as w:
+        await w.fs.set_modified(await w.fs.lookup(w.root, b"f"), 1_400_000_000)
+    await dates.close()
+
+    may_go_on, open_log = threading.Event(), module._open_log
+
+    def slow(name: str, limit: int) -> object:
+        may_go_on.wait(60)
+        return open_log(name, limit)
+
+    monkeypatch.setattr(module, "_open_log", slow)
+    dates = Dates(PHONE)
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(dates.load)
+            names = []
+
+            async def look(fs: Filesystem) -> None:
+                (root,) = await fs.entries(fs.tree.root)
+                names.extend([node.name for node in await fs.entries(root)])
+
+            async with (
+                open_session(open_virtual(str(phone))) as session,
+                filesystem(session, dates=dates) as fs,
+            ):
+                nursery.start_soon(look, fs)
+                await trio.testing.wait_all_tasks_blocked(0.1)
+                assert names == []
+                may_go_on.set()
+                with trio.fail_after(10):
+                    while not names:
+                        await trio.sleep(0.01)
+                (root,) = await fs.entries(fs.tree.root)
+                assert (await fs.lookup(root, b"f")).modified == 1_400_000_000
+    finally:
+        may_go_on.set()
+        await dates.close()
+
+
+async def test_a_log_that_cannot_be_read_in_time(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, autojump_clock: trio.testing.MockClock
+) -> None:
+    """A home on a server that doesn't answer costs the remembered dates, not the mount."""
+    end = threading.Event()
+
+    def never(_name: str, limit: int) -> object:
+        end.wait(60)
+        return None, module._Tree(limit)
+
+    monkeypatch.setattr(module, "_open_log", never)
+    dates = Dates(PHONE)
+    await dates.load()
+    end.set()
+    await dates.until_loaded()
+    dates.set(FILE, 100, 5.0, 9.0)
+    assert dates.get(FILE, 100, 5.0) == 9.0
+    await dates.close()
+    assert [record.levelname for record in caplog.records if record.name == module.__name__] == ["WARNING"]

@@ -133,10 +133,11 @@ async def filesystem(
     ttl: float = 5.0,
     storage: str = "",
     read_only: bool = False,
+    dates: Dates | None = None,
 ) -> AsyncIterator[Filesystem]:
-    """Open a filesystem in a session; everything is saved at the end."""
+    """Open a filesystem in a session; everything is saved at the end. `dates` may be those of an earlier one."""
     async with trio.open_nursery() as nursery:
-        dates = Dates()
+        dates = Dates() if dates is None else dates
         fs = Filesystem(
             Device(session), nursery, kernel or Kernel(), dates, ttl=ttl, storage=storage, read_only=read_only
         )
@@ -147,13 +148,15 @@ async def filesystem(
 
 
 @asynccontextmanager
-async def world(phone: Path, words: str = "", *, ttl: float = 5.0, storage: str = "") -> AsyncIterator[World]:
+async def world(
+    phone: Path, words: str = "", *, ttl: float = 5.0, storage: str = "", dates: Dates | None = None
+) -> AsyncIterator[World]:
     """Open a filesystem on a virtual phone. Names that stay taken for a moment have tests of their own."""
     transport = open_virtual(f"{phone}?{words}{'&' if words else ''}ghost=0")
     kernel = Kernel()
     async with (
         open_session(transport) as session,
-        filesystem(session, kernel, ttl=ttl, storage=storage) as fs,
+        filesystem(session, kernel, ttl=ttl, storage=storage, dates=dates) as fs,
     ):
         entries = await fs.entries(fs.tree.root)
         yield World(fs, entries[0] if entries else fs.tree.root, phone, transport, kernel)

@@ -91,6 +91,8 @@ def learned(device: Device) -> dict[str, str]:
         found["ObjectInfo"] = "with 64-bit sizes"
     for storage_id, folds in device.folding_learned.items():
         found[f"letter case on 0x{storage_id:08X}"] = "folded" if folds else "told apart"
+    if altered := sorted({kind for (_, kind), kept in device.spelling.items() if not kept}):
+        found["names"] = f"stored as others: {', '.join(map(repr, altered))}"
     if device.formats_refused:
         refused = ", ".join(f"0x{code:04X}" for code in sorted(device.formats_refused))
         found["object formats"] = f"listed and refused: {refused}"

@@ -77,8 +77,10 @@ class Device:
         self.untrusted = False
         """The device lists a storage that it refuses to describe: it waits for "Trust", or for being unlocked."""
         self._tell_unknown: Callable[[Handle], None] = lambda _handle: None
-        self.folding_probe = trio.Lock()
-        """Guards `folding.find_out_folding`; taken by nothing else."""
+        self.name_trial = trio.Lock()
+        """Held while temporary objects find out what the device does with names; see `folding` and `spelling`."""
+        self.spelling: dict[tuple[int, str], bool] = {}
+        """By storage and kind of doubt, whether names are stored as they are; see `spelling`."""
         self.edit_slot = trio.Lock()
         """Held while an edit is begun: some devices have room for one, and end the other silently (Sailfish)."""
         self._folding: dict[int, bool] = {}

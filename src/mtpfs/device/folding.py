@@ -47,7 +47,7 @@ async def find_out_folding(device: Device, storage_id: int, parent: Handle) -> b
     what it has made has to go again.
     """
     with trio.CancelScope(shield=True):
-        async with device.folding_probe:
+        async with device.name_trial:
             known = device.folding(storage_id)
             if known is not None:
                 return known

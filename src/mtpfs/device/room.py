@@ -1,7 +1,7 @@
 """How much room there is on a device: asked seldom, counted down, and doubted.
 
-Strategy: GetStorageInfo is asked once per storage, and what is written is subtracted; below `LOW`
-bytes, or after `FRESH` seconds, it is asked again, and always before anything is refused. 0, all
+Strategy: GetStorageInfo is asked once per storage, and what is written is subtracted. It is asked again after
+`FRESH` seconds, below `LOW` bytes after `FRESH_WHEN_LOW`, and always before anything is refused. 0, all
 ones, or more than the capacity means unknown: nothing is refused beforehand then, and everything is
 compared afterwards. A storage that told of room before and says 0 now is believed: it is full.
 
@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 LOW = 256 << 20  # bytes of free room below which nothing is taken on trust
 FRESH = 10.0  # seconds for which a device's answer is counted down instead of asked for again
+FRESH_WHEN_LOW = 1.0  # likewise, where room is low: a program that appends writes many times a second
 CONFIRMED = (
     1 << 20
 )  # bytes from which on a change is compared on every device: one transaction is little then
@@ -104,11 +105,10 @@ class Room:
 
     async def _free(self, storage_id: int) -> int | None:
         known = self._known.get(storage_id)
-        if (
-            known is None
-            or (known.free is not None and known.free < LOW)
-            or trio.current_time() - known.asked_at >= FRESH
-        ):
+        if known is None:
+            return await self._asked(storage_id)
+        is_low = known.free is not None and known.free < LOW
+        if trio.current_time() - known.asked_at >= (FRESH_WHEN_LOW if is_low else FRESH):
             return await self._asked(storage_id)
         return known.free
 

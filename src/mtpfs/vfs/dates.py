@@ -54,6 +54,7 @@ _SLACK = 1024  # lines that may be out of date before a log is worth writing ane
 _LARGEST_LOG = 256 << 20  # bytes; what is larger isn't ours, or is damaged
 _LONGEST_LINE = 1 << 20  # bytes; likewise
 _PATIENCE = 5.0  # seconds for another mount to let go of the log; it takes milliseconds
+_LOADING = 10.0  # seconds to read it: a home on a server that is away must not keep the phone from being used
 _SECONDS = range(-(1 << 62), 1 << 62)
 
 
@@ -405,13 +406,18 @@ def _open_log(name: str, limit: int) -> tuple[_Log | None, _Tree]:
 class Dates:
     """The remembered dates of one device.
 
-    A `path` is `storage/directory/name`, as the device has it. All but `open`, `flush` and `close`
-    work in memory and at once. Changes are on disk after `flush`, which costs one write for all
+    A `path` is `storage/directory/name`, as the device has it. All but `open`, `load`, `until_loaded`, `flush` and
+    `close` work in memory and at once, and before `until_loaded` has returned they must not be called. Changes are on disk after `flush`, which costs one write for all
     of them; so flush once in a while, as what isn't flushed takes memory and is lost by a kill.
     """
 
-    def __init__(self, *, limit: int = LIMIT) -> None:
-        """Remember in memory only. `open` is what a mount uses."""
+    def __init__(self, identity: str | None = None, *, limit: int = LIMIT) -> None:
+        """Remember those of the device that `identity` tells from all others, once `load` has run. None: in memory only."""
+        self._identity = identity
+        self._limit = limit
+        self._loaded = trio.Event()
+        if identity is None:
+            self._loaded.set()
         self._tree = _Tree(limit)
         self._log: _Log | None = None
         self._unsaved: list[bytes] = []
@@ -420,14 +426,34 @@ class Dates:
 
     @classmethod
     async def open(cls, identity: str, *, limit: int = LIMIT) -> Self:
-        """Read what is remembered of the device that `identity` tells from all others."""
+        """Read what is remembered of a device, and wait for that."""
+        dates = cls(identity, limit=limit)
+        await dates.load()
+        return dates
+
+    async def load(self) -> None:
+        """Read the log, in a thread. A mount doesn't wait for it, but listings do. To be called once, if there is an identity.
+
+        What takes longer than 10 s is given up: then dates are remembered in memory only.
+        """
+        assert self._identity is not None
         # The name says nothing about the device, nor whose it is.
         digest = hashlib.blake2b(
-            identity.encode("utf-8", "surrogatepass"), digest_size=12, person=b"mtpfs dates"
+            self._identity.encode("utf-8", "surrogatepass"), digest_size=12, person=b"mtpfs dates"
         )
-        dates = cls(limit=limit)
-        dates._log, dates._tree = await trio.to_thread.run_sync(_open_log, digest.hexdigest(), limit)
-        return dates
+        try:
+            with trio.move_on_after(_LOADING) as scope:
+                self._log, self._tree = await trio.to_thread.run_sync(
+                    _open_log, digest.hexdigest(), self._limit, abandon_on_cancel=True
+                )
+            if scope.cancelled_caught:
+                log.warning("the log of dates can't be read within %g s; it isn't used", _LOADING)
+        finally:
+            self._loaded.set()
+
+    async def until_loaded(self) -> None:
+        """Wait until dates can be asked for."""
+        await self._loaded.wait()
 
     def __len__(self) -> int:
         return len(self._tree)
@@ -453,6 +479,11 @@ class Dates:
         record = _Record(size, device_date, math.floor(date))
         if self._tree.set(path, record):
             self._note(_set_line(path, record))
+
+    def void(self, path: str) -> None:
+        """Forget the date of a directory, and not what is below: something was added to it, or taken away."""
+        if self._tree.void(path):
+            self._note(_line("void", path))
 
     def move(self, old: str, new: str) -> None:
         """Follow a rename or a move of a file, or of a directory with all below. What `new` had is forgotten."""

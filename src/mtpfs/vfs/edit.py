@@ -106,8 +106,9 @@ class Edit:
     async def write(self, offset: int, data: bytes) -> None:
         """Add bytes. Raises ENOSPC before anything is sent, and what sending raises."""
         await self.begin()
-        growth = offset + len(data) - self.end
-        await self._device.room.require(self._storage_id, growth)
+        if (end := offset + len(data)) > self.end:
+            # With what is buffered, which isn't counted as taken yet.
+            await self._device.room.require(self._storage_id, end - self.size)
         full = len(self._buffer) >= COALESCE  # it couldn't be sent
         if full or (self._buffer and offset != self._offset + len(self._buffer)):
             await self.send()

@@ -93,7 +93,7 @@ class Events:
                 and not node.is_ahead
                 and not self._is_claimed(node)
             ):
-                tree.drop(node, node.parent, node.name)
+                tree.drop(node)
         elif event.code in {Event.ObjectInfoChanged, Event.ObjectPropChanged}:
             node = tree.by_handle.get(handle)
             if node is not None and not node.is_ahead:
@@ -117,17 +117,20 @@ class Events:
             return
         info = await object_info(self._device, handle)
         directory = self._directory(Handle(info.parent_object, handle.generation), info.storage_id)
-        if directory is None or not directory.is_folder or directory.listing is None:
+        if directory is None or not directory.is_folder or not directory.was_listed:
             return  # nobody has looked there yet
         described = await entry_of(self._device, handle, info)
         if parse(described.name) is not None:
             return  # in the middle of a change of ours; or the next listing settles it
         async with directory.listing_lock:
             with self._claims.claim_now((directory, described.name)) as claim:
-                if handle in tree.by_handle or directory.listing is None:
+                if handle in tree.by_handle:
                     return
                 if claim is None:
                     directory.distrust()  # it is being changed here; who looks there next will see
+                    return
+                if directory.listing is None:
+                    tree.changed_outside(directory)  # who goes by its date has to know, too
                     return
                 log.debug("%s: new object %r", directory.path, described.name)
                 tree.insert(directory, described)

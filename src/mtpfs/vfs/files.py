@@ -89,7 +89,7 @@ class Files:
         """
         asked = node
         while True:
-            if (event := self._leaving.get(node)) is not None:
+            if (event := self._leaving_above(node)) is not None:
                 await event.wait()
             elif (latest := node.latest()) is not node:
                 node = latest
@@ -216,9 +216,14 @@ class Files:
                     node.holder = None
                     tree.reap(node)
 
+    def _leaving_above(self, node: Node) -> trio.Event | None:
+        if not self._leaving:
+            return None
+        return next((self._leaving[each] for each in node.ancestry() if each in self._leaving), None)
+
     @contextmanager
     def leaving(self, node: Node) -> Iterator[None]:
-        """Have who opens the node wait: its object is being deleted, or replaced."""
+        """Have who opens the node, or what is in it, wait: its object is being deleted, or replaced."""
         if node in self._leaving:
             yield
             return

@@ -7,6 +7,7 @@ later (`writeback`).
 
 from __future__ import annotations
 
+import contextlib
 import errno
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ import trio
 
 from mtpfs.device import Device, Storage, listing
 from mtpfs.device import dates as device_dates
-from mtpfs.errors import FsError, ResponseError
+from mtpfs.errors import FsError, MtpfsError, ResponseError
 from mtpfs.protocol.codes import Response
 from mtpfs.vfs.claims import Claims
 from mtpfs.vfs.contents import Shared
@@ -230,9 +231,12 @@ class Filesystem:
 
     async def set_modified(self, node: Node, modified: float) -> None:
         """Give a file a date: with its contents if they aren't sent yet, on the device if that takes one, else here."""
-        if node.is_folder and not self._read_only:
-            return  # no device has dates of folders
+        if node.is_folder and not self._read_only and (node.storage is None or node.is_storage):
+            return  # no device has dates of these
         self._rules.check_writable(node)
+        if node.is_folder:
+            await self._set_folder_date(node, modified)
+            return
         file = self._files.of(node)
         if file is not None and await file.set_modified(modified):
             return
@@ -242,6 +246,17 @@ class Filesystem:
             await self.refresh(node)
             self.tree.remember_date(node, float(int(modified)))
             await self._dates.flush()  # what isn't flushed doesn't survive a kill
+
+    async def _set_folder_date(self, node: Node, modified: float) -> None:
+        """Remember a folder's date: no device takes one. What was done in it before is on the device first."""
+        for file in self._files.all():
+            if file.node.parent is node and not file.opens and file.is_being_sent:
+                with contextlib.suppress(MtpfsError):  # who closed it hears of it, or the log does
+                    await self._files.save(file)
+        node.attributes_stale = True
+        await self.refresh(node)
+        self.tree.remember_date(node, float(int(modified)))
+        await self._dates.flush()
 
     # --- changing directories -------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from mtpfs.device.names import fold
 from mtpfs.errors import FsError
 from mtpfs.protocol.wire import MAX_STRING_UNITS, utf16_units
 
-__all__ = ["device_name", "fold", "may_be_altered", "numbered", "shown_name"]
+__all__ = ["device_name", "fold", "numbered", "shown_name"]
 
 _FAT_FORBIDDEN = frozenset('\\:*?"<>|')
 _SPECIAL = {"": "(no name)", ".": "(dot)", "..": "(dot dot)"}
@@ -57,8 +57,3 @@ def device_name(name: bytes, *, removable: bool) -> str:
     if removable and (_FAT_FORBIDDEN & set(text) or text[-1:] in {" ", "."}):
         raise FsError(errno.EINVAL, f"{text!r} can't be stored on a removable card")
     return text
-
-
-def may_be_altered(name: str) -> bool:
-    """Tell whether some device stores another name than `name` (uMTP-Responder puts `_` for these)."""
-    return bool(_FAT_FORBIDDEN & set(name)) or ";" in name or name.startswith(" ") or not name.isprintable()

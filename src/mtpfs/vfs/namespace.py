@@ -21,7 +21,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from mtpfs.device import UNKNOWN_HANDLE, WITHDRAWN, Entry, Handle, Storage, listing, writing
-from mtpfs.errors import FsError, MtpfsError, ResponseError
+from mtpfs.device.spelling import check_stored
+from mtpfs.errors import FsError, MtpfsError, ResponseError, StoppedError
 from mtpfs.protocol.codes import Operation, Response
 from mtpfs.vfs import saving
 from mtpfs.vfs.claims import Claim, Claims
@@ -89,7 +90,7 @@ class Namespace:
                 if last or error.code not in UNKNOWN_HANDLE:
                     raise
                 log.debug("%s: %s; looked up anew", parent.path, error)
-        await saving.check_name(self._device, handle, text)
+        await check_stored(self._device, storage.id, handle, text)
         return handle
 
     # --- removing --------------------------------------------------------------------
@@ -225,9 +226,12 @@ class Namespace:
                     continue
                 if target is node:
                     return []
-                await self._rename(
-                    claim, node, old_parent, new_parent, new_name, text, target, replace=replace
-                )
+                try:
+                    await self._rename(
+                        claim, node, old_parent, new_parent, new_name, text, target, replace=replace
+                    )
+                except StoppedError:
+                    continue  # it is being unlinked, by somebody who has waited for this claim: then it is ENOENT
             ended = [self._files.of(each) for each in (node, target) if each is not None]
             return [file for file in ended if file is not None]
 
@@ -243,9 +247,10 @@ class Namespace:
         *,
         replace: bool,
     ) -> None:
-        await self._rules.check_case(new_parent, text, node)
         if target is not None:
             await self._check_target(node, target, replace=replace)
+        else:
+            await self._rules.check_stored_as(new_parent, text, node)
         file = self._files.of(node)
         with contextlib.ExitStack() as stack:
             if target is not None and not target.is_folder and self._files.of(target) is None:
@@ -394,7 +399,10 @@ class Namespace:
             raise FsError(errno.EXDEV, "the device can't rename")
         file = self._files.of(node)
         if file is None:
-            with self._files.leaving(node):  # who opened it now would have the object that goes
+            with self._files.leaving(
+                node
+            ):  # who opened it, or what is in it, now would have an object that goes
+                self._check_unused(node)
                 await self._copy_at_rest(claim, node, place, target)
             return
         async with file.at_rest(claim):
@@ -411,9 +419,7 @@ class Namespace:
                 await writing.delete(device, await self._tree.handle(target), target.object_name)
             new = await writing.make_folder(device, place.storage.id, place.folder, place.name)
             try:
-                self._check_unused(node)
                 await self._copy_children(place.storage, handle, new)
-                self._check_unused(node)
             except MtpfsError:
                 with contextlib.suppress(MtpfsError):  # the first error is the one that matters
                     await writing.delete(device, new, place.name)

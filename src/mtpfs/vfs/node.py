@@ -5,12 +5,16 @@ writes it. All of it lives on the trio thread, so a field that is written betwee
 awaits needs no lock. What must not change while somebody waits is guarded by a claim on the
 name (`mtpfs.vfs.claims`) or by the file's own lock (`mtpfs.vfs.files`).
 
-Invariant: a node that is `unlinked` is in no directory.
+A directory's date is the later one of what the device tells and of the last change seen here in it. Programs that
+look for changes go by that date, and a device may tell an old one, or none.
+
+Invariant: a node that is `unlinked` is in no directory. `namesakes` finds what `children` holds.
 """
 
 from __future__ import annotations
 
 import errno
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -18,6 +22,7 @@ from typing import Protocol
 import trio
 
 from mtpfs.device import Handle, Storage
+from mtpfs.device.names import fold
 from mtpfs.errors import FsError
 
 
@@ -48,7 +53,9 @@ class Node:
     """A file or directory that the kernel may know. Times in seconds since the epoch, sizes in bytes."""
 
     __slots__ = (
+        "_folded",
         "_listing_lock",
+        "_object_name",
         "attributes_stale",
         "children",
         "date_elsewhere",
@@ -61,7 +68,6 @@ class Node:
         "lost",
         "modified",
         "name",
-        "object_name",
         "parent",
         "shown_size",
         "size",
@@ -70,6 +76,7 @@ class Node:
         "successor",
         "told",
         "unlinked",
+        "was_listed",
     )
 
     def __init__(self, ino: int, parent: Node | None, name: bytes, *, is_folder: bool) -> None:
@@ -77,8 +84,7 @@ class Node:
         self.parent = parent
         """Written by the tree, under claims on the old and the new name. So are `name` and `object_name`."""
         self.name = name
-        self.object_name = ""
-        """What the device calls it."""
+        self._object_name = ""
         self.is_folder = is_folder
         self.handle: Handle | None = None
         """None for the root that holds storages, and for files that the device hasn't got yet. Written by the tree."""
@@ -90,7 +96,7 @@ class Node:
         self.shown_size = 0
         """The size that the kernel was told last. Written by the FUSE adapter."""
         self.modified = 0.0
-        """As `size`."""
+        """As `size`; for a directory see `note_change`."""
         self.told: float | None = None
         """The date that the device tells; `modified` may be one that a program has set. Written by the tree."""
         self.date_elsewhere = False
@@ -98,8 +104,14 @@ class Node:
         self.attributes_stale = False
         """The device has announced a change, or a change here has failed: ask before telling."""
         self.children: dict[bytes, Node] = {}
-        """By shown name. Written by the tree: by listings for names that nobody has claimed, else under the claim."""
+        """By shown name. Written by the tree: by listings for names that nobody has claimed, else under the claim.
+
+        Only by `add`, `remove` and `replace_children`."""
+        self._folded: dict[str, list[Node]] | None = None
+        """The children by what their names fold to; None: nobody has asked since the last listing."""
         self.listing: Listing | None = None
+        self.was_listed = False
+        """`children` is what a listing has shown, perhaps long ago: a new one that differs shows a change."""
         self._listing_lock: trio.Lock | None = None
         self.lookups = 0
         """References that the kernel holds. Written by the FUSE adapter and `Tree.forget`."""
@@ -110,6 +122,17 @@ class Node:
         """The file that has taken this one's name; who opens this one late gets that one."""
         self.holder: Holder | None = None
         """What is held of its contents while it is open, or not saved yet. Written by `Files`."""
+
+    @property
+    def object_name(self) -> str:
+        """What the device calls it."""
+        return self._object_name
+
+    @object_name.setter
+    def object_name(self, name: str) -> None:
+        if name != self._object_name and self.parent is not None:
+            self.parent.refile(self, name)
+        self._object_name = name
 
     @property
     def listing_lock(self) -> trio.Lock:
@@ -151,6 +174,56 @@ class Node:
     def device_path(self) -> str:
         """Where the device has it, below its storage."""
         return "/".join(reversed([node.object_name for node in self.ancestry() if node.object_name]))
+
+    # --- what is in a directory ------------------------------------------------------
+
+    def add(self, child: Node) -> None:
+        """Put a node into this directory, under its name."""
+        self.children[child.name] = child
+        self._file(child, child.object_name)
+
+    def remove(self, child: Node) -> None:
+        """Take a node out, if it is in this directory."""
+        if self.children.get(child.name) is child:
+            del self.children[child.name]
+            self._unfile(child)
+
+    def replace_children(self, children: dict[bytes, Node]) -> None:
+        """Have exactly these in this directory."""
+        self.children = children
+        self._folded = None
+
+    def namesakes(self, object_name: str) -> list[Node]:
+        """Return the children that a device which folds names takes for `object_name`.
+
+        Only the first call after a listing looks at all children.
+        """
+        if self._folded is None:
+            self._folded = {}
+            for child in self.children.values():
+                self._file(child, child.object_name)
+        return list(self._folded.get(fold(object_name), ()))
+
+    def refile(self, child: Node, object_name: str) -> None:
+        """Note that a child is about to be called so by the device."""
+        if self.children.get(child.name) is child:
+            self._unfile(child)
+            self._file(child, object_name)
+
+    def _file(self, child: Node, object_name: str) -> None:
+        if self._folded is not None:
+            self._folded.setdefault(fold(object_name), []).append(child)
+
+    def _unfile(self, child: Node) -> None:
+        if self._folded is not None:
+            key = fold(child.object_name)
+            self._folded[key].remove(child)
+            if not self._folded[key]:
+                del self._folded[key]
+
+    def note_change(self, now: float) -> None:
+        """Give a directory the date of a change of what is in it: a later one than it had, whoever's clock is ahead."""
+        self.modified = now if now > self.modified else math.floor(self.modified) + 1.0
 
     def latest(self) -> Node:
         """Return the file that has this one's name by now; itself while it has it, or somebody has it open."""

@@ -143,6 +143,11 @@ class OpenFile:
         return self._attempted and self.node.handle is None and not self.node.unlinked
 
     @property
+    def is_being_sent(self) -> bool:
+        """Tell whether a close that nobody waits for brings it to the device, now or in a moment."""
+        return self.condition in {Condition.EMPTIED, Condition.DIRTY, Condition.SAVING}
+
+    @property
     def must_be_kept(self) -> bool:
         """Tell whether contents are here that somebody still counts on."""
         return (

@@ -9,6 +9,7 @@ import errno
 
 from mtpfs.device import Device
 from mtpfs.device.folding import find_out_folding
+from mtpfs.device.spelling import check_spelling, doubts
 from mtpfs.errors import FsError
 from mtpfs.vfs import names
 from mtpfs.vfs.node import Node
@@ -65,19 +66,23 @@ class Rules:
             raise FsError(errno.ENOENT)
         if name in parent.children:
             raise FsError(errno.EEXIST)
-        await self.check_case(parent, text, None)
+        await self.check_stored_as(parent, text, None)
 
-    async def check_case(self, parent: Node, text: str, moving: Node | None) -> None:
-        """Refuse a name that the device takes for another one's: creating it would destroy that.
+    async def check_stored_as(self, parent: Node, text: str, moving: Node | None) -> None:
+        """Refuse a name that the device would store as another one (EINVAL), or takes for another one's (EEXIST).
 
-        The first time that it matters the device is tried out.
+        Using it might destroy another file. The first time that it matters the device is tried out.
         """
         storage = parent.storage
-        if storage is None or not self._device.folds(storage.id):
+        if storage is None:
             return
-        folded = names.fold(text)
-        for node in parent.children.values():
-            if node is moving or node.object_name == text or names.fold(node.object_name) != folded:
+        if doubts(text):
+            _, folder = await self._tree.place(parent)
+            await check_spelling(self._device, storage.id, folder, text)
+        if not self._device.folds(storage.id):
+            return
+        for node in parent.namesakes(text):
+            if node is moving or node.object_name == text:
                 continue
             _, folder = await self._tree.place(parent)
             if await find_out_folding(self._device, storage.id, folder):

@@ -25,10 +25,11 @@ from pathlib import Path
 
 import trio
 
-from mtpfs.device import WITHDRAWN, Device, Entry, Handle, Storage, listing, writing
+from mtpfs.device import WITHDRAWN, Device, Entry, Handle, Storage, writing
+from mtpfs.device.spelling import check_stored
 from mtpfs.errors import FsError, MtpfsError, ResponseError, StoppedError
 from mtpfs.protocol.codes import Response
-from mtpfs.vfs import names, recovery
+from mtpfs.vfs import recovery
 from mtpfs.vfs.claims import Claim
 from mtpfs.vfs.node import Node
 from mtpfs.vfs.spool import Spool
@@ -69,7 +70,7 @@ async def save(
     """
     if old is None:
         handle = await _send(device, place, place.name, spool, modified)
-        await check_name(device, handle, place.name)
+        await check_stored(device, place.storage.id, handle, place.name)
         return handle
     if not can_put_aside(device):
         return await _replace_without_renames(device, place, spool, old, modified)
@@ -279,14 +280,3 @@ async def _delete_old(device: Device, old: Entry) -> None:
     except ResponseError as error:
         if error.code != Response.InvalidObjectHandle:  # gone already: as it should be
             raise
-
-
-async def check_name(device: Device, handle: Handle, name: str) -> None:
-    """Refuse a name that the device silently stored as another one. Raises EINVAL."""
-    if not names.may_be_altered(name):
-        return
-    described = await listing.entry(device, handle)
-    if described.name != name:
-        with contextlib.suppress(ResponseError):
-            await writing.delete(device, handle, described.name)
-        raise FsError(errno.EINVAL, f"the device stores {name!r} as {described.name!r}")

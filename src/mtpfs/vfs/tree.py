@@ -93,6 +93,7 @@ class Tree:
         self._absent: dict[bytes, Node] = {}
         """Storages that have vanished, by shown name."""
         self.root = Node(ROOT_INO, None, b"", is_folder=True)
+        self.root.note_change(time.time())
         self.nodes[ROOT_INO] = self.root
 
     # --- finding ---------------------------------------------------------------------
@@ -141,6 +142,7 @@ class Tree:
         return next((entry for entry in await self.look(directory) if entry.name == object_name), None)
 
     async def _list(self, directory: Node, *, fresh: bool) -> None:
+        await self._dates.until_loaded()
         asked_at = trio.current_time()
         # Looked up before the lock is taken: that goes upwards, and lists other directories.
         place = None if self._holds_storages(directory) else await self.place(directory)
@@ -163,6 +165,7 @@ class Tree:
                 self.listings_fetched += 1
                 now = trio.current_time()
                 directory.listing = Listing(now, now - asked_at, generation) if will_do else None
+                directory.was_listed = True
         except ResponseError as error:
             if error.code in WITHDRAWN and await self.is_absent(directory):
                 raise FsError(errno.ENODEV, f"the storage of {directory.path} isn't there") from error
@@ -257,10 +260,13 @@ class Tree:
         after: dict[bytes, Node] = {
             name: node
             for name, node in before.items()
-            if names.fold(node.object_name) in touched or (node.handle is None and not node.is_storage)
+            if (touched and names.fold(node.object_name) in touched)
+            or (node.handle is None and not node.is_storage)
         }
         left_alone = {
-            node.object_name: node for node in after.values() if names.fold(node.object_name) in touched
+            node.object_name: node
+            for node in after.values()
+            if touched and names.fold(node.object_name) in touched
         }
         above = {node.handle for node in directory.ancestry()}
         numbers: dict[bytes, int] = {}
@@ -291,10 +297,12 @@ class Tree:
                 # Gone on the device, but what is being written here will be sent as a new object.
                 self._forget_handle(node)
                 after[name] = node
-        directory.children = after
-        for name, node in before.items():
-            if after.get(name) is not node:
-                self.drop(node, directory, name)
+        directory.replace_children(after)
+        gone = [(name, node) for name, node in before.items() if after.get(name) is not node]
+        for name, node in gone:
+            self._let_go(node, directory, name)
+        if directory.was_listed and (gone or len(after) > len(before)):
+            self.changed_outside(directory)
 
     def insert(self, directory: Node, entry: Entry) -> None:
         """Add one object that appeared in a listed directory."""
@@ -307,8 +315,9 @@ class Tree:
             return
         name = _free_name(entry.name, directory.children, {})
         node = self._new(directory, name, is_folder=entry.is_folder)
-        directory.children[name] = node
+        directory.add(node)
         self.describe(node, entry)
+        self.changed_outside(directory)
 
     def describe(self, node: Node, entry: Entry) -> None:
         """Take over what the device says of an object."""
@@ -318,6 +327,8 @@ class Tree:
             changed |= self._is_valid(node.handle)
             if not self._is_valid(node.handle):
                 node.distrust()  # what it holds still has handles of an older session
+                if node.is_folder and node.was_listed and entry.modified is None:
+                    self._touch(node)  # for all we know something else is in it by now
             self._set_handle(node, entry.handle)
         node.object_name = entry.name
         node.attributes_stale = False
@@ -337,14 +348,20 @@ class Tree:
         node.told = told
         remembered = None
         # A date that isn't known yet is no reason to call the record void.
-        if self._dates and not node.is_folder and not node.date_elsewhere:
+        if self._dates and not node.date_elsewhere:
             remembered = self._dates.get(_place_of(node), node.size, told)
-        node.modified = remembered or told or UNKNOWN_DATE
+        shown = remembered or told or UNKNOWN_DATE
+        if node.is_folder and remembered is None:
+            # Never the same at two mounts where it isn't known: to programs the same date means that nothing has changed.
+            shown = max(shown, node.modified) or time.time()
+        node.modified = shown
 
     def remember_date(self, node: Node, date: float) -> None:
         """Show the date that a program has set, where the device tells dates and can't take one."""
         if node.told is not None and node.told != date:
             self._dates.set(_place_of(node), node.size, node.told, date)
+        elif self._dates:
+            self._dates.void(_place_of(node))  # of an earlier one
         node.modified = date
 
     def forget_date(self, node: Node) -> None:
@@ -356,7 +373,8 @@ class Tree:
         node = self._new(directory, name, is_folder=is_folder)
         node.object_name = object_name
         node.modified = time.time() // 1  # whole seconds, as the device will have it
-        directory.children[name] = node
+        directory.add(node)
+        self._touch(directory)
         self._succeed(node)
         return node
 
@@ -374,11 +392,13 @@ class Tree:
     def listed_empty(self, directory: Node) -> None:
         """Note that a directory is known to be empty: it was just created."""
         directory.listing = Listing(trio.current_time(), 0.0, self.device.session.generation)
+        directory.was_listed = True
 
     def detach(self, node: Node, successor: Node | None = None) -> None:
         """Take a node out of its directory: it is gone from the device, or about to be."""
-        if node.parent is not None and node.parent.children.get(node.name) is node:
-            del node.parent.children[node.name]
+        if node.parent is not None:
+            node.parent.remove(node)
+            self._touch(node.parent)
         node.successor = successor
         self._dates.remove(_place_of(node))
         if node.parent is not None and node.lookups:
@@ -396,10 +416,12 @@ class Tree:
     def relocate(self, node: Node, directory: Node, name: bytes, object_name: str) -> None:
         """Follow a rename or move on the device."""
         before = _place_of(node)
-        if node.parent is not None and node.parent.children.get(node.name) is node:
-            del node.parent.children[node.name]
+        if node.parent is not None:
+            node.parent.remove(node)
+            self._touch(node.parent)
         node.parent, node.name, node.object_name = directory, name, object_name
-        directory.children[name] = node
+        directory.add(node)
+        self._touch(directory)
         self._set_storage(node, directory.storage)
         self._dates.move(before, _place_of(node))
         self._succeed(node)
@@ -489,14 +511,19 @@ class Tree:
             node = before.get(name) or self._absent.pop(name, None)
             if node is None:
                 node = self._new(self.root, name, is_folder=True)
+                node.note_change(time.time())
             elif node.storage is None or node.storage.id != storage.id:
                 self.forget_handles(node)
             if node.handle is None or node.handle.generation != generation:
                 node.distrust()
+                if node.handle is not None:
+                    self._touch(node)  # it was away; what is in it by now nobody knows
                 node.handle = Handle(0, generation)
             self._set_storage(node, storage)
             after[name] = node
-        self.root.children = after
+        self.root.replace_children(after)
+        if before.keys() != after.keys():
+            self.changed_outside(self.root)
         for name, node in before.items():
             if after.get(name) is not node:
                 self._absent[name] = node
@@ -535,10 +562,26 @@ class Tree:
                 self._void(member)
             member.distrust()
 
-    def drop(self, node: Node, directory: Node, name: bytes) -> None:
-        """Let go of a node that was in `directory` and isn't any more, though nobody here has deleted it."""
-        if directory.children.get(name) is node:
-            del directory.children[name]
+    def drop(self, node: Node) -> None:
+        """Take out a node that isn't in its directory any more, though nobody here has deleted it."""
+        if node.parent is not None:
+            self._let_go(node, node.parent, node.name)
+            self.changed_outside(node.parent)
+
+    def changed_outside(self, directory: Node) -> None:
+        """Note that something has appeared in a directory, or vanished from it, without our doing."""
+        self._touch(directory)
+        if directory.lookups or directory is self.root:
+            self._changed(directory)
+
+    def _touch(self, directory: Node) -> None:
+        """Note that a directory holds something else than before. Of our own changes the kernel knows."""
+        directory.note_change(time.time())
+        if self._dates:
+            self._dates.void(_place_of(directory))
+
+    def _let_go(self, node: Node, directory: Node, name: bytes) -> None:
+        directory.remove(node)
         for member in node.subtree():
             member.lost = True
         self._mark_unlinked(node)
@@ -554,7 +597,7 @@ class Tree:
             member.unlinked = True
             if member.handle is not None and self.by_handle.get(member.handle) is member:
                 del self.by_handle[member.handle]  # but the node keeps it: open descriptors go on reading
-            member.children = {}
+            member.replace_children({})
             self.reap(member)
 
     # --- forgetting ------------------------------------------------------------------
@@ -583,15 +626,18 @@ class Tree:
                 continue
             children = directory.children
             directory.distrust()
-            directory.children = {
-                name: child
-                for name, child in children.items()
-                if child is keep or self._is_needed(directory, child)
-            }
+            directory.was_listed = False
+            directory.replace_children(
+                {
+                    name: child
+                    for name, child in children.items()
+                    if child is keep or self._is_needed(directory, child)
+                }
+            )
             known -= len(children) - len(directory.children)
             for name, child in children.items():
                 if name not in directory.children:
-                    self.drop(child, directory, name)
+                    self._let_go(child, directory, name)
         log.info("%d of %d nodes are forgotten", before - known, before)
 
     def _is_needed(self, directory: Node, node: Node) -> bool:

@@ -76,6 +76,8 @@ class Capabilities:
     """How long a vacated name stays taken and listed; 0: not at all (AOSP, MtpStorageManager)."""
     hides_dot_names: bool = False
     """What begins with a dot isn't listed (cmtp-responder, mtp_store.c)."""
+    alters_names: bool = False
+    """Names are stored as others, with OK (uMTP-Responder, see `changes`)."""
     forbidden_in_renames: str = ""
     """Characters that SetObjectPropValue refuses, though SendObjectInfo takes them (buteo-mtp)."""
     fixed_extension: bool = False
@@ -245,13 +247,15 @@ _PERSONALITIES: dict[str, Capabilities] = {
         vendor_description="microsoft.com: 1.0; microsoft.com/WMPPD: 11.0;",
         model="Player",
     ),
-    # uMTP-Responder: mtp_support_def.c (operations), mtp_op_sendobject.c (errors of write ignored)
+    # uMTP-Responder: mtp_support_def.c (operations), mtp_op_sendobject.c (errors of write ignored),
+    # mtp_sanitize.c (names)
     "umtp": replace(
         _WITHOUT_ANDROID,
         missing=_COPYING
         | frozenset({Op.GetNumObjects, Op.GetThumb, Op.ResetDevice, Op.ResetDevicePropValue}),
         lists_one_by_one=True,
         refuses_twice=True,
+        alters_names=True,
         full="lie",
         checks_space=False,
         model="uMTP",
@@ -277,6 +281,7 @@ _WORDS: dict[str, Callable[[Capabilities], Capabilities]] = {
     "wide-object-info": lambda old: replace(old, wide_object_info=True),
     "locked": lambda old: replace(old, locked=True),
     "strict": lambda old: replace(old, strict=True),
+    "alters": lambda old: replace(old, alters_names=True),
     "partial": lambda old: replace(old, missing=old.missing - {Op.GetPartialObject}),
     "removable": lambda old: replace(old, removable=True),
     "untrusted": lambda old: replace(old, untrusted=True),

@@ -14,6 +14,10 @@ Hence: `.hidden` has the extension `hidden`, and `a` can't become `.a`; `a` and
 the rest of the path for its extension (`d.x/a`: `x/a`) and can't be renamed at
 all. A rename that changes the case only answers OK and does nothing.
 
+uMTP-Responder's names (mtp_sanitize.c): `_` for what Windows forbids, for `;` and for control
+characters; no spaces in front, neither spaces nor dots at the end. Outside the BMP it
+spells them wrongly, which is `__` here.
+
 Invariant: at most one upload is announced; any command but SendObject forgets
 it and leaves its name reserved (a phantom: listed, no file, undeletable).
 
@@ -24,6 +28,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import shutil
 import stat
 from contextlib import suppress
@@ -65,6 +70,14 @@ def _filesystem_name(name: str) -> str:
     return name
 
 
+def _altered(phone: Phone, name: str) -> str:
+    """Return what the phone makes of a name: see the module's docstring."""
+    if not phone.capabilities.alters_names:
+        return name
+    name = re.sub("[\U00010000-\U0010ffff]", "__", re.sub(r'[\x00-\x1f\x7f\\:*?"<>|;]', "_", name))
+    return name.lstrip(" ").rstrip(" .")
+
+
 # --- SendObjectInfo and SendObject
 
 
@@ -78,7 +91,7 @@ def send_object_info(phone: Phone, request: Request, data: bytes) -> Reply:
         raise Refusal(Response.InvalidParameter) from error
     if info.wide != phone.capabilities.wide_object_info:
         raise Refusal(Response.InvalidParameter)
-    name = _filesystem_name(info.filename)
+    name = _altered(phone, _filesystem_name(info.filename))
     if storage.removable:
         name = name.strip()
     if name in {"", ".", ".."} or "/" in name:
@@ -273,7 +286,7 @@ def set_object_prop_value(phone: Phone, request: Request, data: bytes) -> Reply:
     node = phone.store.node(request.p(1))
     phone.require_writable()
     try:
-        name = _filesystem_name(str(decode_value(DataType.STR, data)))
+        name = _altered(phone, _filesystem_name(str(decode_value(DataType.STR, data))))
     except RemoteProtocolError as error:
         raise Refusal(Response.GeneralError) from error
     assert node.parent is not None
