@@ -10,11 +10,18 @@ STRESS_SEED ?= 1000
 # One more than there are processors: tests wait a lot.
 TEST_PROCESSES ?= $(shell echo $$(($$(nproc) + 1)))
 DEMO := $(CURDIR)/.demo/phone
-BIN := .venv/bin
 PREFIX ?= /usr/local
-export PREFIX DESTDIR SBINDIR ZSHDIR PYTHON
+# Many shells hand over the tilde of MNT=~/phone as it stands.
+home = $(patsubst ~/%,$(HOME)/%,$(patsubst ~,$(HOME),$(1)))
+override MNT := $(call home,$(MNT))
+override PREFIX := $(call home,$(PREFIX))
+override DESTDIR := $(call home,$(DESTDIR))
+# One environment for each interpreter: `make test PYTHON=python3.12`.
+VENV := .venv$(addprefix -,$(notdir $(PYTHON)))
+BIN := $(VENV)/bin
+export PREFIX DESTDIR SBINDIR ZSHDIR FISHDIR PYTHON VENV
 
-.PHONY: help demo mount umount build install uninstall deb test check format programs-test vm-test fuzz soak stress bench clean
+.PHONY: help demo mount umount build install uninstall deb test check docs format programs-test vm-test fuzz soak stress bench clean
 
 help:
 	@echo "make demo   [MNT=~/mnt]               try it: mount a phone made of software"
@@ -23,8 +30,9 @@ help:
 	@echo "make install [PREFIX=/usr/local]      install it (before that, make build, to do that without root)"
 	@echo "make uninstall [PREFIX=/usr/local]    remove what was installed, and nothing else"
 	@echo "make deb                              build a Debian package"
-	@echo "make test                             set up and run the tests"
+	@echo "make test   [PYTHON=python3.12]       set up and run the tests"
 	@echo "make check                            lint and types"
+	@echo "make docs                             build the documentation, as pages for a browser"
 	@echo "make programs-test                    test with other people's programs: git, rsync, sqlite, ffmpeg ..."
 	@echo "make vm-test                          test on real USB, in a virtual machine"
 	@echo "make fuzz   [FUZZ_SECONDS=60]         fuzz what a device's bytes reach"
@@ -36,20 +44,16 @@ help:
 demo:
 	@contrib/setup run
 	@$(BIN)/python contrib/demo-phone "$(DEMO)"
-	@mkdir -p "$(MNT)"
-	@if findmnt -n -t fuse.mtpfs "$(MNT)" >/dev/null; then echo "$(MNT) is mounted already."; \
-	else $(BIN)/mtpfs "virtual:$(DEMO)" "$(MNT)"; fi
-	@ls -lR "$(MNT)" | head -40
-	@echo; echo "A virtual phone is mounted on $(MNT); its files are in $(DEMO)."
-	@echo "Look around, copy in and out, then unmount it: fusermount3 -u $(MNT)"
+	@contrib/mount-on "virtual:$(DEMO)" "$(MNT)"
+	@ls "$(MNT)"/*
+	@echo; echo "A phone made of software is mounted on $(MNT); its files are in $(DEMO)."
+	@echo "Look around, copy in and out. To unmount it: make umount MNT=$(MNT)"
 
 mount:
 	@contrib/setup run
-	@mkdir -p "$(MNT)"
-	@if findmnt -n -t fuse.mtpfs "$(MNT)" >/dev/null; then echo "$(MNT) is mounted already."; \
-	else $(BIN)/mtpfs "$(SOURCE)" "$(MNT)"; fi
+	@contrib/mount-on "$(SOURCE)" "$(MNT)"
 	@ls -l "$(MNT)"
-	@echo; echo "Mounted on $(MNT). To unmount: fusermount3 -u $(MNT)"
+	@echo; echo "Mounted on $(MNT). To unmount: make umount MNT=$(MNT)"
 
 umount:
 	@fusermount3 -u "$(MNT)"
@@ -70,7 +74,7 @@ deb:
 
 test:
 	@contrib/setup dev
-	$(BIN)/python -m pytest --numprocesses=$(TEST_PROCESSES)
+	contrib/leaving-nothing $(BIN)/python -m pytest --numprocesses=$(TEST_PROCESSES)
 
 check:
 	@contrib/setup dev
@@ -78,6 +82,11 @@ check:
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs:
+	@contrib/setup docs
+	$(BIN)/mkdocs build --strict --quiet
+	@echo "The documentation is in build/docs/index.html"
 
 format:
 	@contrib/setup dev
@@ -100,7 +109,7 @@ stress:
 
 programs-test:
 	@contrib/setup programs
-	$(BIN)/python -m pytest -o addopts="-ra --strict-markers --import-mode=importlib" \
+	contrib/leaving-nothing $(BIN)/python -m pytest -o addopts="-ra --strict-markers --import-mode=importlib" \
 		--numprocesses=$(TEST_PROCESSES) tests/programs
 
 vm-test:
@@ -114,5 +123,7 @@ bench:
 	@echo "The results are in .vm: results-usb.md, results-local.md, results.svg"
 
 clean:
-	rm -rf .venv .demo .vm .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
+	@mounted=$$(findmnt -n -t fuse.mtpfs -S "virtual:$(DEMO)" -o TARGET); if [ -n "$$mounted" ]; then \
+		echo "The demo is mounted on $$mounted: \`make umount MNT=$$mounted\` first." >&2; exit 1; fi
+	rm -rf .venv .venv-* .demo .vm .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
 	find . -name __pycache__ -prune -exec rm -rf {} +

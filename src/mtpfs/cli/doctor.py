@@ -81,7 +81,7 @@ def _meant(words: list[str]) -> tuple[Source, str]:
 
 
 def _program() -> Iterator[Finding]:
-    for module, package in (("pyfuse3", "libfuse3-3"), ("trio", ""), ("usb", "")):
+    for module, package in (("pyfuse3", "fuse3"), ("trio", ""), ("usb", "")):
         try:
             importlib.import_module(module)
         except ImportError as error:

@@ -30,8 +30,7 @@ import struct
 import threading
 import time
 from array import array
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -301,17 +300,19 @@ class UsbTransport:
         if phone.alternate:  # never without need: some phones take SET_INTERFACE for a reset
             device.set_interface_altsetting(phone.interface, phone.alternate)
 
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _translated(self) -> _Translated:
         if self._closed:
             raise TransportGoneError("closed")
-        try:
-            yield
-        except usb.core.USBError as error:
-            raise self._translate(error) from error
-        except (NotImplementedError, ValueError) as error:
+        return _Translated(self)
+
+    def translate(self, error: BaseException | None) -> TransportError | None:
+        """Return the error that callers know instead of one of pyusb's; None for any other."""
+        if isinstance(error, usb.core.USBError):
+            return self._translate(error)
+        if isinstance(error, NotImplementedError | ValueError):
             # Not supported by the backend; or the endpoint is not there, as after a change of USB mode.
-            raise TransportError(f"{self.name}: {error}") from error
+            return TransportError(f"{self.name}: {error}")
+        return None
 
     def _translate(self, error: usb.core.USBError) -> TransportError:
         text = f"{self.name}: {error.strerror or error}"
@@ -326,6 +327,28 @@ class UsbTransport:
         if error.errno in _SPEAKING_ERRORS:
             failure.errno = error.errno
         return failure
+
+
+class _Translated:
+    """Has the errors of a block in the callers' terms.
+
+    A generator would do, but contextlib's frame refers to the error that refers to the frame. The device, which
+    both refer to, and libusb's context would then live until the next garbage collection.
+    """
+
+    def __init__(self, transport: UsbTransport) -> None:
+        self._transport = transport
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        translation = self._transport.translate(error)
+        if translation is not None:
+            try:
+                raise translation from error
+            finally:
+                del translation  # its traceback holds this frame
 
 
 def _inspect(device: Any, entry: SysfsDevice | None) -> UsbPhone | None:
