@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtpfs.errors import MachineError, SetupError
-from mtpfs.transport.phones import UsbPhone, choose, told_apart
+from mtpfs.transport.phones import UsbPhone, choose
 from mtpfs.transport.recognition import (
     may_be_vendor_class_mtp,
     os_descriptor_names_mtp,
@@ -254,8 +254,7 @@ def test_bus_that_can_not_be_listed(bus: Bus, monkeypatch: pytest.MonkeyPatch) -
 
 def test_two_of_one_serial_number() -> None:
     """Cheap players share it: then their places are given, which do select."""
-    phones = [UsbPhone(1, at, 1, 2, "Cheap", "Player", "0", 0, 0x81, 1, 0x82, 512) for at in (5, 6)]
-    twins = told_apart(phones)
+    twins = [UsbPhone(1, at, 1, 2, "Cheap", "Player", "0", 0, 0x81, 1, 0x82, 512) for at in (5, 6)]
     with pytest.raises(SetupError, match=r"serial:0 fits 2.*bus:001,005.*bus:001,006") as caught:
         choose(twins, parse_source("serial:0"))
     assert caught.value.errno == errno.EINVAL

@@ -483,58 +483,6 @@ def test_plugged_in_again(bus: Bus, tmp_path: Path) -> None:
     assert bus.handles == []
 
 
-@pytest.mark.parametrize("serial", ["S1", ""])
-def test_twins(bus: Bus, tmp_path: Path, serial: str) -> None:
-    """Of two devices that say the same of themselves, only the one in the old place is the one that was unplugged."""
-    port = bus.plug(mtp_device(tmp_path, serial=serial), 1)
-    other = bus.plug(mtp_device(tmp_path, serial=serial), 2)
-    phones = find_phones(bus, NO_SYSFS)
-    assert [phone.source for phone in phones] == [phone.place for phone in phones]
-    transport = open_phone(phones[0], bus)
-    bus.unplug(port)
-    assert not transport.reconnect()
-    assert not any(call.startswith("claim") for call in other.calls)
-    bus.plug(mtp_device(tmp_path, serial=serial), 1)
-    assert transport.reconnect()
-    transport.close()
-
-
-def test_twin_that_comes_later(bus: Bus, tmp_path: Path) -> None:
-    """A device with our serial number that was seen beside ours isn't ours, whatever is unplugged then."""
-    port = bus.plug(mtp_device(tmp_path), 1)
-    transport = open_phone(find_phones(bus, NO_SYSFS)[0], bus)
-    bus.unplug(port)
-    first, second = bus.plug(mtp_device(tmp_path), 2), bus.plug(mtp_device(tmp_path), 3)
-    assert not transport.reconnect()
-    bus.unplug(first)
-    assert not transport.reconnect()
-    assert not any(call.startswith("claim") for call in second.calls)
-    bus.plug(mtp_device(tmp_path), 1)
-    assert transport.reconnect()
-    transport.close()
-
-
-@pytest.mark.parametrize("earlier", [True, False])
-def test_twin_that_was_there_before(bus: Bus, tmp_path: Path, earlier: bool) -> None:
-    """What the kernel says was plugged in before ours left is a twin; what came after that is ours, elsewhere."""
-    files, sysfs = tmp_path / "files", tmp_path / "sysfs"
-    files.mkdir()
-    port = bus.plug(mtp_device(files), 1)
-    clock = Clock()
-    transport = open_phone(find_phones(bus, sysfs)[0], bus, sysfs=sysfs, clock=clock, sleep=clock.sleep)
-    bus.unplug(port)
-    assert not transport.reconnect()
-    clock.sleep(10)
-    there = bus.plug(mtp_device(files), 2)
-    directory = sysfs / "1-2"
-    (directory / "power").mkdir(parents=True)
-    (directory / "busnum").write_text("1\n")
-    (directory / "devnum").write_text(f"{there.address}\n")
-    (directory / "power/connected_duration").write_text("60000\n" if earlier else "9000\n")
-    assert transport.reconnect() is not earlier
-    transport.close()
-
-
 def test_taken_by_another_program(bus: Bus, tmp_path: Path) -> None:
     """A phone that is back in somebody else's hands is an error that says so, and can be had later."""
     port = bus.plug(mtp_device(tmp_path))

@@ -28,12 +28,9 @@ PRODUCT_LENGTH = 40
 """Characters; with a serial number of at most 126 the whole stays below NAME_MAX."""
 
 
-def directory_name(product: str, serial: str, port: str = "") -> str:
-    """Return a name that no shell has to quote: `Pixel-7-28291FDH2003WX`.
-
-    `port` is that of a device whose serial number another one has, too.
-    """
-    name = re.sub(r"[^\w.+-]+", "-", f"{product[:PRODUCT_LENGTH]} {serial} {port}").strip("-.")
+def directory_name(product: str, serial: str) -> str:
+    """Return a name that no shell has to quote: `Pixel-7-28291FDH2003WX`."""
+    name = re.sub(r"[^\w.+-]+", "-", f"{product[:PRODUCT_LENGTH]} {serial}").strip("-.")
     return name or "phone"
 
 
@@ -76,5 +73,4 @@ def _identify(source: Source) -> tuple[str, Source]:
     from mtpfs.transport.usb import find_phones  # noqa: PLC0415
 
     phone = choose(find_phones(), source)
-    port = phone.port if phone.has_twin else ""
-    return directory_name(phone.product or phone.name, phone.serial, port), parse_source(phone.place)
+    return directory_name(phone.product or phone.name, phone.serial), parse_source(phone.place)

@@ -10,7 +10,7 @@ guesses between two.
 from __future__ import annotations
 
 import errno
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
 from mtpfs.errors import SetupError
 from mtpfs.transport.holders import describe_holders
@@ -42,12 +42,6 @@ class UsbPhone:
     interrupt_in: int
     max_packet: int
     alternate: int = 0
-    port: str = ""
-    """Where it is plugged in, as sysfs names that: `1-4.2`."""
-    plugged_for: float | None = field(default=None, compare=False)
-    """Seconds since it was plugged in, where the kernel tells."""
-    has_twin: bool = field(default=False, compare=False)
-    """There is another device on the bus that only its port tells apart from this one."""
 
     @property
     def node(self) -> str:
@@ -60,31 +54,20 @@ class UsbPhone:
 
     @property
     def source(self) -> str:
-        """The word that selects this phone again: by serial number where it has one of its own."""
-        return f"serial:{self.serial}" if self.serial and not self.has_twin else self.place
+        """The word that selects this phone again: by serial number where it has one."""
+        return f"serial:{self.serial}" if self.serial else self.place
 
     @property
     def place(self) -> str:
         """The word that selects whatever is plugged in there."""
         return f"bus:{self.bus:03},{self.address:03}"
 
-    def is_like(self, other: UsbPhone) -> bool:
-        """Tell whether `other` may be this device, plugged in again; maybe elsewhere, or in another USB mode.
-
-        Twins, two devices with one serial number, are like each other; so are two of one kind without any.
-        """
+    def is_same(self, other: UsbPhone) -> bool:
+        """Tell whether `other` is this device, plugged in again; maybe elsewhere, or in another USB mode."""
         if self.serial or other.serial:
             # The product id is that of the mode: with and without debugging, say.
             return (self.vendor_id, self.serial) == (other.vendor_id, other.serial)
         return (self.vendor_id, self.product_id, self.name) == (other.vendor_id, other.product_id, other.name)
-
-
-def told_apart(phones: list[UsbPhone]) -> list[UsbPhone]:
-    """Return the phones of one bus with `has_twin` set where it has to be: cheap players share one serial number."""
-    return [
-        replace(phone, has_twin=sum(other.is_like(phone) for other in phones) > 1)  # one is itself
-        for phone in phones
-    ]
 
 
 def choose(phones: list[UsbPhone], source: Source) -> UsbPhone:
@@ -92,7 +75,12 @@ def choose(phones: list[UsbPhone], source: Source) -> UsbPhone:
     matching = [phone for phone in phones if _matches(phone, source)]
     if len(matching) == 1:
         return matching[0]
-    there = "; ".join(f"{phone.name} ({phone.source})" for phone in matching or phones)
+    # Cheap players share one serial number; only their places tell them apart.
+    sources = [phone.source for phone in phones]
+    there = "; ".join(
+        f"{phone.name} ({phone.source if sources.count(phone.source) == 1 else phone.place})"
+        for phone in matching or phones
+    )
     if matching:
         raise UnavailableError(
             errno.EINVAL, f"{source.text} fits {len(matching)} devices: {there}. Choose one by its source."

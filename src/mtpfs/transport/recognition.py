@@ -119,16 +119,6 @@ class SysfsDevice:
     def text(self, attribute: str) -> str:
         return _text(self.directory / attribute) if self.directory else ""
 
-    @property
-    def port(self) -> str:
-        """Where it is plugged in: `1-4.2`; "" where that isn't known."""
-        return self.directory.name if self.directory else ""
-
-    def plugged_for(self) -> float | None:
-        """Return the seconds since it was plugged in; None where the kernel doesn't tell."""
-        milliseconds = self.text("power/connected_duration")
-        return int(milliseconds) / 1000 if milliseconds.isdecimal() else None
-
     def interface_text(self, configuration: int, interface: int, attribute: str) -> str:
         directory = self._interface(configuration, interface)
         return _text(directory / attribute) if directory else ""

@@ -14,9 +14,7 @@ finite (0 would mean for ever), and timeouts with nothing moved raise, so that
 
 A device that was unplugged is looked for in sysfs, which costs nothing, and only
 when it is there again by libusb, in a new context: one that exists learns of
-arrivals from udev alone, and of none where no udevd runs. It is known by its serial
-number. Where it has none, or two devices with that one have been seen, it has to
-be plugged in where it was: else one phone's files might be written to another.
+arrivals from udev alone, and of none where no udevd runs.
 
 Invariant: this is the only module that imports pyusb, and no exception of
 pyusb's leaves it.
@@ -25,7 +23,6 @@ pyusb's leaves it.
 from __future__ import annotations
 
 import errno
-import logging
 import struct
 import threading
 import time
@@ -46,17 +43,12 @@ from mtpfs.errors import (
     TransportTimeoutError,
 )
 from mtpfs.transport import Buffer, recognition
-from mtpfs.transport.phones import UnavailableError, UsbPhone, claim_failure, left_the_bus, told_apart
+from mtpfs.transport.phones import UnavailableError, UsbPhone, claim_failure, left_the_bus
 from mtpfs.transport.recognition import SysfsDevice, sysfs_devices
-
-log = logging.getLogger(__name__)
 
 SYSFS = Path("/sys/bus/usb/devices")
 CLAIM_PATIENCE = 3.0  # seconds: probers (mtp-probe, a file manager) let go soon after plug-in
 CLAIM_PAUSE = 0.25
-NOTICED_WITHIN = (
-    2.0  # seconds in which it is noticed that a device has left: events are asked for all the time
-)
 QUIET = 1.0  # seconds without the interface before it is claimed again
 CONTROL_TIMEOUT = 1000  # milliseconds
 
@@ -73,14 +65,13 @@ def find_phones(backend: Any = None, sysfs: Path = SYSFS) -> list[UsbPhone]:
     entries = sysfs_devices(sysfs)
     devices = _devices(backend, lambda _device: True)
     phones = [_inspect(device, entries.get((device.bus, device.address))) for device in devices]
-    return told_apart(sorted(filter(None, phones), key=lambda phone: (phone.bus, phone.address)))
+    return sorted((phone for phone in phones if phone), key=lambda phone: (phone.bus, phone.address))
 
 
 def open_phone(
     phone: UsbPhone,
     backend: Any = None,
     *,
-    sysfs: Path = SYSFS,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> UsbTransport:
@@ -88,7 +79,7 @@ def open_phone(
     device = _device_of(phone, backend)
     if device is None:
         raise left_the_bus(phone)
-    transport = UsbTransport(device, phone, backend, sysfs=sysfs, clock=clock, sleep=sleep)
+    transport = UsbTransport(device, phone, backend, clock=clock, sleep=sleep)
     transport.claim()
     return transport
 
@@ -125,18 +116,12 @@ class UsbTransport:
         phone: UsbPhone,
         backend: Any = None,
         *,
-        sysfs: Path = SYSFS,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._device = device
         self._phone = phone
         self._backend = backend
-        self._sysfs = sysfs
-        self._has_twin = phone.has_twin or not phone.serial
-        """Two devices that can't be told apart by what they say have been seen, or might be."""
-        self._missed_since: float | None = None
-        """When it was looked for first since it was there; None: it is."""
         self._clock = clock
         self._sleep = sleep
         self._closed = False
@@ -230,36 +215,17 @@ class UsbTransport:
 
     def reconnect(self) -> bool:
         with self._event_lock:
-            if self._missed_since is None:
-                self._missed_since = self._clock()
             if self._closed or not self._may_be_back():
                 return False
             usb.util.dispose_resources(self._device)
             backend = self._backend or _new_context()
-            phone = self._recognised(find_phones(backend, self._sysfs))
+            phone = next(filter(self._phone.is_same, find_phones(backend)), None)
             device = _device_of(phone, backend) if phone else None
             if phone is None or device is None:
                 return False
             self._device, self._phone = device, phone
             self.claim()
-            self._missed_since = None
             return True
-
-    def _recognised(self, phones: list[UsbPhone]) -> UsbPhone | None:
-        """Return the one of `phones` that was claimed here before."""
-        alike = [phone for phone in phones if self._phone.is_like(phone)]
-        if not self._has_twin and (len(alike) > 1 or any(map(self._was_there_before, alike))):
-            log.warning("%s: there is another device with the same serial number", self.name)
-            self._has_twin = True
-        if self._has_twin:
-            alike = [phone for phone in alike if phone.port == self._phone.port]
-        return alike[0] if alike else None
-
-    def _was_there_before(self, phone: UsbPhone) -> bool:
-        """Tell whether a device was plugged in already when this one was unplugged."""
-        assert self._missed_since is not None
-        missed_for = self._clock() - self._missed_since
-        return phone.plugged_for is not None and phone.plugged_for > missed_for + NOTICED_WITHIN
 
     def close(self) -> None:
         with self._event_lock:
@@ -271,11 +237,8 @@ class UsbTransport:
         if self._backend is not None:
             return True  # another bus than the one in sysfs
         wanted = self._phone.serial, f"{self._phone.vendor_id:04x}"
-        return any(
-            (entry.text("serial"), entry.text("idVendor")) == wanted
-            and (not self._has_twin or entry.port == self._phone.port)
-            for entry in sysfs_devices(self._sysfs).values()
-        )
+        there = sysfs_devices(SYSFS).values()
+        return any((entry.text("serial"), entry.text("idVendor")) == wanted for entry in there)
 
     def _claim(self) -> None:
         deadline = self._clock() + CLAIM_PATIENCE
@@ -390,8 +353,6 @@ def _describe(device: Any, interface: Any, endpoints: tuple[Any, Any, Any], entr
         interrupt_in=interrupt_in.bEndpointAddress,
         max_packet=bulk_out.wMaxPacketSize,
         alternate=interface.bAlternateSetting,
-        port=entry.port or f"{device.bus}-{'.'.join(map(str, device.port_numbers or ()))}",
-        plugged_for=entry.plugged_for(),
     )
 
 
