@@ -20,6 +20,7 @@ from pathlib import Path
 
 from mtpfs.cli.mounts import is_dead
 from mtpfs.errors import SetupError
+from mtpfs.redaction import hide_name
 from mtpfs.transport.source import Source, parse_source
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ def mountpoint_in(base: str, source: Source) -> Iterator[tuple[str, Source]]:
     if there is no such device, or no such directory can be made.
     """
     name, source = _identify(source)
+    hide_name(name)
     mountpoint = os.path.join(base, name)  # noqa: PTH118 - a string like any mountpoint
     if is_dead(mountpoint):
         cleared = subprocess.run(

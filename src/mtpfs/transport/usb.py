@@ -43,6 +43,7 @@ from mtpfs.errors import (
     TransportStallError,
     TransportTimeoutError,
 )
+from mtpfs.redaction import hide_serial
 from mtpfs.transport import Buffer, recognition
 from mtpfs.transport.phones import UnavailableError, UsbPhone, claim_failure, left_the_bus
 from mtpfs.transport.recognition import SysfsDevice, sysfs_devices
@@ -316,6 +317,8 @@ def _active_configuration(device: Any, entry: SysfsDevice) -> Any:
 
 def _describe(device: Any, interface: Any, endpoints: tuple[Any, Any, Any], entry: SysfsDevice) -> UsbPhone:
     bulk_in, bulk_out, interrupt_in = endpoints
+    serial = entry.text("serial") or _string(device, device.iSerialNumber)
+    hide_serial(serial)
     return UsbPhone(
         bus=device.bus,
         address=device.address,
@@ -323,7 +326,7 @@ def _describe(device: Any, interface: Any, endpoints: tuple[Any, Any, Any], entr
         product_id=device.idProduct,
         manufacturer=entry.text("manufacturer") or _string(device, device.iManufacturer),
         product=entry.text("product") or _string(device, device.iProduct),
-        serial=entry.text("serial") or _string(device, device.iSerialNumber),
+        serial=serial,
         interface=interface.bInterfaceNumber,
         bulk_in=bulk_in.bEndpointAddress,
         bulk_out=bulk_out.bEndpointAddress,
