@@ -42,9 +42,11 @@ def test_info_tells_what_was_learned() -> None:
 def test_stats_escapes() -> None:
     """A device can't send the terminal commands by its name, in a table or as JSON."""
     waits = {"count": 1.0, "mean": 0.1, "p99": 0.2, "longest": 0.3}
-    session = {
-        **{"transactions": 1, "operations": {"GetDeviceInfo": 1}, "bytes_in": 1, "bytes_out": 1, "queued": 0},
-        **{"metadata_waits": waits, "bulk_waits": waits, "recoveries": 0},
+    counts = dict.fromkeys(("transactions", "bytes_in", "bytes_out", "queued", "recoveries"), 0)
+    session = counts | {
+        "operations": {"GetDeviceInfo": 1},
+        "metadata_waits": waits,
+        "bulk_waits": waits,
     }
     names = ("listings_fetched", "listings_cached", "windows_fetched", "window_bytes", "window_hits")
     cache = dict.fromkeys((*names, "window_misses", "nodes"), 0)

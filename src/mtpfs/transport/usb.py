@@ -23,6 +23,7 @@ pyusb's leaves it.
 from __future__ import annotations
 
 import errno
+import logging
 import struct
 import threading
 import time
@@ -47,6 +48,8 @@ from mtpfs.redaction import hide_serial
 from mtpfs.transport import Buffer, recognition
 from mtpfs.transport.phones import UnavailableError, UsbPhone, claim_failure, left_the_bus
 from mtpfs.transport.recognition import SysfsDevice, sysfs_devices
+
+log = logging.getLogger(__name__)
 
 SYSFS = Path("/sys/bus/usb/devices")
 CLAIM_PATIENCE = 3.0  # seconds: probers (mtp-probe, a file manager) let go soon after plug-in
@@ -299,13 +302,32 @@ def _inspect(device: Any, entry: SysfsDevice | None) -> UsbPhone | None:
         configuration = _active_configuration(device, entry)
         for interface in configuration:
             endpoints = _endpoints(interface)
-            if endpoints is not None and _is_mtp(device, configuration, interface, entry):
+            objection = (
+                "it hasn't just a bulk endpoint each way and an interrupt endpoint in"
+                if endpoints is None
+                else _objection(device, configuration, interface, entry)
+            )
+            if endpoints is not None and not objection:
                 return _describe(device, interface, endpoints, entry)
-    except (usb.core.USBError, NotImplementedError):
-        pass  # unconfigured, or gone while we looked
+            log.debug("%s: not MTP: %s", _interface_name(device, interface), objection)
+    except (usb.core.USBError, NotImplementedError) as error:  # unconfigured, or gone while we looked
+        log.debug("%s: not MTP: it can't be read: %s", _device_name(device), error)
     finally:
         usb.util.dispose_resources(device)  # where it had to be opened
     return None
+
+
+def _device_name(device: Any) -> str:
+    return f"usb {device.bus:03},{device.address:03} ({device.idVendor:04x}:{device.idProduct:04x})"
+
+
+def _interface_name(device: Any, interface: Any) -> str:
+    kind = (interface.bInterfaceClass, interface.bInterfaceSubClass, interface.bInterfaceProtocol)
+    alternate = f".{interface.bAlternateSetting}" if interface.bAlternateSetting else ""
+    return (
+        f"{_device_name(device)}, interface {interface.bInterfaceNumber}{alternate} "
+        f"of class {'/'.join(f'{number:02x}' for number in kind)}"
+    )
 
 
 def _active_configuration(device: Any, entry: SysfsDevice) -> Any:
@@ -353,24 +375,29 @@ def _endpoints(interface: Any) -> tuple[Any, Any, Any] | None:
     return bulk_in, bulk_out, interrupt_in
 
 
-def _is_mtp(device: Any, configuration: Any, interface: Any, entry: SysfsDevice) -> bool:
+def _objection(device: Any, configuration: Any, interface: Any, entry: SysfsDevice) -> str:
+    """Return why an interface with an MTP interface's endpoints isn't one; "" if it is."""
     kind = (interface.bInterfaceClass, interface.bInterfaceSubClass, interface.bInterfaceProtocol)
     if kind == recognition.STILL_IMAGE:
-        return True
+        return ""
     place = (configuration.bConfigurationValue, interface.bInterfaceNumber)
     described = entry.interface_text(*place, "interface")
     if "MTP" in described:
-        return True
-    if interface.bInterfaceClass != recognition.VENDOR_CLASS or not recognition.may_be_vendor_class_mtp(
-        device.idVendor, device.idProduct, entry.driver(*place)
-    ):
-        return False
+        return ""
+    if interface.bInterfaceClass != recognition.VENDOR_CLASS:
+        return "neither of class Still Image nor of vendor class, and not named MTP"
+    driver = entry.driver(*place)
+    unasked = recognition.vendor_class_objection(device.idVendor, device.idProduct, driver)
+    if unasked:
+        return unasked
     described = described or _string(device, interface.iInterface)
-    if described:
-        return "MTP" in described  # named for something else: it isn't ours to probe
-    return device.idVendor in recognition.VENDOR_CLASS_MAKERS or _os_descriptor_names_mtp(
+    if described:  # named for something else: it isn't ours to probe
+        return "" if "MTP" in described else f"named {described!r}"
+    if device.idVendor in recognition.VENDOR_CLASS_MAKERS or _os_descriptor_names_mtp(
         device, interface.bInterfaceNumber
-    )
+    ):
+        return ""
+    return "of vendor class and without a name, of no maker known for that, and no OS descriptor says MTP"
 
 
 def _os_descriptor_names_mtp(device: Any, interface: int) -> bool:
