@@ -14,6 +14,7 @@ import usbip
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mtpfs.cli.place import directory_name
 from mtpfs.errors import MachineError, SetupError
 from mtpfs.transport.phones import UsbPhone, choose
 from mtpfs.transport.recognition import (
@@ -317,3 +318,18 @@ def test_two_of_one_serial_number() -> None:
         choose(twins, parse_source("serial:0"))
     assert caught.value.errno == errno.EINVAL
     assert choose(twins, parse_source("bus:001,006")).address == 6
+
+
+def test_twins_are_named_by_their_ports(bus: Bus, tmp_path: Path) -> None:
+    """Two phones with one serial number: neither goes by that; each is named with its port and has its own directory."""
+    for number in (3, 4):
+        bus.plug(mtp_device(tmp_path, serial="S0"), number)
+    bus.plug(mtp_device(tmp_path, serial="S1"), 5)
+    phones = find_phones(bus, NO_SYSFS)
+    assert [phone.source for phone in phones] == ["bus:001,002", "bus:001,003", "serial:S1"]
+    with pytest.raises(
+        SetupError, match=r"serial:S0 fits 2.*bus:001,002 at port 1-3.*bus:001,003 at port 1-4"
+    ):
+        choose(phones, parse_source("serial:S0"))
+    names = [directory_name(phone.product, phone.serial, phone.port) for phone in phones[:2]]
+    assert names == ["Oracle-S0-1-3", "Oracle-S0-1-4"]

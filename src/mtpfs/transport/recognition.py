@@ -116,6 +116,10 @@ class SysfsDevice:
 
     directory: Path | None
 
+    @property
+    def port(self) -> str:
+        return self.directory.name if self.directory else ""
+
     def text(self, attribute: str) -> str:
         return _text(self.directory / attribute) if self.directory else ""
 

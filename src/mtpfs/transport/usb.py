@@ -14,7 +14,9 @@ finite (0 would mean for ever), and timeouts with nothing moved raise, so that
 
 A device that was unplugged is looked for in sysfs, which costs nothing, and only
 when it is there again by libusb, in a new context: one that exists learns of
-arrivals from udev alone, and of none where no udevd runs.
+arrivals from udev alone, and of none where no udevd runs. Whether another device
+shares its serial number is found out whenever the bus is looked at; the first look after
+it has left comes at once, so that what is there then is no replugged one.
 
 Invariant: this is the only module that imports pyusb, and no exception of
 pyusb's leaves it.
@@ -30,6 +32,7 @@ import time
 from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +49,7 @@ from mtpfs.errors import (
 )
 from mtpfs.redaction import hide_serial
 from mtpfs.transport import Buffer, recognition
-from mtpfs.transport.phones import UnavailableError, UsbPhone, claim_failure, left_the_bus
+from mtpfs.transport.phones import UnavailableError, UsbPhone, claim_failure, left_the_bus, tell_apart
 from mtpfs.transport.recognition import SysfsDevice, sysfs_devices
 
 log = logging.getLogger(__name__)
@@ -70,7 +73,9 @@ def find_phones(backend: Any = None, sysfs: Path = SYSFS) -> list[UsbPhone]:
     entries = sysfs_devices(sysfs)
     devices = _devices(backend, lambda _device: True)
     phones = [_inspect(device, entries.get((device.bus, device.address))) for device in devices]
-    return sorted((phone for phone in phones if phone), key=lambda phone: (phone.bus, phone.address))
+    return tell_apart(
+        sorted((phone for phone in phones if phone), key=lambda phone: (phone.bus, phone.address))
+    )
 
 
 def open_phone(
@@ -130,6 +135,10 @@ class UsbTransport:
         self._clock = clock
         self._sleep = sleep
         self._closed = False
+        self._before = phone
+        """The phone that was claimed before `reconnect` found one."""
+        self._is_missing = False
+        """It has been looked for since it was there."""
         # Releasing an interface while a transfer is in flight deadlocks libusb (libusb #1143).
         self._event_lock = threading.Lock()
 
@@ -211,6 +220,8 @@ class UsbTransport:
     def release(self) -> None:
         with self._event_lock:
             usb.util.dispose_resources(self._device)
+            self._phone = self._before
+            self._go_by_port()
 
     def reopen(self) -> None:
         with self._event_lock, self._translated():
@@ -220,16 +231,25 @@ class UsbTransport:
 
     def reconnect(self) -> bool:
         with self._event_lock:
-            if self._closed or not self._may_be_back():
+            if self._closed:
+                return False
+            first_look, self._is_missing = not self._is_missing, True
+            if not self._may_be_back():
                 return False
             usb.util.dispose_resources(self._device)
             backend = self._backend or _new_context()
-            phone = next(filter(self._phone.is_same, find_phones(backend)), None)
+            there = [phone for phone in find_phones(backend) if self._phone.is_like(phone)]
+            if any(phone.has_twin or (first_look and phone.port != self._phone.port) for phone in there):
+                # At the first look this one has just left: nobody can have plugged it in elsewhere.
+                self._go_by_port()
+            phone = next(filter(self._phone.is_same, there), None)
             device = _device_of(phone, backend) if phone else None
             if phone is None or device is None:
                 return False
-            self._device, self._phone = device, phone
+            self._before = self._phone
+            self._device, self._phone = device, replace(phone, has_twin=self._phone.has_twin)
             self.claim()
+            self._is_missing = False
             return True
 
     def close(self) -> None:
@@ -241,9 +261,23 @@ class UsbTransport:
     def _may_be_back(self) -> bool:
         if self._backend is not None:
             return True  # another bus than the one in sysfs
-        wanted = self._phone.serial, f"{self._phone.vendor_id:04x}"
-        there = sysfs_devices(SYSFS).values()
-        return any((entry.text("serial"), entry.text("idVendor")) == wanted for entry in there)
+        phone = self._phone
+        wanted = phone.serial, f"{phone.vendor_id:04x}"
+        return any(
+            (entry.text("serial"), entry.text("idVendor")) == wanted
+            for entry in sysfs_devices(SYSFS).values()
+            if entry.port == phone.port or not phone.goes_by_port
+        )
+
+    def _go_by_port(self) -> None:
+        """Note that there is another device with this one's serial number."""
+        if not self._phone.goes_by_port:
+            log.warning(
+                "there is another %s with the same serial number; this one is waited for at port %s",
+                self._phone.name,
+                self._phone.port,
+            )
+        self._phone = replace(self._phone, has_twin=True)
 
     def _claim(self) -> None:
         deadline = self._clock() + CLAIM_PATIENCE
@@ -355,7 +389,14 @@ def _describe(device: Any, interface: Any, endpoints: tuple[Any, Any, Any], entr
         interrupt_in=interrupt_in.bEndpointAddress,
         max_packet=bulk_out.wMaxPacketSize,
         alternate=interface.bAlternateSetting,
+        port=entry.port or _port(device),
     )
+
+
+def _port(device: Any) -> str:
+    """Return the port as sysfs would call it; "" if libusb doesn't know."""
+    numbers = device.port_numbers or ()
+    return f"{device.bus}-{'.'.join(map(str, numbers))}" if numbers else ""
 
 
 def _endpoints(interface: Any) -> tuple[Any, Any, Any] | None:
