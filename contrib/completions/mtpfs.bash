@@ -79,9 +79,9 @@ _mtpfs() {
     case $command:$previous:$word in
         :-o:*) _mtpfs_mount_option ;;
         :--in:*) _mtpfs_directories '' "$word" ;;
-        :*:-*) COMPREPLY=($(compgen -W '-o -f -d -s -h --help -V --version --in' -- "$word")) ;;
-        doctor:*:-*) COMPREPLY=($(compgen -W '-h --help' -- "$word")) ;;
-        *:*:-*) COMPREPLY=($(compgen -W '-J --json -h --help' -- "$word")) ;;
+        :*:-*) COMPREPLY=($(compgen -W '-o -f -d -s -h --help -V --version --in --redact' -- "$word")) ;;
+        doctor:*:-*) COMPREPLY=($(compgen -W '--redact -h --help' -- "$word")) ;;
+        *:*:-*) COMPREPLY=($(compgen -W '-J --json --redact -h --help' -- "$word")) ;;
         list:*) ;;
         stats:*) _mtpfs_mounts ;;
         info:*)

@@ -36,6 +36,7 @@ complete -c mtpfs -s h -l help -d 'Show help'
 complete -c mtpfs -n "$mounting" -a "(__mtpfs_sources)"
 complete -c mtpfs -n "$mounting" -a "(__fish_complete_directories (commandline -ct))"
 complete -c mtpfs -n "$mounting" -s o -x -d 'Mount options' -a "(__mtpfs_options)"
+complete -c mtpfs -l redact -d 'Hide serial numbers and names'
 complete -c mtpfs -n "$mounting" -s f -d 'Stay in the foreground'
 complete -c mtpfs -n "$mounting" -s d -d 'Log everything; implies -f'
 complete -c mtpfs -n "$mounting" -s s -d 'Ignore unknown mount options'

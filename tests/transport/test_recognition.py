@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,14 @@ import usbip
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mtpfs.cli.place import directory_name
 from mtpfs.errors import MachineError, SetupError
 from mtpfs.transport.phones import UsbPhone, choose
 from mtpfs.transport.recognition import (
-    may_be_vendor_class_mtp,
     os_descriptor_names_mtp,
     os_vendor_code,
     sysfs_devices,
+    vendor_class_objection,
 )
 from mtpfs.transport.source import parse_source
 from mtpfs.transport.usb import find_phones, open_phone
@@ -192,7 +194,64 @@ def test_drivers(bus: Bus, sysfs: Path, tmp_path: Path, driver: str, is_phone: b
 )
 def test_what_is_never_probed(vendor_id: int, product_id: int, safe: bool) -> None:
     """Scanners and the like, by whole makers or by ranges of products."""
-    assert may_be_vendor_class_mtp(vendor_id, product_id, "") is safe
+    assert (not vendor_class_objection(vendor_id, product_id, "")) is safe
+
+
+@pytest.mark.parametrize(
+    ("vendor_id", "changes", "driver", "reason"),
+    [
+        (GOOGLE, {"string": "ADB Interface"}, "", "named 'ADB Interface'"),
+        (UNKNOWN_MAKER, {}, "", "no maker known for that, and no OS descriptor says MTP"),
+        (HUAWEI, {"os_descriptor": True}, "option", "the driver option drives it"),
+        (COLORIMETER, {"os_descriptor": True}, "", "such devices hang when they are asked"),
+        (UNKNOWN_MAKER, {"bInterfaceClass": 3}, "", "neither of class Still Image nor of vendor class"),
+    ],
+)
+def test_rejections_are_logged(
+    bus: Bus,
+    sysfs: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    vendor_id: int,
+    changes: dict[str, Any],
+    driver: str,
+    reason: str,
+) -> None:
+    """With -d, who misses his phone sees which interface was looked at and why it isn't taken for MTP's."""
+    port = bus.plug(vendor_class(tmp_path, vendor_id=vendor_id, **changes))
+    describe(sysfs, port, driver=driver)
+    with caplog.at_level(logging.DEBUG, "mtpfs.transport.usb"):
+        assert find_phones(bus, sysfs) == []
+    (said,) = [record.getMessage() for record in caplog.records if record.name == "mtpfs.transport.usb"]
+    assert said.startswith(f"usb 001,002 ({vendor_id:04x}:4d54), interface 0 of class ")
+    assert reason in said
+
+
+def test_other_rejections(
+    bus: Bus, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So is an interface with other endpoints, and a device that can't be read; a phone isn't mentioned."""
+    caplog.set_level(logging.DEBUG, "mtpfs.transport.usb")
+    bus.plug(mtp_device(tmp_path))
+    assert len(find_phones(bus, NO_SYSFS)) == 1
+    assert caplog.messages == []
+    descriptor = bus.get_interface_descriptor
+
+    def with_two(*place: Any) -> Any:
+        found = descriptor(*place)
+        found.bNumEndpoints = 2
+        return found
+
+    monkeypatch.setattr(bus, "get_interface_descriptor", with_two)
+    assert find_phones(bus, NO_SYSFS) == []
+    assert "just a bulk endpoint each way and an interrupt endpoint" in caplog.messages[-1]
+
+    def gone(*_place: Any) -> Any:
+        raise usb_error(errno.ENODEV)
+
+    monkeypatch.setattr(bus, "get_configuration_descriptor", gone)
+    assert find_phones(bus, NO_SYSFS) == []
+    assert "can't be read" in caplog.messages[-1]
 
 
 def test_os_descriptor_of_a_player() -> None:
@@ -259,3 +318,18 @@ def test_two_of_one_serial_number() -> None:
         choose(twins, parse_source("serial:0"))
     assert caught.value.errno == errno.EINVAL
     assert choose(twins, parse_source("bus:001,006")).address == 6
+
+
+def test_twins_are_named_by_their_ports(bus: Bus, tmp_path: Path) -> None:
+    """Two phones with one serial number: neither goes by that; each is named with its port and has its own directory."""
+    for number in (3, 4):
+        bus.plug(mtp_device(tmp_path, serial="S0"), number)
+    bus.plug(mtp_device(tmp_path, serial="S1"), 5)
+    phones = find_phones(bus, NO_SYSFS)
+    assert [phone.source for phone in phones] == ["bus:001,002", "bus:001,003", "serial:S1"]
+    with pytest.raises(
+        SetupError, match=r"serial:S0 fits 2.*bus:001,002 at port 1-3.*bus:001,003 at port 1-4"
+    ):
+        choose(phones, parse_source("serial:S0"))
+    names = [directory_name(phone.product, phone.serial, phone.port) for phone in phones[:2]]
+    assert names == ["Oracle-S0-1-3", "Oracle-S0-1-4"]

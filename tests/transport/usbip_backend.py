@@ -62,6 +62,8 @@ class Port:
     loopback: Any
     bus: int
     address: int
+    number: int = 1
+    """Which socket it is in."""
     open_error: int = 0
     claim_errors: list[int] = field(default_factory=list)
     """One errno per attempt, then claiming works."""
@@ -170,11 +172,11 @@ class Bus(usb.backend.IBackend):
         self.handles: list[Handle] = []
         self._plugged = 0
 
-    def plug(self, device: Any) -> Port:
+    def plug(self, device: Any, number: int = 1) -> Port:
         self._plugged += 1
         loopback = usbip.Loopback()
         device.plug(via=loopback)
-        port = Port(device, loopback, bus=1, address=self._plugged + 1)
+        port = Port(device, loopback, bus=1, address=self._plugged + 1, number=number)
         self.ports.append(port)
         return port
 
@@ -198,7 +200,13 @@ class Bus(usb.backend.IBackend):
 
     def get_device_descriptor(self, port: Port) -> SimpleNamespace:
         fields = struct.unpack("<BBHBBBBHHHBBBB", port.device.device_descriptor().pack())
-        place = {"bus": port.bus, "address": port.address, "port_number": 1, "port_numbers": (1,), "speed": 3}
+        place = {
+            "bus": port.bus,
+            "address": port.address,
+            "port_number": port.number,
+            "port_numbers": (port.number,),
+            "speed": 3,
+        }
         return SimpleNamespace(**dict(zip(_DEVICE_FIELDS.split(), fields, strict=True)), **place)
 
     def get_configuration_descriptor(self, port: Port, config: int) -> SimpleNamespace:

@@ -25,6 +25,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
+from mtpfs import redaction
 from mtpfs.cli.output import printable
 from mtpfs.errors import InterruptedSetupError, MachineError, SetupError
 from mtpfs.settings import END_SIGNALS
@@ -46,7 +47,7 @@ _SYSTEMD_PRIORITIES = {
 }
 
 
-class _Formatter(logging.Formatter):
+class _Formatter(redaction.Formatter):
     """One line a message, whatever names are in it; tracebacks keep theirs."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name

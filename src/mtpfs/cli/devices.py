@@ -11,10 +11,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from mtpfs.cli.arguments import Parser
+from mtpfs.cli.arguments import Parser, add_redact
 from mtpfs.cli.mounts import KIND, is_dead, mounts, report
 from mtpfs.cli.output import printable
 from mtpfs.errors import SetupError
+from mtpfs.redaction import redact, redacted
 from mtpfs.settings import STATISTICS_NAME
 from mtpfs.transport.holders import find_holders
 from mtpfs.transport.phones import UsbPhone
@@ -23,8 +24,11 @@ from mtpfs.transport.phones import UsbPhone
 def run(words: list[str]) -> int:
     """Run `mtpfs list`; return its exit status. Raises `SetupError`."""
     parser = Parser(
-        prog="mtpfs list", usage="mtpfs list [--json]", description="List the MTP devices on the bus."
+        prog="mtpfs list",
+        usage="mtpfs list [--json] [--redact]",
+        description="List the MTP devices on the bus.",
     )
+    add_redact(parser)
     parser.add_argument("-J", "--json", action="store_true", help="print JSON")
     chosen = parser.parse_args(words)
     from mtpfs.transport.usb import find_phones  # noqa: PLC0415 - pyusb is slow to load and may be missing
@@ -73,23 +77,25 @@ def mounted_places() -> dict[str, str]:
 
 def as_json(found: list[Row]) -> str:
     return json.dumps(
-        {
-            "devices": [
-                {
-                    "source": row.phone.source,
-                    "bus": row.phone.bus,
-                    "address": row.phone.address,
-                    "vendor_id": f"{row.phone.vendor_id:04x}",
-                    "product_id": f"{row.phone.product_id:04x}",
-                    "manufacturer": row.phone.manufacturer,
-                    "product": row.phone.product,
-                    "serial": row.phone.serial,
-                    "held_by": row.held_by,
-                    "mounted_at": row.mounted_at,
-                }
-                for row in found
-            ]
-        },
+        redacted(
+            {
+                "devices": [
+                    {
+                        "source": row.phone.source,
+                        "bus": row.phone.bus,
+                        "address": row.phone.address,
+                        "vendor_id": f"{row.phone.vendor_id:04x}",
+                        "product_id": f"{row.phone.product_id:04x}",
+                        "manufacturer": row.phone.manufacturer,
+                        "product": row.phone.product,
+                        "serial": row.phone.serial,
+                        "held_by": row.held_by,
+                        "mounted_at": row.mounted_at,
+                    }
+                    for row in found
+                ]
+            }
+        ),
         indent=2,
     )
 
@@ -102,16 +108,14 @@ def as_table(found: list[Row]) -> str:
         head,
         *(
             tuple(
-                map(
-                    printable,
-                    (
-                        f"{row.phone.bus:03},{row.phone.address:03}",
-                        f"{row.phone.vendor_id:04x}:{row.phone.product_id:04x}",
-                        row.phone.name,
-                        row.phone.source,
-                        row.held_by or "-",
-                        row.mounted_at or "-",
-                    ),
+                printable(redact(cell))
+                for cell in (
+                    f"{row.phone.bus:03},{row.phone.address:03}",
+                    f"{row.phone.vendor_id:04x}:{row.phone.product_id:04x}",
+                    row.phone.name,
+                    row.phone.source,
+                    row.held_by or "-",
+                    row.mounted_at or "-",
                 )
             )
             for row in found

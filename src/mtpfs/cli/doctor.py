@@ -22,10 +22,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mtpfs.cli import checks, mounts
-from mtpfs.cli.arguments import SOURCES, Parser
+from mtpfs.cli.arguments import SOURCES, Parser, add_redact
 from mtpfs.cli.opening import ask
 from mtpfs.cli.output import printable
 from mtpfs.errors import SetupError
+from mtpfs.redaction import redact
 from mtpfs.transport.source import Source, parse_source
 
 OK, NOTE, PROBLEM = "ok", "note", "problem"
@@ -45,15 +46,16 @@ def run(words: list[str]) -> int:
     """Run `mtpfs doctor`; return 0 if a mount would work, else 1. Raises `SetupError`."""
     parser = Parser(
         prog="mtpfs doctor",
-        usage="mtpfs doctor [SOURCE] [MOUNTPOINT]",
+        usage="mtpfs doctor [SOURCE] [MOUNTPOINT] [--redact]",
         description="Find out what keeps a mount from working.",
         epilog=SOURCES,
     )
     parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
+    add_redact(parser)
     source, mountpoint = _meant(parser.parse_args(words).words)
     level = OK
     for finding in examine(source, mountpoint):
-        print(f"{finding.level:<8} {printable(finding.text)}", flush=True)
+        print(f"{finding.level:<8} {printable(redact(finding.text))}", flush=True)
         level = PROBLEM if finding.level == PROBLEM else level
     print("\nA mount would not work." if level == PROBLEM else "\nA mount would work.")
     return int(level == PROBLEM)
@@ -191,7 +193,7 @@ def _answers(source: Source, name: str) -> Iterator[Finding]:
         yield Finding(PROBLEM, str(error))
         return
     if storages:
-        names = ", ".join(storage.description or storage.volume for storage in storages)
+        names = ", ".join(redact(storage.description or storage.volume) for storage in storages)
         yield Finding(OK, f"{name} answers; its storages: {names}")
     else:
         yield Finding(

@@ -1,7 +1,7 @@
 """`mtpfs info`: what one device is, holds and can do, for people and for programs.
 
 Strategy: a phone that mtpfs has mounted can't be opened a second time, so its
-mount is asked, by an extended attribute of its root; any other is opened for
+mount is asked, by a file in its root that no listing shows; any other is opened for
 the moment.
 
 Invariant: with `--json` stdout holds one JSON object and nothing else.
@@ -14,12 +14,14 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from mtpfs.cli.arguments import SOURCES, Parser
+from mtpfs.cli.arguments import SOURCES, Parser, add_redact
 from mtpfs.cli.devices import rows
 from mtpfs.cli.mounts import is_mounted, report
 from mtpfs.cli.opening import ask
 from mtpfs.cli.output import printable
-from mtpfs.settings import INFO_NAME
+from mtpfs.redaction import hide_name, hide_serial, redacted
+from mtpfs.settings import INFO_NAME, STATISTICS_NAME
+from mtpfs.transport.phones import UsbPhone
 from mtpfs.transport.source import parse_source
 
 
@@ -27,32 +29,56 @@ def run(words: list[str]) -> int:
     """Run `mtpfs info`; return its exit status. Raises `SetupError`."""
     parser = Parser(
         prog="mtpfs info",
-        usage="mtpfs info [SOURCE|MOUNTPOINT] [--json]",
+        usage="mtpfs info [SOURCE|MOUNTPOINT] [--json] [--redact]",
         description="Tell what a device is, what it holds and what it can do.",
         epilog=SOURCES,
     )
     parser.add_argument("source", nargs="?", default="any", help=argparse.SUPPRESS)
+    add_redact(parser)
     parser.add_argument("-J", "--json", action="store_true", help="print JSON")
     chosen = parser.parse_args(words)
     facts = _facts(chosen.source)
+    _hide(facts)
+    facts = redacted(facts)
     print(json.dumps(facts, indent=2) if chosen.json else as_text(facts))
     return 0
 
 
 def _facts(text: str) -> dict[str, Any]:
+    """Return a `Description` as plain values, and `usb_serial`, which is what the source `serial:` goes by."""
     if is_mounted(text):
-        return report(text, INFO_NAME)
+        bus, _, place = str(report(text, STATISTICS_NAME)["transport"]).partition(" ")
+        there = [phone for phone in _phones() if phone.place == f"bus:{place}"] if bus == "usb" else []
+        return report(text, INFO_NAME) | {"usb_serial": there[0].serial if there else ""}
     source = parse_source(text).absolute()
+    serial = ""
     if source.kind != "virtual":
-        from mtpfs.transport.phones import choose  # noqa: PLC0415 - pyusb is slow to load and may be missing
-        from mtpfs.transport.usb import find_phones  # noqa: PLC0415
+        from mtpfs.transport.phones import choose  # noqa: PLC0415 - not needed for the virtual phone
 
-        (row,) = rows([choose(find_phones(), source)])
+        phone = choose(_phones(), source)
+        serial = phone.serial
+        (row,) = rows([phone])
         if row.mounted_at:
-            return report(row.mounted_at, INFO_NAME)
+            return report(row.mounted_at, INFO_NAME) | {"usb_serial": serial}
     from mtpfs.device.description import describe  # noqa: PLC0415 - slow to load
 
-    return asdict(ask(source, describe))
+    return asdict(ask(source, describe)) | {"usb_serial": serial}
+
+
+def _phones() -> list[UsbPhone]:
+    from mtpfs.transport.usb import find_phones  # noqa: PLC0415 - pyusb is slow to load and may be missing
+
+    return find_phones()
+
+
+def _hide(facts: dict[str, Any]) -> None:
+    """Register what must not be shown with `--redact`: a mount that was asked has it in its own memory."""
+    hide_serial(facts["serial"])
+    hide_serial(facts["usb_serial"])
+    hide_name(facts["friendly_name"])
+    for storage in facts["storages"]:
+        hide_name(storage["description"])
+        hide_name(storage["volume"])
 
 
 def as_text(facts: dict[str, Any]) -> str:
@@ -64,6 +90,7 @@ def as_text(facts: dict[str, Any]) -> str:
         ("Model", "model"),
         ("Version", "version"),
         ("Serial", "serial"),
+        ("USB serial", "usb_serial"),
         ("Extensions", "extensions"),
     ):
         if facts[key]:
@@ -78,6 +105,8 @@ def as_text(facts: dict[str, Any]) -> str:
     lines += [f"  {'yes' if has else 'no':<4} {what}" for what, has in facts["capabilities"].items()]
     lines.append("Quirks")
     lines += [f"  {quirk}" for quirk in facts["quirks"]] or ["  none"]
+    lines.append("Learned")
+    lines += [f"  {subject}: {what}" for subject, what in facts["learned"].items()] or ["  nothing yet"]
     return "\n".join(map(printable, lines))
 
 

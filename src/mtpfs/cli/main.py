@@ -25,10 +25,11 @@ from dataclasses import replace
 
 from mtpfs import __version__
 from mtpfs.cli import checks, daemon, options
-from mtpfs.cli.arguments import SOURCES, Parser
+from mtpfs.cli.arguments import SOURCES, Parser, add_redact
 from mtpfs.cli.output import printable
 from mtpfs.cli.place import mountpoint_in
 from mtpfs.errors import InterruptedSetupError, MachineError, MtpfsError, SetupError, UsageError, leaves
+from mtpfs.redaction import redact
 from mtpfs.settings import Settings
 from mtpfs.transport.source import Source, parse_source
 
@@ -97,10 +98,11 @@ def _mount_status(error: MtpfsError) -> int:
 def _mtpfs_parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="mtpfs",
-        usage="mtpfs [SOURCE] MOUNTPOINT [-o OPTIONS] [-f] [-d]\n"
-        "       mtpfs [SOURCE] --in DIR [-o OPTIONS] [-f] [-d]\n       mtpfs list [--json]\n"
-        "       mtpfs info [SOURCE] [--json]\n       mtpfs doctor [SOURCE] [MOUNTPOINT]\n"
-        "       mtpfs stats MOUNTPOINT [--json]",
+        usage="mtpfs [SOURCE] MOUNTPOINT [-o OPTIONS] [-f] [-d] [--redact]\n"
+        "       mtpfs [SOURCE] --in DIR [-o OPTIONS] [-f] [-d] [--redact]\n"
+        "       mtpfs list [--json] [--redact]\n       mtpfs info [SOURCE] [--json] [--redact]\n"
+        "       mtpfs doctor [SOURCE] [MOUNTPOINT] [--redact]\n"
+        "       mtpfs stats MOUNTPOINT [--json] [--redact]",
         description="Mount a phone or player that speaks MTP.",
         epilog=(
             f"{SOURCES}\nUnmount with: fusermount3 -u MOUNTPOINT\n\nmount options (-o):\n"
@@ -122,6 +124,7 @@ def _mtpfs_parser() -> argparse.ArgumentParser:
     parser.add_argument("-f", dest="foreground", action="store_true", help="stay in the foreground")
     parser.add_argument("-d", dest="debug", action="store_true", help="log everything; implies -f")
     parser.add_argument("-s", dest="sloppy", action="store_true", help="ignore unknown mount options")
+    add_redact(parser)
     parser.add_argument("-V", "--version", action="version", version=f"mtpfs {__version__}")
     return parser
 
@@ -195,7 +198,7 @@ def _serve_in(
         checks.check_mountpoint(mountpoint)
 
         def announce() -> None:
-            print(mountpoint, flush=True)
+            print(redact(mountpoint), flush=True)
             ready()
 
         _serve(device, mountpoint, settings, announce, stopping)
@@ -218,7 +221,7 @@ def _fsname(source: Source) -> str:
 
 
 def _fail(error: MtpfsError, status: int) -> int:
-    print(f"mtpfs: {printable(str(error))}", file=sys.stderr)
+    print(f"mtpfs: {printable(redact(str(error)))}", file=sys.stderr)
     return status
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mtpfs.errors import SetupError
+from mtpfs.redaction import hide_name, hide_serial
 
 KIND = "fuse.mtpfs"
 
@@ -26,7 +27,11 @@ def mounts() -> list[tuple[str, str, str]]:
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         before, _, after = line.partition(" - ")
         kind, source = after.split(" ")[:2]
-        found.append((_unescaped(before.split(" ")[4]), kind, _unescaped(source)))
+        target, source = _unescaped(before.split(" ")[4]), _unescaped(source)
+        if kind == KIND:  # a source, and a directory that was made for a device, have its serial number
+            hide_serial(source.removeprefix("serial:") if source.startswith("serial:") else "")
+            hide_name(os.path.basename(target))  # noqa: PTH119 - a string like any mountpoint
+        found.append((target, kind, source))
     return found
 
 

@@ -1,7 +1,8 @@
 """A mountpoint of its own for a device: made for the mount, named after the device, and taken away again.
 
 Strategy: the name is the product's and the serial number, so it is the same
-every time and two phones of one kind get two. What a mount that died has left
+every time and two phones of one kind get two. Where the serial number doesn't tell
+them apart, the port is added. What a mount that died has left
 on the directory is cleared first, because nobody else would.
 
 Invariant: a directory is only ever removed with rmdir, which can't remove
@@ -20,6 +21,7 @@ from pathlib import Path
 
 from mtpfs.cli.mounts import is_dead
 from mtpfs.errors import SetupError
+from mtpfs.redaction import hide_name
 from mtpfs.transport.source import Source, parse_source
 
 log = logging.getLogger(__name__)
@@ -28,9 +30,9 @@ PRODUCT_LENGTH = 40
 """Characters; with a serial number of at most 126 the whole stays below NAME_MAX."""
 
 
-def directory_name(product: str, serial: str) -> str:
+def directory_name(product: str, serial: str, port: str = "") -> str:
     """Return a name that no shell has to quote: `Pixel-7-28291FDH2003WX`."""
-    name = re.sub(r"[^\w.+-]+", "-", f"{product[:PRODUCT_LENGTH]} {serial}").strip("-.")
+    name = re.sub(r"[^\w.+-]+", "-", f"{product[:PRODUCT_LENGTH]} {serial} {port}").strip("-.")
     return name or "phone"
 
 
@@ -42,6 +44,7 @@ def mountpoint_in(base: str, source: Source) -> Iterator[tuple[str, Source]]:
     if there is no such device, or no such directory can be made.
     """
     name, source = _identify(source)
+    hide_name(name)
     mountpoint = os.path.join(base, name)  # noqa: PTH118 - a string like any mountpoint
     if is_dead(mountpoint):
         cleared = subprocess.run(
@@ -73,4 +76,5 @@ def _identify(source: Source) -> tuple[str, Source]:
     from mtpfs.transport.usb import find_phones  # noqa: PLC0415
 
     phone = choose(find_phones(), source)
-    return directory_name(phone.product or phone.name, phone.serial), parse_source(phone.place)
+    port = phone.port if phone.goes_by_port else ""
+    return directory_name(phone.product or phone.name, phone.serial, port), parse_source(phone.place)

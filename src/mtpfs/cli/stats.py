@@ -11,8 +11,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from mtpfs.cli.arguments import Parser
+from mtpfs.cli.arguments import Parser, add_redact
 from mtpfs.cli.mounts import report
+from mtpfs.cli.output import printable
+from mtpfs.redaction import redacted
 from mtpfs.settings import STATISTICS_NAME
 
 
@@ -20,9 +22,11 @@ def run(words: list[str]) -> int:
     """Run `mtpfs stats`; return its exit status. Raises `SetupError`."""
     parser = Parser(prog="mtpfs stats", description="Show what a mount has done so far.")
     parser.add_argument("mountpoint", metavar="MOUNTPOINT")
+    add_redact(parser)
     parser.add_argument("-J", "--json", action="store_true", help="print JSON")
     chosen = parser.parse_args(words)
     found = report(chosen.mountpoint, STATISTICS_NAME)
+    found = redacted(found)
     print(as_json(found) if chosen.json else as_text(found))
     return 0
 
@@ -50,7 +54,7 @@ def as_text(found: dict[str, Any]) -> str:
         ("nodes", cache["nodes"]),
     ]
     width = max(len(name) for name, _ in rows)
-    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+    return "\n".join(printable(f"{name:<{width}}  {value}") for name, value in rows)
 
 
 def _waits(waits: dict[str, float]) -> str:

@@ -27,6 +27,7 @@ from mtpfs.errors import FsError, ProtocolError, ResponseError, name_of
 from mtpfs.protocol.codes import AccessCapability, Operation, Response, StorageType
 from mtpfs.protocol.datasets import DeviceInfo, StorageInfo
 from mtpfs.protocol.wire import decode_integers
+from mtpfs.redaction import hide_name, hide_serial
 from mtpfs.session import DataSource, Handle, Result, Session
 from mtpfs.session.engine import DEFAULT_LIMIT
 
@@ -53,6 +54,7 @@ class Device:
 
     def __init__(self, session: Session) -> None:
         self.session = session
+        hide_serial(session.info.serial_number.strip())
         self.quirks = find_quirks(session.info)
         self.operations = Operations(lambda: self.info.operations_supported)
         self.room = Room(self.storage)
@@ -218,6 +220,8 @@ class Device:
         # Not by `call`: a refusal is about this storage, not about the operation.
         result = await self.session.transact(Operation.GetStorageInfo, storage_id)
         info = StorageInfo.decode(result.data)
+        hide_name(info.storage_description)
+        hide_name(info.volume_identifier)
         free, told = info.free_space_in_bytes, info.max_capacity
         access = info.access_capability
         return Storage(

@@ -35,6 +35,7 @@ from mtpfs.protocol.codes import ALL, DataType, Operation, Property, Response
 from mtpfs.protocol.datasets import SIZE_UNKNOWN, ObjectInfo, decode_property_list
 from mtpfs.protocol.dates import decode_date
 from mtpfs.protocol.wire import Value, decode_integers
+from mtpfs.redaction import hide_name
 from mtpfs.session import Handle, Result
 
 log = logging.getLogger(__name__)
@@ -175,6 +176,7 @@ def _decoded(device: Device, result: Result | ResponseError) -> ObjectInfo:
         # uMTP-Responder answers OK with nothing for an object that was deleted meanwhile
         raise ResponseError(Operation.GetObjectInfo, Response.InvalidObjectHandle)
     info = ObjectInfo.decode(result.data)
+    hide_name(info.filename)
     device.wide_object_info |= info.wide
     return info
 
@@ -291,6 +293,7 @@ def _described(device: Device, handle: Handle, properties: dict[int, Value]) -> 
     date = properties.get(Property.DateModified)
     if not isinstance(name, str) or not isinstance(object_format, int):
         return None
+    hide_name(name)
     folder = is_folder(object_format)
     if not folder and not isinstance(size, int):
         return None

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import inspect
 import logging
 import os
 import stat
@@ -23,6 +24,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 import pyfuse3
 import trio
 
+from mtpfs import redaction
 from mtpfs.device import Handle
 from mtpfs.errors import MtpfsError, ResponseError
 from mtpfs.fuse import report
@@ -36,6 +38,13 @@ log = logging.getLogger(__name__)
 BLOCK_SIZE = 1 << 20  # bytes; st_blksize: makes cp(1) write in requests of 1 MiB instead of 128 KiB
 _RENAME_NOREPLACE = 1
 _NS = 1_000_000_000
+_NAMED = (
+    ("parent_inode", "name"),
+    ("parent_inode_old", "name_old"),
+    ("parent_inode_new", "name_new"),
+    ("new_parent_inode", "new_name"),
+)
+"""Pairs of parameters that name an entry of a directory."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -43,29 +52,35 @@ Handler = Callable[Concatenate["Operations", P], Coroutine[Any, Any, R]]
 
 
 def _answers(handler: Handler[P, R]) -> Handler[P, R]:
-    """Turn every exception of a handler into the errno that the program gets."""
+    """Turn every exception of a handler into the errno that the program gets, and log it with the file's path."""
+    _, *parameters = inspect.signature(handler).parameters
+
+    def asked(self: Operations, args: tuple[object, ...]) -> str:
+        return f"{handler.__name__} {self.subject(dict(zip(parameters, args, strict=False)))}".strip()
 
     @functools.wraps(handler)
     async def wrapper(self: Operations, *args: P.args, **kwargs: P.kwargs) -> R:
+        if redaction.is_on():
+            asked(self, args)  # for whatever is logged on the way, the names are known then
         try:
             return await handler(self, *args, **kwargs)
         except pyfuse3.FUSEError:
             raise
         except ResponseError as error:
-            log.info("%s: %s", handler.__name__, error)
+            log.info("%s: %s", asked(self, args), error)
             raise pyfuse3.FUSEError(error.errno) from error
         except MtpfsError as error:
             # A timeout has been recovered from by now; programs know EIO better than ETIMEDOUT.
             code = errno.EIO if error.errno == errno.ETIMEDOUT else error.errno
-            log.debug("%s: %s", handler.__name__, error)
+            log.debug("%s: %s", asked(self, args), error)
             raise pyfuse3.FUSEError(code) from error
         except OSError as error:
-            log.warning("%s: %s", handler.__name__, error)
+            log.warning("%s: %s", asked(self, args), error)
             raise pyfuse3.FUSEError(error.errno or errno.EIO) from error
         except trio.Cancelled:
             raise
         except Exception as error:
-            log.exception("%s failed", handler.__name__)
+            log.exception("%s", asked(self, args))
             raise pyfuse3.FUSEError(errno.EIO) from error
 
     return cast("Handler[P, R]", wrapper)
@@ -87,6 +102,29 @@ class Operations(pyfuse3.Operations):
         """Descriptors by file handle: one for each open."""
         self._next_handle = 1
         self._open_stamp: dict[int, tuple[int, float, Handle | None]] = {}
+
+    def subject(self, given: dict[str, Any]) -> str:
+        """Return the paths that a request is about, by its parameters as pyfuse3 calls them; "" if there are none."""
+        paths = [
+            self._path(given[parent], given[name])
+            for parent, name in _NAMED
+            if parent in given and name in given
+        ]
+        if not paths and "inode" in given:
+            paths = [self._path(given["inode"])]
+        if not paths and (fh := given.get("fh")) is not None:
+            opened = self._open.get(fh)
+            node = opened.file.node if opened else self._directories.get(fh, [None])[0]
+            paths = [node.path] if node else []
+        return " -> ".join(paths)
+
+    def _path(self, ino: int, name: bytes = b"") -> str:
+        node = self._fs.tree.nodes.get(ino)
+        path = node.path if node else f"inode {ino}"
+        if not name:
+            return path
+        redaction.hide_name(name)
+        return f"{path.rstrip('/')}/{name.decode('utf-8', 'replace')}"
 
     # --- attributes --------------------------------------------------------------------
 

@@ -62,7 +62,7 @@ class Transport(Protocol):
         """Give the interface up, stay quiet for a moment, claim it again (no reset)."""
 
     def release(self) -> None:
-        """Give the interface up; only `reconnect` and `close` are of use after that."""
+        """Give up what `reconnect` has claimed: it is another device. Only `reconnect` and `close` are of use then."""
 
     def reconnect(self) -> bool:
         """After `TransportGoneError`: claim the same device if it is on the bus again; tell whether it is.

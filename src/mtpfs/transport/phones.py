@@ -3,6 +3,9 @@
 Strategy: plain data and text, no USB. Whoever can't get at a phone is told in
 one paragraph what is wrong and what to do about it.
 
+A phone is its serial number. Cheap ones have none, or all the same; so where there is none, or two devices with
+it have been seen, the port belongs to it too, for as long as anybody remembers.
+
 Invariant: a chosen phone is the only one that fits its source; a mount never
 guesses between two.
 """
@@ -10,7 +13,8 @@ guesses between two.
 from __future__ import annotations
 
 import errno
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 
 from mtpfs.errors import SetupError
 from mtpfs.transport.holders import describe_holders
@@ -42,6 +46,10 @@ class UsbPhone:
     interrupt_in: int
     max_packet: int
     alternate: int = 0
+    port: str = ""
+    """Where it is plugged in, as sysfs has it: `1-1.4`. Unlike the address it stays the same."""
+    has_twin: bool = False
+    """Another device with its serial number has been seen."""
 
     @property
     def node(self) -> str:
@@ -54,8 +62,13 @@ class UsbPhone:
 
     @property
     def source(self) -> str:
-        """The word that selects this phone again: by serial number where it has one."""
-        return f"serial:{self.serial}" if self.serial else self.place
+        """The word that selects this phone again: by serial number where it has one of its own."""
+        return self.place if self.goes_by_port else f"serial:{self.serial}"
+
+    @property
+    def goes_by_port(self) -> bool:
+        """Tell whether only its port tells it from others."""
+        return self.has_twin or not self.serial
 
     @property
     def place(self) -> str:
@@ -64,10 +77,20 @@ class UsbPhone:
 
     def is_same(self, other: UsbPhone) -> bool:
         """Tell whether `other` is this device, plugged in again; maybe elsewhere, or in another USB mode."""
+        return self.is_like(other) and (not self.goes_by_port or self.port == other.port)
+
+    def is_like(self, other: UsbPhone) -> bool:
+        """Tell whether `other` says of itself what this one says."""
         if self.serial or other.serial:
             # The product id is that of the mode: with and without debugging, say.
             return (self.vendor_id, self.serial) == (other.vendor_id, other.serial)
         return (self.vendor_id, self.product_id, self.name) == (other.vendor_id, other.product_id, other.name)
+
+
+def tell_apart(phones: list[UsbPhone]) -> list[UsbPhone]:
+    """Return the phones on the bus, with those marked that share a serial number."""
+    serials = Counter(phone.serial for phone in phones if phone.serial)
+    return [replace(phone, has_twin=True) if serials[phone.serial] > 1 else phone for phone in phones]
 
 
 def choose(phones: list[UsbPhone], source: Source) -> UsbPhone:
@@ -75,11 +98,9 @@ def choose(phones: list[UsbPhone], source: Source) -> UsbPhone:
     matching = [phone for phone in phones if _matches(phone, source)]
     if len(matching) == 1:
         return matching[0]
-    # Cheap players share one serial number; only their places tell them apart.
-    sources = [phone.source for phone in phones]
     there = "; ".join(
-        f"{phone.name} ({phone.source if sources.count(phone.source) == 1 else phone.place})"
-        for phone in matching or phones
+        f"{phone.name} ({phone.source}{f' at port {phone.port}' if phone.goes_by_port and phone.port else ''})"
+        for phone in tell_apart(matching or phones)
     )
     if matching:
         raise UnavailableError(

@@ -78,19 +78,19 @@ OS_ANSWER_LENGTH = 16 + 24 * 8
 """Enough for eight functions."""
 
 
-def may_be_vendor_class_mtp(vendor_id: int, product_id: int, driver: str) -> bool:
-    """Whether an unnamed vendor-class interface may be MTP's: no driver drives it, and asking is safe.
+def vendor_class_objection(vendor_id: int, product_id: int, driver: str) -> str:
+    """Return why an unnamed vendor-class interface must not be asked whether it is MTP's; "" if it may be.
 
     The kernel has no MTP driver, so whatever has one (modems mostly) is something else.
     """
-    return (
-        driver in _HARMLESS_DRIVERS
-        and vendor_id not in _NEVER_PROBED
-        and not any(
-            (vendor_id, product_id & mask) == (vendor, product)
-            for vendor, mask, product in _NEVER_PROBED_PRODUCTS
-        )
-    )
+    if driver not in _HARMLESS_DRIVERS:
+        return f"the driver {driver} drives it"
+    if vendor_id in _NEVER_PROBED or any(
+        (vendor_id, product_id & mask) == (vendor, product)
+        for vendor, mask, product in _NEVER_PROBED_PRODUCTS
+    ):
+        return "such devices hang when they are asked"
+    return ""
 
 
 def os_vendor_code(string: bytes) -> int | None:
@@ -115,6 +115,10 @@ class SysfsDevice:
     """A device's directory in sysfs; everything is empty where there is none."""
 
     directory: Path | None
+
+    @property
+    def port(self) -> str:
+        return self.directory.name if self.directory else ""
 
     def text(self, attribute: str) -> str:
         return _text(self.directory / attribute) if self.directory else ""

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mtpfs.errors import SetupError, UsageError
+from mtpfs.redaction import hide_serial
 
 KINDS = "any, serial:SERIAL, usb:VVVV:PPPP, bus:BBB,DDD, /sys/DEVICE, virtual:DIR"
 SYSFS = "/sys/"
@@ -54,6 +55,7 @@ def parse_source(text: str) -> Source:
     if text in {"any", ""}:
         return Source("any", "any")
     if kind == "serial" and argument:
+        hide_serial(argument)
         return Source("serial", text, serial=argument)
     if kind == "usb" and (ids := re.fullmatch(r"([0-9a-fA-F]{4}):([0-9a-fA-F]{4})", argument)):
         return Source("usb", text, vendor_id=int(ids[1], 16), product_id=int(ids[2], 16))

@@ -14,7 +14,9 @@ finite (0 would mean for ever), and timeouts with nothing moved raise, so that
 
 A device that was unplugged is looked for in sysfs, which costs nothing, and only
 when it is there again by libusb, in a new context: one that exists learns of
-arrivals from udev alone, and of none where no udevd runs.
+arrivals from udev alone, and of none where no udevd runs. Whether another device
+shares its serial number is found out whenever the bus is looked at; the first look after
+it has left comes at once, so that what is there then is no replugged one.
 
 Invariant: this is the only module that imports pyusb, and no exception of
 pyusb's leaves it.
@@ -23,11 +25,13 @@ pyusb's leaves it.
 from __future__ import annotations
 
 import errno
+import logging
 import struct
 import threading
 import time
 from array import array
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +46,12 @@ from mtpfs.errors import (
     TransportStallError,
     TransportTimeoutError,
 )
+from mtpfs.redaction import hide_serial
 from mtpfs.transport import Buffer, recognition
-from mtpfs.transport.phones import UnavailableError, UsbPhone, claim_failure, left_the_bus
+from mtpfs.transport.phones import UnavailableError, UsbPhone, claim_failure, left_the_bus, tell_apart
 from mtpfs.transport.recognition import SysfsDevice, sysfs_devices
+
+log = logging.getLogger(__name__)
 
 SYSFS = Path("/sys/bus/usb/devices")
 CLAIM_PATIENCE = 3.0  # seconds: probers (mtp-probe, a file manager) let go soon after plug-in
@@ -65,7 +72,9 @@ def find_phones(backend: Any = None, sysfs: Path = SYSFS) -> list[UsbPhone]:
     entries = sysfs_devices(sysfs)
     devices = _devices(backend, lambda _device: True)
     phones = [_inspect(device, entries.get((device.bus, device.address))) for device in devices]
-    return sorted((phone for phone in phones if phone), key=lambda phone: (phone.bus, phone.address))
+    return tell_apart(
+        sorted((phone for phone in phones if phone), key=lambda phone: (phone.bus, phone.address))
+    )
 
 
 def open_phone(
@@ -125,6 +134,10 @@ class UsbTransport:
         self._clock = clock
         self._sleep = sleep
         self._closed = False
+        self._before = phone
+        """The phone that was claimed before `reconnect` found one."""
+        self._is_missing = False
+        """It has been looked for since it was there."""
         # Releasing an interface while a transfer is in flight deadlocks libusb (libusb #1143).
         self._event_lock = threading.Lock()
 
@@ -206,6 +219,8 @@ class UsbTransport:
     def release(self) -> None:
         with self._event_lock:
             usb.util.dispose_resources(self._device)
+            self._phone = self._before
+            self._go_by_port()
 
     def reopen(self) -> None:
         with self._event_lock, self._translated():
@@ -215,16 +230,25 @@ class UsbTransport:
 
     def reconnect(self) -> bool:
         with self._event_lock:
-            if self._closed or not self._may_be_back():
+            if self._closed:
+                return False
+            first_look, self._is_missing = not self._is_missing, True
+            if not self._may_be_back():
                 return False
             usb.util.dispose_resources(self._device)
             backend = self._backend or _new_context()
-            phone = next(filter(self._phone.is_same, find_phones(backend)), None)
+            there = [phone for phone in find_phones(backend) if self._phone.is_like(phone)]
+            if any(phone.has_twin or (first_look and phone.port != self._phone.port) for phone in there):
+                # At the first look this one has just left: nobody can have plugged it in elsewhere.
+                self._go_by_port()
+            phone = next(filter(self._phone.is_same, there), None)
             device = _device_of(phone, backend) if phone else None
             if phone is None or device is None:
                 return False
-            self._device, self._phone = device, phone
+            self._before = self._phone
+            self._device, self._phone = device, replace(phone, has_twin=self._phone.has_twin)
             self.claim()
+            self._is_missing = False
             return True
 
     def close(self) -> None:
@@ -236,9 +260,23 @@ class UsbTransport:
     def _may_be_back(self) -> bool:
         if self._backend is not None:
             return True  # another bus than the one in sysfs
-        wanted = self._phone.serial, f"{self._phone.vendor_id:04x}"
-        there = sysfs_devices(SYSFS).values()
-        return any((entry.text("serial"), entry.text("idVendor")) == wanted for entry in there)
+        phone = self._phone
+        wanted = phone.serial, f"{phone.vendor_id:04x}"
+        return any(
+            (entry.text("serial"), entry.text("idVendor")) == wanted
+            for entry in sysfs_devices(SYSFS).values()
+            if entry.port == phone.port or not phone.goes_by_port
+        )
+
+    def _go_by_port(self) -> None:
+        """Note that there is another device with this one's serial number."""
+        if not self._phone.goes_by_port:
+            log.warning(
+                "there is another %s with the same serial number; this one is waited for at port %s",
+                self._phone.name,
+                self._phone.port,
+            )
+        self._phone = replace(self._phone, has_twin=True)
 
     def _claim(self) -> None:
         deadline = self._clock() + CLAIM_PATIENCE
@@ -321,13 +359,32 @@ def _inspect(device: Any, entry: SysfsDevice | None) -> UsbPhone | None:
         configuration = _active_configuration(device, entry)
         for interface in configuration:
             endpoints = _endpoints(interface)
-            if endpoints is not None and _is_mtp(device, configuration, interface, entry):
+            objection = (
+                "it hasn't just a bulk endpoint each way and an interrupt endpoint in"
+                if endpoints is None
+                else _objection(device, configuration, interface, entry)
+            )
+            if endpoints is not None and not objection:
                 return _describe(device, interface, endpoints, entry)
-    except (usb.core.USBError, NotImplementedError):
-        pass  # unconfigured, or gone while we looked
+            log.debug("%s: not MTP: %s", _interface_name(device, interface), objection)
+    except (usb.core.USBError, NotImplementedError) as error:  # unconfigured, or gone while we looked
+        log.debug("%s: not MTP: it can't be read: %s", _device_name(device), error)
     finally:
         usb.util.dispose_resources(device)  # where it had to be opened
     return None
+
+
+def _device_name(device: Any) -> str:
+    return f"usb {device.bus:03},{device.address:03} ({device.idVendor:04x}:{device.idProduct:04x})"
+
+
+def _interface_name(device: Any, interface: Any) -> str:
+    kind = (interface.bInterfaceClass, interface.bInterfaceSubClass, interface.bInterfaceProtocol)
+    alternate = f".{interface.bAlternateSetting}" if interface.bAlternateSetting else ""
+    return (
+        f"{_device_name(device)}, interface {interface.bInterfaceNumber}{alternate} "
+        f"of class {'/'.join(f'{number:02x}' for number in kind)}"
+    )
 
 
 def _active_configuration(device: Any, entry: SysfsDevice) -> Any:
@@ -339,6 +396,8 @@ def _active_configuration(device: Any, entry: SysfsDevice) -> Any:
 
 def _describe(device: Any, interface: Any, endpoints: tuple[Any, Any, Any], entry: SysfsDevice) -> UsbPhone:
     bulk_in, bulk_out, interrupt_in = endpoints
+    serial = entry.text("serial") or _string(device, device.iSerialNumber)
+    hide_serial(serial)
     return UsbPhone(
         bus=device.bus,
         address=device.address,
@@ -346,14 +405,21 @@ def _describe(device: Any, interface: Any, endpoints: tuple[Any, Any, Any], entr
         product_id=device.idProduct,
         manufacturer=entry.text("manufacturer") or _string(device, device.iManufacturer),
         product=entry.text("product") or _string(device, device.iProduct),
-        serial=entry.text("serial") or _string(device, device.iSerialNumber),
+        serial=serial,
         interface=interface.bInterfaceNumber,
         bulk_in=bulk_in.bEndpointAddress,
         bulk_out=bulk_out.bEndpointAddress,
         interrupt_in=interrupt_in.bEndpointAddress,
         max_packet=bulk_out.wMaxPacketSize,
         alternate=interface.bAlternateSetting,
+        port=entry.port or _port(device),
     )
+
+
+def _port(device: Any) -> str:
+    """Return the port as sysfs would call it; "" if libusb doesn't know."""
+    numbers = device.port_numbers or ()
+    return f"{device.bus}-{'.'.join(map(str, numbers))}" if numbers else ""
 
 
 def _endpoints(interface: Any) -> tuple[Any, Any, Any] | None:
@@ -373,24 +439,29 @@ def _endpoints(interface: Any) -> tuple[Any, Any, Any] | None:
     return bulk_in, bulk_out, interrupt_in
 
 
-def _is_mtp(device: Any, configuration: Any, interface: Any, entry: SysfsDevice) -> bool:
+def _objection(device: Any, configuration: Any, interface: Any, entry: SysfsDevice) -> str:
+    """Return why an interface with an MTP interface's endpoints isn't one; "" if it is."""
     kind = (interface.bInterfaceClass, interface.bInterfaceSubClass, interface.bInterfaceProtocol)
     if kind == recognition.STILL_IMAGE:
-        return True
+        return ""
     place = (configuration.bConfigurationValue, interface.bInterfaceNumber)
     described = entry.interface_text(*place, "interface")
     if "MTP" in described:
-        return True
-    if interface.bInterfaceClass != recognition.VENDOR_CLASS or not recognition.may_be_vendor_class_mtp(
-        device.idVendor, device.idProduct, entry.driver(*place)
-    ):
-        return False
+        return ""
+    if interface.bInterfaceClass != recognition.VENDOR_CLASS:
+        return "neither of class Still Image nor of vendor class, and not named MTP"
+    driver = entry.driver(*place)
+    unasked = recognition.vendor_class_objection(device.idVendor, device.idProduct, driver)
+    if unasked:
+        return unasked
     described = described or _string(device, interface.iInterface)
-    if described:
-        return "MTP" in described  # named for something else: it isn't ours to probe
-    return device.idVendor in recognition.VENDOR_CLASS_MAKERS or _os_descriptor_names_mtp(
+    if described:  # named for something else: it isn't ours to probe
+        return "" if "MTP" in described else f"named {described!r}"
+    if device.idVendor in recognition.VENDOR_CLASS_MAKERS or _os_descriptor_names_mtp(
         device, interface.bInterfaceNumber
-    )
+    ):
+        return ""
+    return "of vendor class and without a name, of no maker known for that, and no OS descriptor says MTP"
 
 
 def _os_descriptor_names_mtp(device: Any, interface: int) -> bool:

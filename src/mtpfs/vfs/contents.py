@@ -51,7 +51,7 @@ class OnDevice:
         self._node = node
         self._copy = copy
         self._fetch: Fetch | None = None
-        self._windows = Windows(shared.pool, self._read_window)
+        self._windows = Windows(shared.pool, self._read_window, lambda: node.path)
 
     async def read(self, offset: int, count: int) -> bytes | memoryview:
         """Return `count` bytes from `offset`, fewer only at the end of the file."""
@@ -119,7 +119,9 @@ class OnDevice:
             shared, node = self._shared, self._node
             self._copy = new_spool()
             size = node.size if node.size_known else None
-            self._fetch = Fetch(shared.device, self._copy, size, lambda: shared.tree.handle(node))
+            self._fetch = Fetch(
+                shared.device, self._copy, size, lambda: shared.tree.handle(node), lambda: node.path
+            )
             shared.nursery.start_soon(self._fetch.run)
 
     def _drop_copy(self) -> None:

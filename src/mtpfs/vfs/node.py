@@ -24,6 +24,7 @@ import trio
 from mtpfs.device import Handle, Storage
 from mtpfs.device.names import fold
 from mtpfs.errors import FsError
+from mtpfs.redaction import hide_name
 
 
 class Holder(Protocol):
@@ -163,6 +164,8 @@ class Node:
     def path(self) -> str:
         """Where the node is, for messages."""
         names = [node.name.decode("utf-8", "replace") for node in self.ancestry() if node.parent]
+        for name in names:
+            hide_name(name)
         return "/" + "/".join(reversed(names))
 
     @property

@@ -17,6 +17,7 @@ import os
 import stat
 from pathlib import Path
 
+from mtpfs.redaction import hide_name
 from mtpfs.vfs.names import numbered
 from mtpfs.vfs.spool import Spool, spool_directory
 
@@ -50,6 +51,8 @@ def keep(spool: Spool, device: str, path: str) -> Path:
         raise PermissionError(errno.EPERM, "somebody else has made it", str(top))
     top.chmod(0o700)
     *folders, name = [_safe(part) for part in [device, *path.split("/")] if part]
+    for folder in folders[1:]:
+        hide_name(folder)
     directory = top.joinpath(*(os.fsdecode(folder) for folder in folders))
     directory.mkdir(parents=True, exist_ok=True)
     for number in itertools.count(1):
@@ -58,6 +61,7 @@ def keep(spool: Spool, device: str, path: str) -> Path:
             spool.keep(target)
         except FileExistsError:
             continue
+        hide_name(target.name)  # it may have been given a number
         return target
     raise AssertionError("unreachable")
 

@@ -24,6 +24,7 @@ from enum import StrEnum
 
 from mtpfs.errors import FsError
 from mtpfs.protocol.wire import MAX_STRING_UNITS, utf16_units
+from mtpfs.redaction import hide_name
 
 LONGEST = MAX_STRING_UNITS
 """UTF-16 units, and also bytes: Android's filesystems end there."""
@@ -79,11 +80,12 @@ def temporary_name(kind: Kind, name: str, number: int = 0) -> str:
     """Return a fresh name for an object in the middle of a change of `name`."""
     start = f"{'.' if '.' in name else ''}mtpfs-{kind}-{secrets.token_hex(3)}-{number:x}"
     full = f"{start}-{_escaped(name)}"
-    if max(utf16_units(full), len(full.encode())) <= LONGEST:
-        return full
-    _, dot, extension = name.rpartition(".")
-    kept = f".{_escaped(extension)}" if dot and len(extension) <= _LONGEST_EXTENSION else ""
-    return f"{start}={_digest(name)}{kept}"
+    if max(utf16_units(full), len(full.encode())) > LONGEST:
+        _, dot, extension = name.rpartition(".")
+        kept = f".{_escaped(extension)}" if dot and len(extension) <= _LONGEST_EXTENSION else ""
+        full = f"{start}={_digest(name)}{kept}"
+    hide_name(full)
+    return full
 
 
 def moving_name(old: str, new: str, destination: str) -> str:

@@ -36,7 +36,12 @@ class Fetch:
     """
 
     def __init__(
-        self, device: Device, spool: Spool, size: int | None, find: Callable[[], Awaitable[Handle]]
+        self,
+        device: Device,
+        spool: Spool,
+        size: int | None,
+        find: Callable[[], Awaitable[Handle]],
+        subject: Callable[[], str],
     ) -> None:
         self.spool = spool.take()
         self.size = size
@@ -47,6 +52,8 @@ class Fetch:
         self._abandoned = False
         self._device = device
         self._find = find
+        self._subject = subject
+        """Names it in the log."""
         self._progress = trio.Event()
         self._token = trio.lowlevel.current_trio_token()
         self._written = 0
@@ -83,7 +90,7 @@ class Fetch:
         except OSError as error:
             self._fail(FsError(error.errno or errno.EIO, str(error)))
         except Exception:
-            log.exception("fetching an object of %s bytes", self.size)
+            log.exception("%s: fetching %s bytes", self._subject(), self.size)
             self._fail(MtpfsError("internal error"))
         self.spool.drop()  # not if this is cancelled: the thread that fills it goes on
 
@@ -136,7 +143,8 @@ class Fetch:
 async def fetched(device: Device, entry: Entry) -> AsyncIterator[Spool]:
     """Have an object's contents in a spool. Raises FsError, ENOSPC of the local disk too, and what fetching raises."""
     spool = new_spool()
-    fetch = Fetch(device, spool, entry.size if entry.size_known else None, lambda: _found(entry.handle))
+    size = entry.size if entry.size_known else None
+    fetch = Fetch(device, spool, size, lambda: _found(entry.handle), lambda: entry.name)
     try:
         await fetch.run()
         if fetch.error is not None:

@@ -33,6 +33,7 @@ import trio
 from mtpfs.device import WITHDRAWN, Device, Entry, Handle, Storage, listing
 from mtpfs.device.listing import MAX_HANDLES
 from mtpfs.errors import FsError, MtpfsError, ResponseError, SessionLostError
+from mtpfs.redaction import hide_name
 from mtpfs.vfs import names
 from mtpfs.vfs.claims import Claims
 from mtpfs.vfs.dates import Dates
@@ -498,6 +499,7 @@ class Tree:
         wanted = self._wanted_storage
         match = [s for s in storages if wanted in {s.description, s.volume, f"0x{s.id:08x}"}]
         if not match:
+            hide_name(wanted)
             known = ", ".join(repr(s.description) for s in storages) or "none"
             raise FsError(errno.ENODEV, f"no storage {wanted!r}; there are: {known}")
         self._set_storage(self.root, match[0])

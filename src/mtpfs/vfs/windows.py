@@ -94,10 +94,11 @@ class Pool:
 
 
 class Windows:
-    """The windows of one file."""
+    """The windows of one file, which `subject` names in the log."""
 
-    def __init__(self, pool: Pool, fetch: Fetch) -> None:
+    def __init__(self, pool: Pool, fetch: Fetch, subject: Callable[[], str]) -> None:
         self._pool = pool
+        self._subject = subject
         self._fetch = fetch
         self._by_offset: dict[int, Window] = {}
         self._offsets: list[int] = []
@@ -175,12 +176,12 @@ class Windows:
             self.drop(window)
             raise
         except MtpfsError as error:
-            log.debug("window at %d: %s", window.offset, error)
+            log.debug("%s: %d bytes at %d: %s", self._subject(), window.count, window.offset, error)
             window.error = error
             self.drop(window)
         except Exception:
             # A bug must cost its reader an EIO, not everybody the mount.
-            log.exception("reading %d bytes at %d", window.count, window.offset)
+            log.exception("%s: %d bytes at %d", self._subject(), window.count, window.offset)
             window.error = MtpfsError("internal error")
             self.drop(window)
         else:
