@@ -10,7 +10,7 @@ import shutil
 import signal
 import tempfile
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -58,6 +58,8 @@ _CLOCKED = (
 
 class Run:
     """What one run has, and does."""
+
+    real: float = REAL
 
     def __init__(self, seed: int, phone: Path) -> None:
         self.seed = seed
@@ -401,7 +403,7 @@ def _deterministic(run: Run, patch: pytest.MonkeyPatch) -> Iterator[None]:
         return function(*arguments)
 
     def alarm(number: int, frame: FrameType | None) -> None:
-        raise ViolationError(f"not at its end after {REAL} real seconds")
+        raise ViolationError(f"not at its end after {run.real} real seconds")
 
     ticks = Ticks()
     patch.setattr("trio._core._run._r", chance)
@@ -411,7 +413,7 @@ def _deterministic(run: Run, patch: pytest.MonkeyPatch) -> Iterator[None]:
     for module in _CLOCKED:
         patch.setattr(module, "time", ticks)
     before = signal.signal(signal.SIGALRM, alarm)
-    signal.setitimer(signal.ITIMER_REAL, REAL)
+    signal.setitimer(signal.ITIMER_REAL, run.real)
     try:
         yield
     finally:
@@ -419,13 +421,13 @@ def _deterministic(run: Run, patch: pytest.MonkeyPatch) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def play(seed: int) -> Run:
-    """Run one seed; raise `AssertionError`, with what led to it, for anything that may not be."""
+def play(seed: int, course: Callable[[int, Path], Run] = Run) -> Run:
+    """Run one seed of a course; raise `AssertionError`, with what led to it, for anything that may not be."""
     top = Path(tempfile.mkdtemp(prefix="mtpfs-stress-"))
     phone, spools = top / "phone", top / "spools"
     phone.mkdir()
     spools.mkdir()
-    run = Run(seed, phone)
+    run = course(seed, phone)
     level = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:

@@ -51,10 +51,11 @@ class CutEngine(Engine):
 
     cut_after = -1
     """Transactions until then; negative: it isn't cut."""
+    most = MOST
 
     def transact(self, operation: int, *parameters: int, **options: Any) -> Result:
-        if self.operations.total() > MOST:
-            raise AssertionError(f"more than {MOST} transactions: a circle")
+        if self.operations.total() > self.most:
+            raise AssertionError(f"more than {self.most} transactions: a circle")
         if self.cut_after >= 0:
             if self.cut_after == 0 and isinstance(self.transport, VirtualTransport):
                 self.transport.unplug()
