@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import asdict
 
 import pytest
@@ -9,7 +11,9 @@ import pytest
 from mtpfs import redaction
 from mtpfs.cli import devices, info, stats
 from mtpfs.device.description import Description
-from mtpfs.transport.phones import UsbPhone
+from mtpfs.errors import SetupError
+from mtpfs.transport.phones import UsbPhone, choose
+from mtpfs.transport.source import parse_source
 
 PHONE = UsbPhone(1, 4, 0x18D1, 0x4EE1, "Google", "Pixel \x1b[31m", "SERIAL4711", 0, 0x81, 1, 0x82, 512)
 FACTS = asdict(
@@ -28,6 +32,11 @@ FACTS = asdict(
         learned={"MoveObject": "not used: the device says it has none"},
     )
 ) | {"usb_serial": "USB4711"}
+
+
+@pytest.fixture
+def off_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redaction, "_secrets", None)
 
 
 def test_info_tells_what_was_learned() -> None:
@@ -56,9 +65,9 @@ def test_stats_escapes() -> None:
     assert stats.as_text(found).splitlines()[0].endswith(r"evil\x1b]0;owned\x07\nphone")
 
 
-def test_list(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("off_afterwards")
+def test_list() -> None:
     """`list --redact` shows which phones there are, without their serial numbers."""
-    monkeypatch.setattr(redaction, "_secrets", None)
     rows = [devices.Row(PHONE, "", "/media/Pixel-SERIAL4711")]
     assert "SERIAL4711" in devices.as_table(rows)
     redaction.start()
@@ -68,3 +77,32 @@ def test_list(monkeypatch: pytest.MonkeyPatch) -> None:
         assert "serial:serial-" in text
         assert "Google" in text
     assert "\x1b" not in devices.as_table(rows)
+
+
+@pytest.mark.usefixtures("off_afterwards")
+def test_a_source_is_a_serial_number() -> None:
+    """What was asked for by serial number isn't shown in the error about it."""
+    redaction.start()
+    with pytest.raises(SetupError) as caught:
+        choose([PHONE], parse_source("serial:ANOTHER4711"))
+    redaction.hide_serial(PHONE.serial)
+    shown = redaction.redact(str(caught.value))
+    assert "4711" not in shown
+    assert shown.count("serial:serial-") == 2
+
+
+def test_a_bug_is_redacted() -> None:
+    """The traceback of a bug, which no log has, shows no name either."""
+    program = (
+        "from mtpfs import redaction\n"
+        "from mtpfs.cli.arguments import Parser, add_redact\n"
+        "parser = Parser()\n"
+        "add_redact(parser)\n"
+        "parser.parse_args(['--redact'])\n"
+        "redaction.hide_name('letter to Bob.pdf')\n"
+        "raise KeyError('letter to Bob.pdf')\n"
+    )
+    said = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True)
+    assert said.returncode == 1
+    assert "KeyError: 'name-" in said.stderr
+    assert "Bob" not in said.stderr

@@ -66,7 +66,7 @@ def work(mount: Mount) -> None:
 @pytest.mark.parametrize("words", ["", "as=sailfish", "as=umtp", "storages=2", "no-move&no-rename"])
 def test_log(mount_phone: Callable[..., Mount], words: str) -> None:
     """Neither a file's name nor the serial number nor the storage's name is in the log; the errors are."""
-    mount = mount_phone(f"{words}&serial={SERIAL}", "-d", "--redact")
+    mount = mount_phone(f"{words}&serial={SERIAL}", "-d", "--redact", "-o", "debug")
     storage = mount.root.name
     work(mount)
     log = mount.unmount().replace(

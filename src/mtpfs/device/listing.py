@@ -77,7 +77,7 @@ async def children(device: Device, storage_id: int, parent: Handle) -> list[Entr
         if renumbered:
             raise RemoteProtocolError(f"the objects of folder {parent} get other handles again and again")
     for handle, failure in failures.items():
-        log.warning("object %s is skipped: %s", handle, failure)
+        log.warning("object %s in folder %s is skipped: %s", handle, parent, failure)
     if failures and not found:
         raise next(iter(failures.values()))
     return [found[handle] for handle in handles if handle in found]
@@ -231,7 +231,7 @@ async def _from_lists(device: Device, parent: Handle, handles: list[Handle]) -> 
             log.debug("no property list of folder %s: %s", parent, error)
             break
         # Some devices tell of more than the folder; but what can't be meant is not read to its end.
-        for number, value in islice(_values(result.data, code), 4 * MAX_HANDLES):
+        for number, value in islice(_values(result.data, parent, code), 4 * MAX_HANDLES):
             if number in values:
                 values[number][code] = value
         if code == _PROPERTIES[0] and not any(values.values()):
@@ -276,14 +276,14 @@ def _is_possible(modified: float | None) -> bool:
     return modified is not None and modified >= FIRST_POSSIBLE
 
 
-def _values(data: memoryview, code: int) -> Iterator[tuple[int, Value]]:
+def _values(data: memoryview, parent: Handle, code: int) -> Iterator[tuple[int, Value]]:
     """Yield (handle's number, value) of one property; what can't be decoded ends the list."""
     try:
         for element in decode_property_list(data):
             if element.property_code == code and element.data_type != DataType.UNDEF:
                 yield element.handle, element.value
     except ProtocolError as error:
-        log.debug("property list broken off: %s", error)
+        log.debug("property list of folder %s broken off: %s", parent, error)
 
 
 def _described(device: Device, handle: Handle, properties: dict[int, Value]) -> Entry | None:

@@ -72,9 +72,18 @@ class Events:
             except TransportGoneError:
                 log.debug("gone while handling an event")
             except MtpfsError as error:
-                log.info("%s: %s", item, error)
+                log.info("%s: %s", self._subject(item), error)
             except Exception:  # a bug must cost no more than what the event was about
-                log.exception("%s", item)
+                log.exception("%s", self._subject(item))
+
+    def _subject(self, item: Container | Change) -> str:
+        """Return the item, with the path of what it is about, for messages."""
+        if isinstance(item, Change):
+            return str(item)
+        node = self._tree.by_handle.get(
+            Handle(parameter(item.parameters, 0), self._device.session.generation)
+        )
+        return f"{item} about {node.path}" if node else str(item)
 
     async def _apply(self, event: Container, *, backlog: int) -> None:
         tree = self._tree

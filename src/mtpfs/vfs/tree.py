@@ -470,6 +470,8 @@ class Tree:
     async def _list_objects(self, directory: Node, storage: Storage, folder: Handle) -> bool:
         """Ask for a directory's objects; tell whether the next one who looks there can do with that."""
         with self._claims.watch(directory) as touched:
+            # What the device's layer logs names objects by their handles.
+            log.debug("%s is listed: folder %s of storage 0x%08X", directory.path, folder, storage.id)
             found = await listing.children(self.device, storage.id, folder)
             entries = self._without_hidden(found)
             shown, is_settled = await self._settler.settle(directory, storage, folder, entries, touched)
