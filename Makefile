@@ -3,6 +3,8 @@
 MNT ?= $(HOME)/mnt
 SOURCE ?= any
 FUZZ_SECONDS ?= 60
+FSX_STEPS ?= 10000
+FSX_SEED ?= 1
 SOAK_SECONDS ?= 1200
 SOAK_SEED ?= 1
 STRESS_SECONDS ?= 3600
@@ -21,7 +23,7 @@ VENV := .venv$(addprefix -,$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 export PREFIX DESTDIR SBINDIR ZSHDIR FISHDIR PYTHON VENV
 
-.PHONY: help demo mount umount build install uninstall deb test check docs format programs-test vm-test fuzz soak stress bench clean
+.PHONY: help demo mount umount build install uninstall deb test check docs format programs-test vm-test fuzz fsx soak stress bench clean
 
 help:
 	@echo "make demo   [MNT=~/mnt]               try it: mount a phone made of software"
@@ -36,6 +38,7 @@ help:
 	@echo "make programs-test                    test with other people's programs: git, rsync, sqlite, ffmpeg ..."
 	@echo "make vm-test                          test on real USB, in a virtual machine"
 	@echo "make fuzz   [FUZZ_SECONDS=60]         fuzz what a device's bytes reach"
+	@echo "make fsx    [FSX_STEPS=10000]         random operations on every kind of phone"
 	@echo "make soak   [SOAK_SECONDS=1200]       work on mounts while everything goes wrong"
 	@echo "make stress [STRESS_SECONDS=3600]     try one order of events after the other"
 	@echo "make bench                            measure it, beside other programs"
@@ -98,6 +101,11 @@ fuzz:
 	@for target in decoders stream session; do \
 		$(BIN)/python fuzz/fuzz.py $$target -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -artifact_prefix=.fuzz- || exit 1; \
 	done
+
+fsx:
+	@contrib/setup dev
+	$(BIN)/python -m pytest --numprocesses=$(TEST_PROCESSES) --fsx-steps=$(FSX_STEPS) --fsx-seed=$(FSX_SEED) \
+		-o faulthandler_timeout=0 tests/conformance/test_fsx.py
 
 soak:
 	@contrib/setup dev

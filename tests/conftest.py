@@ -21,9 +21,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--fsx-steps",
         type=int,
-        default=1000,
         metavar="N",
-        help="length of the random operation test on each kind of phone (default: %(default)s)",
+        help="length of the random operation test on each kind of phone (default: 10000 on two, 2000 on the others)",
     )
     group.addoption(
         "--fsx-seed", type=int, default=1, metavar="N", help="seed of the random operation test (default: 1)"

@@ -1,7 +1,8 @@
 """Where the conformance tests run: an ordinary directory, mounts of every kind of virtual phone, or `--mount-path`.
 
 An ordinary directory checks the tests themselves. Each kind of phone is mounted
-once, each test gets a directory of its own on it.
+once, each test gets a directory of its own on it. Tests of what was there before
+(`tree`) run on the kinds that can only be read, too.
 """
 
 from __future__ import annotations
@@ -12,8 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from conformance.place import Place, fresh_directory
-from mount.conftest import CAPABILITIES, HAS_FUSE, virtual_mount
+from conformance.place import Place, fresh_directory, put
+from conformance.test_reading import CONTENTS
+from mount.conftest import HAS_FUSE, virtual_mount
+from mtpfs.virtual.capabilities import parse_options
+from phones import KINDS, WRITABLE, name
 
 DISK = "disk"
 
@@ -22,8 +26,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run each test in the directory that was asked for, or everywhere."""
     if "base" in metafunc.fixturenames:
         chosen = metafunc.config.getoption("--mount-path")
-        kinds = [chosen] if chosen else [DISK, *CAPABILITIES, "case-insensitive"]
-        ids = ["chosen"] if chosen else [kind or "android" for kind in kinds]
+        kinds = [chosen] if chosen else [DISK, *(KINDS if "tree" in metafunc.fixturenames else WRITABLE)]
+        ids = ["chosen"] if chosen else [name(kind) for kind in kinds]
         metafunc.parametrize("base", kinds, ids=ids, indirect=True, scope="session")
 
 
@@ -40,12 +44,7 @@ def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         else:
             phone, mountpoint = tmp_path_factory.mktemp("phone"), tmp_path_factory.mktemp("mount")
             mounted = stack.enter_context(virtual_mount(phone, mountpoint, request.param))
-            yield Place(
-                mounted.root,
-                backing=mounted.phone,
-                renames="no-rename" not in request.param,
-                moves="no-move" not in request.param,
-            )
+            yield Place.on_phone(mounted.root, mounted.phone, parse_options(request.param))
 
 
 @pytest.fixture
@@ -59,3 +58,10 @@ def place(base: Place) -> Iterator[Place]:
 def root(place: Place) -> Path:
     """The empty directory's path."""
     return place.path
+
+
+@pytest.fixture
+def tree(base: Place) -> Iterator[Path]:
+    """A directory with files that were on the phone before; `CONTENTS` says which."""
+    with put(base, CONTENTS) as directory:
+        yield directory

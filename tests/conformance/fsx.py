@@ -20,7 +20,7 @@ import shutil
 from collections import Counter, deque
 from pathlib import Path
 
-NAMES = ("a", "b", "c.bin", "ä")
+NAMES = ("a.mp3", "b.mp3", "c.wav", "ä.jpg")  # what players take, and not all of one kind
 LARGEST = 200_000  # bytes of a file
 PIECE = 40_000  # bytes of a write or read
 REMEMBERED = 30  # steps that a failure shows

@@ -9,11 +9,22 @@ import pytest
 from conformance.fsx import Fsx
 from conformance.place import Place
 
+SHORT, LONG = 2_000, 10_000  # steps
+TRIED_LONGER = frozenset({"as=android14", "as=sailfish"})
+"""The kinds of phone that are tried with LONG; `make fsx` does that with all of them."""
+
+
+def kind_of(request: pytest.FixtureRequest) -> str:
+    """Return the kind of phone that a test runs on; empty where the suite runs somewhere else."""
+    callspec = getattr(request.node, "callspec", None)
+    return str(callspec.params["base"]) if callspec else ""
+
 
 def test_random_operations(place: Place, request: pytest.FixtureRequest) -> None:
     """Whatever is written, truncated, renamed and mapped in whatever order reads as it was written."""
     fsx = Fsx(place.path, request.config.getoption("--fsx-seed"))
-    fsx.run(request.config.getoption("--fsx-steps"))
+    asked = request.config.getoption("--fsx-steps")
+    fsx.run(asked or (LONG if kind_of(request) in TRIED_LONGER else SHORT))
     assert fsx.compared
     if place.backing is not None:
         for path in place.path.iterdir():

@@ -15,20 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from phones import WRITABLE, name
+
 PATIENCE = 20.0  # seconds
 MTPFS = [sys.executable, "-m", "mtpfs"]
-CAPABILITIES = (
-    "",
-    "no-edit",
-    "no-partial64",
-    "no-partial",
-    "no-proplist",
-    "no-move&no-rename",
-    "samsung",
-    "storages=2",
-)
-
-
 HAS_FUSE = Path("/dev/fuse").exists() and shutil.which("fusermount3") is not None
 
 
@@ -70,13 +60,20 @@ class Mount:
     root: Path
     phone: Path
     words: str
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[bytes]
+    log: Path
+    """What the program writes to standard error: a file, because nobody reads a pipe while the tests run."""
 
     def unmount(self) -> str:
         """Unmount in order; return what the program logged."""
         run("fusermount3", "-u", self.mountpoint)
-        _, log = self.process.communicate(timeout=PATIENCE)
-        assert self.process.returncode == 0, log
+        return self.ended()
+
+    def ended(self) -> str:
+        """Wait for the program's end, in order; return what it logged."""
+        status = self.process.wait(PATIENCE)
+        log = self.log.read_text()
+        assert status == 0, log
         return log
 
 
@@ -115,28 +112,26 @@ def served(base: Path, mountpoint: Path, *faults: str, words: str = "") -> Itera
 @contextmanager
 def running(command: list[str], base: Path, mountpoint: Path, words: str) -> Iterator[Mount]:
     """Run a command that mounts; unmount at the end if nobody has."""
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    log = mountpoint.with_name(f"{mountpoint.name}.log")
+    with log.open("w") as file:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=file)
     try:
         wait_until(lambda: os.path.ismount(mountpoint) or process.poll() is not None, "the mount")
-        assert process.poll() is None, process.communicate()[1]
+        assert process.poll() is None, log.read_text()
         storage = min(mountpoint.iterdir())
-        yield Mount(mountpoint, storage, base / storage.name if "storages" in words else base, words, process)
+        phone = base / storage.name if "storages" in words else base
+        yield Mount(mountpoint, storage, phone, words, process, log)
     finally:
         if os.path.ismount(mountpoint):
             run("fusermount3", "-u", mountpoint, check=False)
         try:
-            _, log = process.communicate(timeout=PATIENCE)
+            process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             run("fusermount3", "-uz", mountpoint, check=False)
             process.kill()
-            process.communicate()
+            process.wait()
             raise
-    assert "Traceback" not in log, log
+    assert "Traceback" not in log.read_text(), log.read_text()
 
 
 @pytest.fixture
@@ -155,7 +150,7 @@ def mount_phone(tmp_path: Path) -> Iterator[Callable[..., Mount]]:
         yield mount
 
 
-@pytest.fixture(params=CAPABILITIES, ids=lambda words: words or "android")
+@pytest.fixture(params=WRITABLE, ids=name)
 def mounted(request: pytest.FixtureRequest, mount_phone: Callable[..., Mount]) -> Mount:
     """A mount of each kind of phone."""
     return mount_phone(request.param)

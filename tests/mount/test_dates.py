@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from mount.conftest import CAPABILITIES, run, virtual_mount
+import phones
+from mount.conftest import run, virtual_mount
 
 DATE = 1_400_000_000
 ORIGINAL = b"original"
@@ -110,7 +111,9 @@ LATER = [touch_now, write_without_date, append]
 """Those that set none, or the present."""
 
 
-@pytest.mark.parametrize("words", [words for words in CAPABILITIES if "storages" not in words])
+@pytest.mark.parametrize(
+    "words", [words for words in phones.WRITABLE if "storages" not in words], ids=phones.name
+)
 def test_no_lies(tmp_path: Path, words: str) -> None:
     """The date that a program sets is what stat says, at once and after a remount; what isn't set is the phone's."""
     phone, mountpoint = tmp_path / "phone", tmp_path / "mount"

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from mount.conftest import MTPFS, Mount, run
+from mount.conftest import MTPFS, Mount, run, wait_until
 
 NAME = ".mtpfs-statistics"
 
@@ -71,8 +71,8 @@ def test_signal_logs_statistics(mount_phone: Callable[..., Mount]) -> None:
     """SIGUSR1 has the statistics logged, at whatever level the mount logs."""
     mounted = mount_phone("")
     mounted.process.send_signal(signal.SIGUSR1)
-    assert mounted.process.stderr is not None
-    line = mounted.process.stderr.readline()
+    wait_until(lambda: mounted.log.read_text().endswith("\n"), "the statistics in the log")
+    line = mounted.log.read_text()
     assert line.startswith("mtpfs: {")
     assert json.loads(line.removeprefix("mtpfs: "))["cache"]["nodes"] >= 1
 

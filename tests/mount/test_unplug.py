@@ -138,9 +138,8 @@ def test_exit_on_unplug(held: Callable[..., object], tmp_path: Path) -> None:
     with held("", "-o", "exit_on_unplug") as (mounted, say):  # type: ignore[attr-defined]
         inside = os.open(mounted.root, os.O_RDONLY | os.O_DIRECTORY)
         say("unplug")
-        _, log = mounted.process.communicate(timeout=PATIENCE)
+        mounted.ended()
         os.close(inside)
-        assert mounted.process.returncode == 0, log
         assert not os.path.ismount(mounted.mountpoint)
 
 
@@ -149,8 +148,7 @@ def test_killed_while_unplugged(held: Callable[..., object]) -> None:
     with held() as (mounted, say):  # type: ignore[attr-defined]
         say("unplug")
         mounted.process.terminate()
-        _, log = mounted.process.communicate(timeout=PATIENCE)
-        assert mounted.process.returncode == 0, log
+        mounted.ended()
         assert not os.path.ismount(mounted.mountpoint)
 
 

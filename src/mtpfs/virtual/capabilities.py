@@ -294,12 +294,8 @@ WORDS = (*_WORDS, *(f"{name}=" for name in _VALUES))
 def parse_virtual(argument: str) -> tuple[list[Path], Capabilities]:
     """Split `virtual:DIR?options` into one directory per storage and the capabilities."""
     directory, options = _split(argument.removeprefix(PREFIX))
-    words = [word for word in options.split("&") if word]
     serial = f"V{zlib.crc32(os.fsencode(directory.resolve())):08X}"
-    capabilities = replace(_ANDROID_14, serial=serial)
-    # The personality first, wherever it stands: it's what the other words change
-    for word in sorted(words, key=lambda word: not word.startswith("as=")):
-        capabilities = _apply(capabilities, word)
+    capabilities = parse_options(options, serial)
     if capabilities.storages == 1:
         return [directory], capabilities
     directories = [directory / storage_name(index) for index in range(capabilities.storages)]
@@ -309,6 +305,15 @@ def parse_virtual(argument: str) -> tuple[list[Path], Capabilities]:
         except OSError as error:
             raise SetupError(f"can't create the storage {storage}: {error.strerror}") from error
     return directories, capabilities
+
+
+def parse_options(options: str, serial: str = "virtual") -> Capabilities:
+    """Return what `word&word=value` makes of a phone. Raises `UsageError` that names the word at fault."""
+    capabilities = replace(_ANDROID_14, serial=serial)
+    # The personality first, wherever it stands: it's what the other words change
+    for word in sorted(filter(None, options.split("&")), key=lambda word: not word.startswith("as=")):
+        capabilities = _apply(capabilities, word)
+    return capabilities
 
 
 def storage_name(index: int) -> str:
