@@ -203,7 +203,8 @@ async def test_the_date_of_a_folder_with_an_empty_file(tmp_path: Path) -> None:
         opened = await w.fs.create(directory, b"empty")
         await w.fs.flush(opened)
         nursery.start_soon(w.fs.release, opened)
-        await trio.lowlevel.checkpoint()
+        while opened.file.opens:  # until it has begun
+            await trio.lowlevel.checkpoint()
         await w.fs.set_modified(directory, LONG_AGO)
         assert (tmp_path / "d/empty").exists()
         w.fs.tree.expire()

@@ -159,19 +159,22 @@ class Namespace:
 
     async def _remove_object(self, claim: Claim, parent: Node, node: Node) -> None:
         """Delete a file's object, or hide it if somebody has it open and goes on needing it."""
-        file = self._files.of(node)
         handle = await self._tree.handle(node)
-        if file is not None and not self._device.can_rename:
-            await file.keep(claim)
+        # Asked for anew after each wait: meanwhile it may have been closed, and opened by somebody else.
+        file = self._files.of(node)
         if (
             file is not None
             and file.opens
             and file.needs_object
+            and self._device.can_rename
             and await self._hide(claim, parent, node, handle)
         ):
-            if file.opens:
+            handle = await self._tree.handle(node)
+            file = self._files.of(node)
+            if file is not None and file.opens:
                 return
-            handle = await self._tree.handle(node)  # it was closed while it was being hidden
+        while (file := self._files.of(node)) is not None and file.opens and file.needs_object:
+            await file.keep(claim)
         hidden = self._tree.hidden.get(node.object_name) is node
         with self._files.leaving(node):
             await writing.delete(self._device, handle, node.object_name)
@@ -188,9 +191,6 @@ class Namespace:
             await writing.rename(self._device, handle, node.object_name, hidden)
         except ResponseError as error:
             log.info("%s can't be put aside while it is open: %s", node.path, error)
-            file = self._files.of(node)
-            if file is not None:
-                await file.keep(claim)
             return False
         self._tree.hide(node, hidden)
         return True
@@ -253,8 +253,8 @@ class Namespace:
             await self._rules.check_stored_as(new_parent, text, node)
         file = self._files.of(node)
         with contextlib.ExitStack() as stack:
-            if target is not None and not target.is_folder and self._files.of(target) is None:
-                # Who opens it from here on gets the new one: its object may go at any time.
+            if target is not None and not target.is_folder:
+                # Its object may go at any time. Who opens it from here on waits, and gets the new one.
                 stack.enter_context(self._files.leaving(target))
             if (
                 file is None

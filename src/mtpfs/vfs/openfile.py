@@ -164,11 +164,18 @@ class OpenFile:
                 pass
         while True:
             contents = self.contents
-            if not isinstance(contents, Edited):
+            if isinstance(contents, Edited):
+                async with self.lock:
+                    if self.contents is contents:
+                        return await contents.read(offset, count)
+                continue
+            try:
                 return await contents.read(offset, count)
-            async with self.lock:
+            except MtpfsError as error:
                 if self.contents is contents:
-                    return await contents.read(offset, count)
+                    raise
+                # Where they were has been given up meanwhile: an object that gives way to another, say.
+                log.debug("%s: %s; read from where it is now", self.node.path, error)
 
     # --- changing --------------------------------------------------------------------
 

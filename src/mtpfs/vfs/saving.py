@@ -9,7 +9,7 @@ After each step the old or the new contents have a name that a listing understan
 3. *The old one can't be put aside*: the new one, whole, is marked as the last copy → the old one is
    deleted → sent under NAME → size compared → the last copy is deleted.
 4. *No renames at all*: both contents get a name in the recovery directory → the old one is deleted → sent
-   under NAME → size compared → both names go.
+   under NAME → size compared → both names go. If the new one is refused, the old one is sent back.
 
 All run under a claim on NAME.
 """
@@ -34,7 +34,7 @@ from mtpfs.vfs.claims import Claim
 from mtpfs.vfs.node import Node
 from mtpfs.vfs.spool import Spool
 from mtpfs.vfs.temporaries import Kind, parse, temporary_name
-from mtpfs.vfs.transfers import fetched, send, send_again
+from mtpfs.vfs.transfers import fetched, new_spool, send, send_again
 
 log = logging.getLogger(__name__)
 
@@ -208,32 +208,48 @@ async def _replace_by_last_copy(
 async def _replace_without_renames(
     device: Device, place: Place, spool: Spool, old: Entry, modified: float | None
 ) -> Handle:
+    device.room.forget(place.storage.id)  # the old contents go first: no old answer will do for that
     await device.room.require(place.storage.id, spool.size - old.size)
-    kept: list[Path] = []
-    try:
-        kept.append(await _keep(spool, device, place.path))
-        if old.size:
-            async with fetched(device, old) as before:
+    async with fetched(device, old) if old.size else contextlib.nullcontext(new_spool()) as before:
+        kept: list[Path] = []
+        try:
+            kept.append(await _keep(spool, device, place.path))
+            if old.size:
                 kept.append(await _keep(before, device, f"{place.path}.old"))
-    except BaseException:
+        except BaseException:
+            await _discard(kept)
+            raise
+        try:
+            await _delete_old(device, old)
+        except MtpfsError:
+            await _discard(kept)
+            raise
+        device.room.took(place.storage.id, -old.size)
+        try:
+            handle = await _send(device, place, place.name, spool, modified)
+        except StoppedError:
+            await _discard(kept)  # it is being deleted
+            raise
+        except MtpfsError as error:
+            if await _was_restored(device, place, before, old.modified):
+                await _discard(kept)  # who has the new ones gets the error
+            else:
+                log.error(
+                    "%s could not be replaced (%s); see %s", place.path, error, ", ".join(map(str, kept))
+                )
+            raise
         await _discard(kept)
-        raise
+        return handle
+
+
+async def _was_restored(device: Device, place: Place, before: Spool, modified: float | None) -> bool:
+    """Send contents back that had to go for others which the device doesn't take; tell whether it takes these."""
     try:
-        await _delete_old(device, old)
-    except MtpfsError:
-        await _discard(kept)
-        raise
-    device.room.took(place.storage.id, -old.size)
-    try:
-        handle = await _send(device, place, place.name, spool, modified)
-    except StoppedError:
-        await _discard(kept)  # it is being deleted
-        raise
+        await _send(device, place, place.name, before, modified)
     except MtpfsError as error:
-        log.error("%s could not be replaced (%s); see %s", place.path, error, ", ".join(map(str, kept)))
-        raise
-    await _discard(kept)
-    return handle
+        log.info("%s: nor can its old contents be sent: %s", place.path, error)
+        return False
+    return True
 
 
 async def _keep(spool: Spool, device: Device, path: str) -> Path:
