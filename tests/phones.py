@@ -22,6 +22,8 @@ WRITABLE = (
     "storages=2",
 )
 """The kinds whose contents can be changed through a mount."""
+ONE_STORAGE = tuple(words for words in WRITABLE if parse_options(words).storages == 1)
+"""Those of them that have one storage."""
 READ_ONLY = (CAMERA, "read-only")
 """Those that can only be read; from a camera files can be deleted."""
 KINDS = (*WRITABLE, *READ_ONLY)
