@@ -44,7 +44,6 @@ from vm.phones import Mount, VirtualUsbPhone
 __all__ = [
     "place",
     "root",
-    "tree",
     "test_append",
     "test_date_of_a_change",
     "test_deleting",
@@ -63,6 +62,7 @@ __all__ = [
     "test_unlink_of_an_open_file",
     "test_write_beyond_the_end_of_an_existing_file",
     "test_written_on_after_it_was_replaced",
+    "tree",
 ]
 
 KINDS = ("as=android14", "as=sailfish", "as=tizen")
