@@ -25,6 +25,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="length of the random operation test on each kind of phone (default: 10000 on two, 2000 on the others)",
     )
     group.addoption(
+        "--all-steps",
+        action="store_true",
+        help="break every change off at each of its steps on every kind of phone, not at a sample of them",
+    )
+    group.addoption(
         "--fsx-seed", type=int, default=1, metavar="N", help="seed of the random operation test (default: 1)"
     )
 

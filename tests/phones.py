@@ -22,6 +22,10 @@ WRITABLE = (
     "storages=2",
 )
 """The kinds whose contents can be changed through a mount."""
+ONE_STORAGE = tuple(words for words in WRITABLE if parse_options(words).storages == 1)
+"""Those of them that have one storage."""
+ANY_FILE = tuple(words for words in WRITABLE if not parse_options(words).formats)
+"""Those of them that take files of any format: for programs that choose the names themselves."""
 READ_ONLY = (CAMERA, "read-only")
 """Those that can only be read; from a camera files can be deleted."""
 KINDS = (*WRITABLE, *READ_ONLY)

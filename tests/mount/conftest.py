@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from phones import WRITABLE, name
+from phones import ANY_FILE, name
 
 PATIENCE = 20.0  # seconds
 MTPFS = [sys.executable, "-m", "mtpfs"]
@@ -150,9 +150,9 @@ def mount_phone(tmp_path: Path) -> Iterator[Callable[..., Mount]]:
         yield mount
 
 
-@pytest.fixture(params=WRITABLE, ids=name)
+@pytest.fixture(params=ANY_FILE, ids=name)
 def mounted(request: pytest.FixtureRequest, mount_phone: Callable[..., Mount]) -> Mount:
-    """A mount of each kind of phone."""
+    """A mount of each kind of phone that takes any file."""
     return mount_phone(request.param)
 
 

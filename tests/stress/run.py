@@ -30,11 +30,19 @@ import mtpfs.virtual.transport
 from mtpfs.errors import MtpfsError
 from mtpfs.vfs import Filesystem, Node, Open
 from mtpfs.vfs.temporaries import parse
+from mtpfs.virtual.capabilities import parse_options
 from mtpfs.virtual.transport import open_virtual
+from phones import ONE_STORAGE
 from stress.ledger import SHORT, SIZE, Change, Ledger, ViolationError, content
 from stress.wire import StressSession, Ticks
-from vfs.world import KINDS, filesystem
+from vfs.world import filesystem
 
+KINDS = tuple(
+    words
+    for words in ONE_STORAGE
+    if not parse_options(words).formats and not parse_options(words).hides_dot_names
+)
+"""The kinds of phone that take and show any file."""
 NAMES = (b"a.txt", b"b.txt", b"c")
 LATE = 3600.0  # seconds on the run's clock after which it hangs
 REAL = 20.0  # real seconds after which it does

@@ -18,7 +18,8 @@ from mtpfs.vfs import openfile
 from mtpfs.vfs.recovery import recovery_directory
 from mtpfs.vfs.windows import LARGEST, MEMORY
 from mtpfs.virtual.faults import FOREVER, Fault, Kind
-from vfs.world import KINDS, world
+from phones import ONE_STORAGE, name
+from vfs.world import world
 
 REFUSED_NAME = Fault(Kind.REFUSE, Operation.SetObjectPropValue, code=Response.InvalidObjectPropValue)
 """A rename that isn't tried again: GeneralError may mean that a name which was just vacated is still taken."""
@@ -36,31 +37,31 @@ def error_of(caught: pytest.ExceptionInfo[MtpfsError]) -> str:
     return errno.errorcode[caught.value.errno]
 
 
-@pytest.mark.parametrize("words", KINDS)
+@pytest.mark.parametrize("words", ONE_STORAGE, ids=name)
 async def test_contents_are_exact(tmp_path: Path, words: str) -> None:
     """What is written is on the phone, and read back, for sizes around packets and windows."""
     async with world(tmp_path, words) as w:
         for size in (0, 1, 500, 501, 1012, 131072, 1048564, 3_000_001):
             data = os.urandom(size)
-            node = await w.put(b"f%d" % size, data)
-            assert (tmp_path / f"f{size}").read_bytes() == data
+            node = await w.put(b"f%d.mp3" % size, data)
+            assert (tmp_path / f"f{size}.mp3").read_bytes() == data
             assert await w.get(node) == data
 
 
-@pytest.mark.parametrize("words", KINDS)
+@pytest.mark.parametrize("words", ONE_STORAGE, ids=name)
 async def test_overwriting(tmp_path: Path, words: str) -> None:
     """Replacing keeps the old contents until flush, and leaves one object."""
-    (tmp_path / "f").write_bytes(b"old contents")
+    (tmp_path / "f.mp3").write_bytes(b"old contents")
     async with world(tmp_path, words) as w:
-        opened = await w.open(b"f")
+        opened = await w.open(b"f.mp3")
         node = opened.file.node
         await w.fs.truncate(node, 0, opened)
         await w.fs.write(opened, 0, b"new")
-        assert (tmp_path / "f").read_bytes() == b"old contents"
+        assert (tmp_path / "f.mp3").read_bytes() == b"old contents"
         await w.fs.flush(opened)
-        assert (tmp_path / "f").read_bytes() == b"new"
+        assert (tmp_path / "f.mp3").read_bytes() == b"new"
         await w.fs.release(opened)
-        assert os.listdir(tmp_path) == ["f"]
+        assert os.listdir(tmp_path) == ["f.mp3"]
         assert await w.get(node) == b"new"
 
 

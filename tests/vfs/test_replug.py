@@ -20,7 +20,8 @@ from mtpfs.vfs import Node, recovery, writeback
 from mtpfs.vfs.edit import COALESCE
 from mtpfs.vfs.recovery import recovery_directory
 from mtpfs.virtual.faults import FOREVER, Fault, FaultScript, Kind
-from vfs.world import KINDS, World, world
+from phones import ONE_STORAGE, name
+from vfs.world import World, world
 
 
 @pytest.fixture(autouse=True)
@@ -122,7 +123,7 @@ async def test_kernel_forgets_the_way(phone: Path) -> None:
         await settle(lambda: w.root.name in w.kernel.gone)
 
 
-@pytest.mark.parametrize("words", KINDS)
+@pytest.mark.parametrize("words", ONE_STORAGE, ids=name)
 async def test_open_files_go_on(phone: Path, words: str) -> None:
     """A descriptor that was open for reading reads on after the phone is back, with other handles."""
     async with world(phone, words) as w:

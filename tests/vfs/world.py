@@ -18,17 +18,6 @@ from mtpfs.vfs.dates import Dates
 from mtpfs.vfs.openfile import OpenFile
 from mtpfs.virtual.transport import VirtualTransport, open_virtual
 
-KINDS = (
-    "",
-    "no-edit",
-    "no-partial64",
-    "no-partial",
-    "no-proplist",
-    "no-move&no-rename",
-    "samsung",
-    "case-insensitive",
-)
-
 
 @dataclass
 class Kernel:

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from conformance.place import Place, fresh_directory
+from conformance.conftest import place, root
+from conformance.place import Place
 from conformance.test_fsx import *  # noqa: F403 - the same tests, in another place
 from conformance.test_posix import *  # noqa: F403
 from conformance.test_posix_more import *  # noqa: F403
 from vm.phones import Mount, UmtpPhone
+
+__all__ = ["place", "root"]
 
 
 @pytest.fixture(scope="module")
@@ -21,16 +24,3 @@ def base(umtp_phones: list[UmtpPhone], mountpoint: Path) -> Iterator[Place]:
     (storage,) = mountpoint.iterdir()
     yield Place(storage, backing=umtp_phones[0].directory, moves=False)
     mounted.unmount()
-
-
-@pytest.fixture
-def place(base: Place) -> Iterator[Place]:
-    """An empty directory for one test."""
-    with fresh_directory(base) as fresh:
-        yield fresh
-
-
-@pytest.fixture
-def root(place: Place) -> Path:
-    """The empty directory's path."""
-    return place.path

@@ -4,10 +4,11 @@ MTP can't replace a file in one step, so for a moment an object has a temporary 
 else survives both a kill -9 and a pulled cable, so the name says all that a later mount has to
 know: what the object is, which name it is about, and how large the complete new contents are.
 
-    .mtpfs-new-4f2a91-1c8-song.mp3
+    mtpfs-new-4f2a91-1c8-song.mp3
 
 - It ends as NAME does, because some devices refuse a rename that changes the extension
-  (Tizen). For a NAME without a dot it therefore has no dot at all.
+  (Tizen). It doesn't begin with a dot, because some don't list what does (Tizen again): what a
+  crash leaves would never be found. With a dot, as earlier versions wrote it, it is still read.
 - Characters that some device refuses in renames, or spells wrongly, are written as `%HEX;`.
 - Where NAME is too long, a digest stands for it. It recognises NAME, but can't give it back.
 """
@@ -78,7 +79,7 @@ class Temporary:
 
 def temporary_name(kind: Kind, name: str, number: int = 0) -> str:
     """Return a fresh name for an object in the middle of a change of `name`."""
-    start = f"{'.' if '.' in name else ''}mtpfs-{kind}-{secrets.token_hex(3)}-{number:x}"
+    start = f"mtpfs-{kind}-{secrets.token_hex(3)}-{number:x}"
     full = f"{start}-{_escaped(name)}"
     if max(utf16_units(full), len(full.encode())) > LONGEST:
         _, dot, extension = name.rpartition(".")
