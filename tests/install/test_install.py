@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,138 @@ def test_uninstall_takes_only_its_own(tmp_path: Path) -> None:
     assert not (prefix / "lib/mtpfs/mtpfs/gone.py").exists()
     make("uninstall", PREFIX=prefix)
     assert files(prefix) == others
+
+
+def snapshot(directory: Path) -> dict[str, str]:
+    """Return everything below a directory with what it holds, or where it leads."""
+    return {
+        str(path.relative_to(directory)): str(path.readlink())
+        if path.is_symlink()
+        else ""
+        if path.is_dir()
+        else path.read_bytes().hex()
+        for path in directory.rglob("*")
+    }
+
+
+def refused(prefix: Path, sbin: Path) -> str:
+    """Install, which must fail; return what it said."""
+    words = ("env", f"PREFIX={prefix}", f"SBINDIR={sbin}")
+    result = run(*words, TOP / "contrib/install", "install", check=False)
+    assert result.returncode == 1
+    return result.stderr
+
+
+def test_home(tmp_path: Path) -> None:
+    """In a home, also with a tilde that the shell has left alone, things are where they are looked for."""
+    home = tmp_path / "home"
+    home.mkdir()
+    run("env", "-uXDG_DATA_HOME", f"HOME={home}", "PREFIX=~/.local", TOP / "contrib/install", "install")
+    share = home / ".local/share"
+    for name in (
+        "systemd/user/mtpfs@.service",
+        "bash-completion/completions/mtpfs",
+        "fish/vendor_completions.d/mtpfs.fish",
+        "zsh/site-functions/_mtpfs",
+        "man/man1/mtpfs.1",
+    ):
+        assert (share / name).is_file(), name
+    assert f"ExecStart={home}/.local/bin/mtpfs " in (share / "systemd/user/mtpfs@.service").read_text()
+    assert run(home / ".local/bin/mtpfs", "--version").stdout.startswith("mtpfs ")
+    run("env", f"HOME={home}", "PREFIX=~/.local", TOP / "contrib/install", "uninstall")
+    assert list(home.iterdir()) == []
+
+
+def test_home_elsewhere(tmp_path: Path) -> None:
+    """Another prefix in a home: what is looked for in one place of a home only is there, and goes away again."""
+    words = ["env", f"HOME={tmp_path}", f"XDG_DATA_HOME={tmp_path}/data", f"PREFIX={tmp_path}/apps/mtpfs"]
+    run(*words, TOP / "contrib/install", "install")
+    assert (tmp_path / "data/systemd/user/mtpfs@.service").is_file()
+    assert (tmp_path / "data/fish/vendor_completions.d/mtpfs.fish").is_file()
+    assert (tmp_path / "apps/mtpfs/share/man/man1/mtpfs.1").is_file()
+    run(*words[:2], *words[3:], TOP / "contrib/install", "uninstall")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("moved", [0, 1, 5, 12])
+def test_half_an_installation_can_be_removed(tmp_path: Path, moved: int) -> None:
+    """After an installation that broke off, uninstalling leaves nothing; installing again works, too."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    count = tmp_path / "count"
+    count.write_text(f"{moved}\n")
+    broken = tools / "mv"
+    broken.write_text(
+        f'#!/bin/sh\nread n < {count}\n[ "$n" != 0 ] || exit 1\necho $((n - 1)) > {count}\nexec /bin/mv "$@"\n'
+    )
+    broken.chmod(0o755)
+    prefix, sbin = tmp_path / "prefix", tmp_path / "sbin"
+    words = ["env", f"PREFIX={prefix}", f"SBINDIR={sbin}"]
+    for again in (False, True):
+        count.write_text(f"{moved}\n")
+        path = f"PATH={tools}:{os.environ['PATH']}"
+        assert run(*words, path, TOP / "contrib/install", "install", check=False).returncode != 0
+        if again:
+            make("install", PREFIX=prefix, SBINDIR=sbin)
+            assert files(prefix) == FILES | {"lib/mtpfs"}
+        make("uninstall", PREFIX=prefix)
+        assert not prefix.exists()
+        assert not sbin.exists()
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "dead link", "directory"])
+@pytest.mark.parametrize("name", ["prefix/bin/mtpfs", "sbin/mount.fuse.mtpfs", "prefix/lib/mtpfs"])
+def test_what_is_there_is_not_touched(tmp_path: Path, kind: str, name: str) -> None:
+    """A file, a directory or a link of somebody else's in the way: refused, and nothing at all was changed."""
+    (tmp_path / "other").write_text("somebody else's")
+    path = tmp_path / name
+    path.parent.mkdir(parents=True)
+    match kind:
+        case "file":
+            path.write_text("somebody else's")
+        case "link":
+            path.symlink_to(tmp_path / "other")
+        case "dead link":
+            path.symlink_to(tmp_path / "nothing")
+        case "directory":
+            path.mkdir()
+    before = snapshot(tmp_path)
+    assert f"{path} is" in refused(tmp_path / "prefix", tmp_path / "sbin")
+    assert snapshot(tmp_path) == before
+
+
+@pytest.mark.parametrize("change", ["text", "link"])
+def test_what_was_changed_is_left(tmp_path: Path, change: str) -> None:
+    """What somebody has put in the place of an installed file stays, and isn't overwritten."""
+    prefix, sbin = tmp_path / "prefix", tmp_path / "sbin"
+    make("install", PREFIX=prefix, SBINDIR=sbin)
+    changed = prefix / "bin/mtpfs"
+    (tmp_path / "other").write_text("somebody else's")
+    changed.unlink()
+    if change == "text":
+        changed.write_text("somebody else's")
+    else:
+        changed.symlink_to(tmp_path / "other")
+    before = snapshot(tmp_path)
+    assert "isn't of this installation" in refused(prefix, sbin)
+    assert snapshot(tmp_path) == before
+    assert f"Left: {changed}" in make("uninstall", PREFIX=prefix).stdout
+    assert changed.read_text() == "somebody else's"
+    assert files(prefix) == {"bin/mtpfs"}
+    assert not sbin.exists()
+
+
+def test_the_list_is_complete() -> None:
+    """Whatever lies in man/ and contrib/ to be installed is in contrib/files; the wheel has nothing else."""
+    lines = [line.split() for line in (TOP / "contrib/files").read_text().splitlines()]
+    listed = {line[1] for line in lines if line and line[0] == "file"}
+    for directory in ("man", "contrib/completions", "contrib/systemd", "contrib/udev"):
+        assert {f"{directory}/{path.name}" for path in (TOP / directory).iterdir()} <= listed
+    project = tomllib.loads((TOP / "pyproject.toml").read_text())
+    assert set(project["tool"]["hatch"]["build"]["targets"]["wheel"]["shared-data"]) <= listed
+    commands = {line[1] for line in lines if line and line[0] == "command"}
+    entry_points = {text.rpartition(":")[2] for text in project["project"]["scripts"].values()}
+    assert commands <= entry_points
 
 
 def test_uninstall_of_nothing(tmp_path: Path) -> None:
