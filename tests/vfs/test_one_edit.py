@@ -37,3 +37,17 @@ async def test_several_writers(tmp_path: Path) -> None:
                 writers.start_soon(edit, name)
     for name, contents in expected.items():
         assert (tmp_path / name).read_bytes() == contents, name
+
+
+async def test_a_date_that_was_only_assumed(tmp_path: Path) -> None:
+    """An edit that was ended is begun again, also where the phone has given the file another date than it was sent."""
+    async with world(tmp_path, "as=sailfish") as w:
+        for name in (b"a", b"b"):
+            await w.put(name, b"....")
+            os.utime(tmp_path / name.decode(), (1_600_000_000, 1_600_000_000))  # the phone's clock is wrong
+        one, other = await w.open(b"a"), await w.open(b"b")
+        await w.fs.write(one, 0, b"1")
+        await w.fs.write(other, 0, b"2")
+        await w.close(other)
+        await w.close(one)
+    assert [(tmp_path / name).read_bytes() for name in "ab"] == [b"1...", b"2..."]

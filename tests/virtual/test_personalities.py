@@ -450,6 +450,46 @@ def test_an_edit_keeps_the_date(sailfish: Initiator, root: Path) -> None:
     assert (root / "a").stat().st_mtime == 1_600_000_000
 
 
+def test_dates_in_utc_are_dropped(sailfish: Initiator, root: Path) -> None:
+    """An upload keeps its date only if that is written without a Z."""
+    sailfish.upload("zulu", b"", modified="20200202T020202Z")
+    sailfish.upload("local", b"", modified="20200202T020202")
+    assert (root / "zulu").stat().st_mtime > 1_600_000_000
+    assert (root / "local").stat().st_mtime < 1_600_000_000
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_name_taken_too_soon(sailfish: Initiator, root: Path, asked: bool) -> None:
+    """What gets a vacated name before the phone has heard of that is lost, though its file is there."""
+    top = sailfish.listing()
+    assert sailfish.rename(top["a"], "old").ok
+    if asked:  # it hears while it sends data
+        sailfish.info(top["a"])
+    assert sailfish.rename(top["b"], "a").ok
+    sailfish.info(top["a"])
+    assert sailfish.listing() == {"old": top["a"]} | ({"a": top["b"]} if asked else {})
+    assert sailfish.events() == ([] if asked else [(Event.ObjectRemoved, top["b"])])
+    assert (root / "a").exists()
+    # Nothing else can be given the name of a file that it doesn't see; but it can be sent
+    assert sailfish.rename(top["a"], "a").code == (Response.InvalidObjectPropValue if asked else Response.OK)
+    assert "old" in sailfish.listing()
+    if not asked:
+        sailfish.upload("a", b"new")
+        assert "a" in sailfish.listing()
+        assert (root / "a").read_bytes() == b"new"
+
+
+def test_a_name_made_too_soon(sailfish: Initiator) -> None:
+    """What is made under a name that was deleted a moment ago gets another handle."""
+    first = sailfish.listing()["a"]
+    assert sailfish.do(Operation.DeleteObject, first, 0).ok
+    second = sailfish.upload("a", b"new")
+    sailfish.handles()  # while it sends them it hears
+    third = sailfish.listing()["a"]
+    assert third not in {first, second}
+    assert (Event.ObjectRemoved, second) in sailfish.events()
+
+
 def test_property_lists_of_one_storage_only(connect: Connect) -> None:
     """With a second storage the children can't be listed so; with one they can."""
     phone = connect("as=sailfish&storages=2")

@@ -30,6 +30,9 @@ class Quirks:
     None: unknown. What is learned of a storage counts for more (see `Device.folding`)."""
     overwrite_corrupts: bool = False
     """Sending an existing name ruins both objects (Garmin; libmtp #307): delete first."""
+    notices_late: bool = False
+    """It hears of its own changes as of anybody's, by name, and after it has answered. What has taken a vacated name
+    by then is dropped from its tables, and isn't seen again before it starts anew (Sailfish, buteo-mtp; `writing`)."""
 
 
 def find_quirks(info: DeviceInfo) -> Quirks:
@@ -43,4 +46,5 @@ def find_quirks(info: DeviceInfo) -> Quirks:
         # uMTP-Responder copies Android's description but serves a Linux directory as it is.
         folds=False if maker == "viveris technologies" else True if android or "samsung" in maker else None,
         overwrite_corrupts="garmin" in maker,
+        notices_late=android and "microsoft.com/WMPPD" in info.vendor_extension_desc,
     )

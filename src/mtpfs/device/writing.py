@@ -7,7 +7,9 @@ would reject only after the data phase has begun is checked here before, for
 AOSP stops serving MTP when a rejected data phase hits it as a command.
 
 A name that was vacated a moment ago may still be taken (see `recent`): a change
-that takes such a name and is refused is tried again for about 3 s. An OK isn't
+that takes such a name and is refused is tried again for about 3 s. Or it is free, and
+the device hears of that only afterwards, and drops what has the name by then (Sailfish):
+such a device is asked something before, because it hears while it sends data. An OK isn't
 a fact: `confirm_size` compares afterwards, `refusal` says whether an error was
 a full disk. Room isn't counted here; whoever changes something calls
 `Room.require` before and `Room.took` after.
@@ -191,6 +193,9 @@ async def _while_vacated(device: Device, name: str, attempt: Callable[[], Awaita
     Then the refusal is raised. Nothing is done again after a SendObject has begun.
     """
     vacated = device.recent.was_vacated(name)
+    if vacated and device.quirks.notices_late:
+        # Hearing of it now, it finds nothing to drop
+        await device.call(Operation.GetStorageIDs, limit=4096)
     for pause in (*PAUSES, None):
         try:
             return await attempt()

@@ -69,7 +69,8 @@ class Edit:
         self._stopped = stopped
         self._open: Handle | None = None
         """The object in the session in which the edit is open; None: it isn't."""
-        self._begun = False
+        self._generation: int | None = None
+        """The session in which the edit was begun last."""
         self._buffer = Pieces()
         self._offset = 0
 
@@ -97,10 +98,10 @@ class Edit:
     async def _begin(self) -> Handle:
         """Begin the edit; under `Device.edit_slot`, so that nobody begins another one before its first call."""
         handle = await self._find()
-        if self._begun:
+        if self._generation not in {None, handle.generation}:
             await self._check_unchanged(handle)
         await writing.begin_edit(self._device, handle)
-        self._open, self._begun = handle, True
+        self._open, self._generation = handle, handle.generation
         return handle
 
     async def write(self, offset: int, data: bytes) -> None:
@@ -183,7 +184,7 @@ class Edit:
         raise reason from error
 
     async def _check_unchanged(self, handle: Handle) -> None:
-        """Raise unless the object still is what this edit has made of it: it was open in an earlier session, or ended."""
+        """Raise unless the object still is what this edit has made of it in an earlier session."""
         there = await listing.entry(self._device, handle)
         known = self._modified
         if there.size != self.size or (known is not None and there.modified not in {known, None}):

@@ -22,7 +22,8 @@ here must have got them right. `as=NAME` says which one:
     android14     AOSP from version 9 on, the default: vacated names stay taken for
                   a moment, its own uploads echo, a full disk is owned up to or not
     android8      no move, no copy, property lists without dates
-    sailfish      one edit at a time, which leaves the date as it was
+    sailfish      one edit at a time, which leaves the date as it was; a name that is
+                  taken again too soon costs what took it
     tizen         partial reads of 64 bits that read nothing, edits that change
                   nothing, renames that have to keep the extension
     camera        PTP: look, fetch, delete

@@ -74,6 +74,8 @@ class Capabilities:
 
     ghost_seconds: float = 0.01
     """How long a vacated name stays taken and listed; 0: not at all (AOSP, MtpStorageManager)."""
+    notices_late: bool = False
+    """A notice that a name was vacated comes after the answer, and costs what has taken the name by then (buteo-mtp)."""
     hides_dot_names: bool = False
     """What begins with a dot isn't listed (cmtp-responder, mtp_store.c)."""
     alters_names: bool = False
@@ -118,6 +120,8 @@ class Capabilities:
     """The edit operations answer OK and change nothing (cmtp-responder)."""
     keeps_date_in_edits: bool = False
     """SendPartialObject restores the date of modification (buteo-mtp)."""
+    ignores_utc_dates: bool = False
+    """An upload's date is dropped if it ends in `Z` (buteo-mtp, datetime_to_time_t)."""
     formats: tuple[int, ...] = ()
     """The only formats that an upload may have; empty: any (players)."""
     even_seconds: bool = False
@@ -181,10 +185,13 @@ _PERSONALITIES: dict[str, Capabilities] = {
         _WITHOUT_ANDROID,
         missing=frozenset({Op.GetThumb, Op.ResetDevice, Op.ResetDevicePropValue}),
         dates="jolla",
+        notices_late=True,
+        ignores_utc_dates=True,
         one_edit=True,
         keeps_date_in_edits=True,
         forbidden_in_renames='<>:"/\\|?*' + "".join(map(chr, range(0x20))),
         lists_one_storage=True,
+        vendor_description="microsoft.com: 1.0; microsoft.com/WMPPD: 11.0; android.com: 1.0;",
         model="Jolla",
     ),
     # cmtp-responder: mtp_device.c (operations), mtp_cmd_handler.c (edits, partial reads)

@@ -110,7 +110,10 @@ def send_object_info(phone: Phone, request: Request, data: bytes) -> Reply:
         node.phantom = False
         node.unwatched = not phone.capabilities.watches_own_folders  # cmtp-responder, g_last_created_dir
         phone.store.watch(node)
-    phone.upload = Upload(node, info.object_compressed_size, _upload_time(info.modification_date))
+    modified = _upload_time(info.modification_date)
+    if phone.capabilities.ignores_utc_dates and info.modification_date.endswith("Z"):
+        modified = None
+    phone.upload = Upload(node, info.object_compressed_size, modified)
     return Reply(parameters=(storage.id, parent.handle, node.handle))
 
 
@@ -309,6 +312,10 @@ def set_object_prop_value(phone: Phone, request: Request, data: bytes) -> Reply:
     source, target = phone.store.path_of(node), phone.store.checked_path(node.parent, name)
     if target == source:  # only the case changes, on a storage that ignores it
         target = f"{Path(source).parent}/{name}"
+    if kind.notices_late and os.path.lexists(target):
+        return (
+            Reply()
+        )  # buteo-mtp: a file that the table has lost is in the way; the answer is OK all the same
     with phone.store.changing(node.parent):
         Path(source).rename(target)
     phone.store.relocate(node, node.parent, name)

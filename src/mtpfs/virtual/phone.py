@@ -107,6 +107,7 @@ class Phone:
             case_insensitive=capabilities.case_insensitive,
             capacity=capabilities.capacity,
             ghost_seconds=capabilities.ghost_seconds,
+            notices_late=capabilities.notices_late,
             hides_dot_names=capabilities.hides_dot_names,
         )
         self.store.available = not capabilities.locked

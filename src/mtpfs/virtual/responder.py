@@ -166,6 +166,7 @@ class Responder:
         self._dataset.clear()
         self._header, self._sink, self._received = None, None, 0
         phone.last_transaction = request.transaction_id
+        phone.store.hear()
         if operation != Operation.SendObject:
             phone.upload = None  # its name stays reserved: see `changes`
         phone.size_lie = 0
@@ -336,6 +337,7 @@ class Responder:
             self.held = fault.amount / 1000
         header = b""
         if reply.data is not None:
+            self.phone.store.hear(everything=True)  # buteo-mtp, sendData: its event loop runs meanwhile
             header = encode_header(
                 ContainerType.DATA, request.operation, request.transaction_id, len(reply.data)
             )

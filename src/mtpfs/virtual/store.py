@@ -9,6 +9,8 @@ are entered by whoever makes them (`changing`), so they cost no new look.
 
 A name that the initiator vacated can stay behind as a ghost: taken and listed
 until the phone has noticed. AOSP drops it when inotify tells, here a clock does.
+Or it is free at once, and the notice comes late (`hear`): whatever has the name by then
+is taken for what left it.
 
 Invariant: nothing outside the storages' directories is read or written.
 Symbolic links are neither shown nor followed, and an opened path is checked
@@ -22,6 +24,7 @@ from __future__ import annotations
 import os
 import stat
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -41,6 +44,8 @@ LARGE = 256
 """Entries from which on a look is too expensive to be repeated without a reason."""
 REST = 10
 """How many times as long as a look at something large took it isn't repeated on mere suspicion."""
+NOTICE_SECONDS = 0.005
+"""How long after a change its notice comes at the latest, where notices come late."""
 GHOST_MEETINGS = 3
 """Commands after which a ghost ends though its time isn't over.
 
@@ -69,6 +74,7 @@ class Node:
         "ghosts",
         "handle",
         "listed",
+        "lost",
         "name",
         "of_storage",
         "parent",
@@ -98,6 +104,8 @@ class Node:
         """When to look again although the stamp says that there is no need."""
         self.ghosts: dict[str, Ghost] = {}
         """In folders: names that were vacated and stay taken for a while."""
+        self.lost: set[str] = set()
+        """In folders: names of files that are there and that the table doesn't know any more."""
         self.buried = False
         """Deleted, but still listed."""
         self.unwatched = False
@@ -129,6 +137,17 @@ class Ghost:
     meetings: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """That a name in a folder was vacated: told by the kernel, not heard yet."""
+
+    folder: Node
+    name: str
+    due: float
+    next_handle: int
+    """What was made after that has this handle or a later one."""
+
+
 class Storage:
     """One storage: an id, a directory, a root node."""
 
@@ -156,6 +175,7 @@ class Store:
         case_insensitive: bool = False,
         capacity: int | None = None,
         ghost_seconds: float = 0.0,
+        notices_late: bool = False,
         hides_dot_names: bool = False,
     ) -> None:
         self.all_storages = storages
@@ -163,6 +183,8 @@ class Store:
         self._case_insensitive = case_insensitive
         self._capacity = capacity
         self._ghost_seconds = ghost_seconds
+        self._notices_late = notices_late
+        self._notices: deque[Notice] = deque()
         self._hides_dot_names = hides_dot_names
         self.clock: Callable[[], float] = time.monotonic
         """What a ghost's time is measured with; the transport's, where there is one."""
@@ -323,10 +345,11 @@ class Store:
                 if known_before:
                     self._notify(Event.ObjectRemoved, node.handle)
         haunted = False
+        folder.lost &= found.keys()
         for name, is_folder in found.items():
             if name in folder.ghosts and self._ghost(folder, name) is not None:
                 haunted = True  # AOSP hears of the new one after the old one's end
-            elif name not in folder.children:
+            elif name not in folder.children and name not in folder.lost:
                 node = self.adopt(folder, name, folder=is_folder)
                 self.note_content(node)  # what changes after the host has heard of it is reported
                 if known_before:
@@ -388,6 +411,7 @@ class Store:
     def bury(self, node: Node) -> None:
         """Note that an object was deleted: it stays listed as long as ghosts do."""
         self.recount(node.storage)
+        self._expect_notice(node)
         if not self._ghost_seconds or node.parent is None:
             self.forget(node)
             return
@@ -437,6 +461,30 @@ class Store:
             at = at.parent
         return False
 
+    # --- late notices
+
+    def _expect_notice(self, node: Node) -> None:
+        if self._notices_late and node.parent is not None:
+            due = self.clock() + NOTICE_SECONDS
+            self._notices.append(Notice(node.parent, node.name, due, self._next_handle))
+
+    def hear(self, *, everything: bool = False) -> None:
+        """Hear which names were vacated, as far as it is due, and drop what has them now.
+
+        What was made under such a name is found again, as something new; what was renamed is not, because
+        only its going is looked at (buteo-mtp, handleFSDelete, handleFSCreate and handleFSMove).
+        """
+        while self._notices and (everything or self.clock() >= self._notices[0].due):
+            notice = self._notices.popleft()
+            node = notice.folder.children.get(notice.name)
+            if node is None:
+                continue
+            self._notify(Event.ObjectRemoved, node.handle)
+            self.forget(node)
+            if node.handle < notice.next_handle:
+                notice.folder.lost.add(notice.name)
+            notice.folder.stamp = -1
+
     # --- changing the table (the caller changes the files)
 
     @contextmanager
@@ -458,6 +506,7 @@ class Store:
         """Enter a new object and give it a handle."""
         node = Node(self._next_handle, parent, name, folder=folder)
         self._next_handle += 1
+        parent.lost.discard(name)
         self._enter(node, parent)
         self._nodes[node.handle] = node
         return node
@@ -500,6 +549,7 @@ class Store:
         """Note that an object has a new place; it keeps its handle."""
         assert node.parent is not None, "a storage's root never moves"
         self._leave_ghost(node)
+        self._expect_notice(node)
         self._leave(node)
         replaced = parent.children.get(name)
         if replaced is not None:
