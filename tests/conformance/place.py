@@ -7,13 +7,15 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from mtpfs.protocol.codes import Operation
 from mtpfs.virtual.capabilities import Capabilities
+from mtpfs.virtual.changes import stored_name
 
 _NUMBERS = itertools.count()
 _PATIENCE = 20.0  # seconds
@@ -39,6 +41,9 @@ class Place:
     pretends_to_delete: bool = False
     """Whether the device says that it deletes what is protected, and doesn't."""
 
+    stores_as: Callable[[str], str] = str
+    """What the device makes of a file's name; where that is another one, EINVAL has to say so."""
+
     @classmethod
     def on_phone(cls, path: Path, backing: Path, kind: Capabilities) -> Place:
         """Return a place on a mounted virtual phone."""
@@ -52,6 +57,7 @@ class Place:
             extension=".mp3" if kind.formats else "",
             keeps_date_in_edits=kind.keeps_date_in_edits,
             pretends_to_delete=kind.pretends_to_delete,
+            stores_as=partial(stored_name, kind),
         )
 
 

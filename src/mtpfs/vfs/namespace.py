@@ -21,6 +21,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from mtpfs.device import UNKNOWN_HANDLE, WITHDRAWN, Entry, Handle, Storage, listing, writing
+from mtpfs.device.recent import MOMENT
 from mtpfs.device.spelling import check_stored
 from mtpfs.errors import FsError, MtpfsError, ResponseError, StoppedError
 from mtpfs.protocol.codes import Operation, Response
@@ -180,6 +181,8 @@ class Namespace:
             await writing.delete(self._device, handle, node.object_name)
             if hidden:
                 self._tree.hidden.pop(node.object_name, None)
+        if node.protected:
+            parent.doubt(MOMENT)  # cameras answer OK, and keep what is protected
         if node.storage is not None:
             self._device.room.took(node.storage.id, -node.size)
 

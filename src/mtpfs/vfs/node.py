@@ -60,6 +60,7 @@ class Node:
         "attributes_stale",
         "children",
         "date_elsewhere",
+        "doubted_until",
         "handle",
         "holder",
         "ino",
@@ -70,6 +71,7 @@ class Node:
         "modified",
         "name",
         "parent",
+        "protected",
         "shown_size",
         "size",
         "size_known",
@@ -113,6 +115,10 @@ class Node:
         self.listing: Listing | None = None
         self.was_listed = False
         """`children` is what a listing has shown, perhaps long ago: a new one that differs shows a change."""
+        self.doubted_until = 0.0
+        """By trio's clock: before that no listing is believed. What was deleted may show again (see `doubt`)."""
+        self.protected = False
+        """The device says that it is read-only."""
         self._listing_lock: trio.Lock | None = None
         self.lookups = 0
         """References that the kernel holds. Written by the FUSE adapter and `Tree.forget`."""
@@ -243,6 +249,11 @@ class Node:
     def distrust(self) -> None:
         """Have the directory listed anew by whoever looks there next."""
         self.listing = None
+
+    def doubt(self, seconds: float) -> None:
+        """Have the directory listed anew by everybody who looks there in the next `seconds`, and by one after that."""
+        self.doubted_until = trio.current_time() + seconds
+        self.distrust()
 
     def ancestry(self) -> Iterator[Node]:
         """Yield the node, its parent, and so on to the root."""

@@ -165,6 +165,7 @@ class Tree:
                     will_do = await self._list_objects(directory, *place)
                 self.listings_fetched += 1
                 now = trio.current_time()
+                will_do &= now >= directory.doubted_until
                 directory.listing = Listing(now, now - asked_at, generation) if will_do else None
                 directory.was_listed = True
         except ResponseError as error:
@@ -331,7 +332,7 @@ class Tree:
                 if node.is_folder and node.was_listed and entry.modified is None:
                     self._touch(node)  # for all we know something else is in it by now
             self._set_handle(node, entry.handle)
-        node.object_name = entry.name
+        node.object_name, node.protected = entry.name, entry.protected
         node.attributes_stale = False
         if node.is_ahead:
             return  # what we hold is newer than what the device has
@@ -473,6 +474,8 @@ class Tree:
             # What the device's layer logs names objects by their handles.
             log.debug("%s is listed: folder %s of storage 0x%08X", directory.path, folder, storage.id)
             found = await listing.children(self.device, storage.id, folder)
+            if directory.handle != folder:
+                raise SessionLostError(f"{directory.path} is another object by now")  # it was copied, say
             entries = self._without_hidden(found)
             shown, is_settled = await self._settler.settle(directory, storage, folder, entries, touched)
             self.merge(directory, shown, touched)

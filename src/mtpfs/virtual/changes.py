@@ -39,6 +39,7 @@ from mtpfs.protocol.codes import ROOT_PARENT, DataType, Event, Format, Operation
 from mtpfs.protocol.datasets import SIZE_UNKNOWN, ObjectInfo
 from mtpfs.protocol.dates import decode_date
 from mtpfs.protocol.wire import decode_value
+from mtpfs.virtual.capabilities import Capabilities
 from mtpfs.virtual.phone import Handlers, Phone, Reply, Request, Upload
 from mtpfs.virtual.space import Writer
 from mtpfs.virtual.store import Node, Refusal, Storage
@@ -70,9 +71,9 @@ def _filesystem_name(name: str) -> str:
     return name
 
 
-def _altered(phone: Phone, name: str) -> str:
-    """Return what the phone makes of a name: see the module's docstring."""
-    if not phone.capabilities.alters_names:
+def stored_name(kind: Capabilities, name: str) -> str:
+    """Return what a phone of that kind makes of a name: see the module's docstring."""
+    if not kind.alters_names:
         return name
     name = re.sub("[\U00010000-\U0010ffff]", "__", re.sub(r'[\x00-\x1f\x7f\\:*?"<>|;]', "_", name))
     return name.lstrip(" ").rstrip(" .")
@@ -91,7 +92,7 @@ def send_object_info(phone: Phone, request: Request, data: bytes) -> Reply:
         raise Refusal(Response.InvalidParameter) from error
     if info.wide != phone.capabilities.wide_object_info:
         raise Refusal(Response.InvalidParameter)
-    name = _altered(phone, _filesystem_name(info.filename))
+    name = stored_name(phone.capabilities, _filesystem_name(info.filename))
     if storage.removable:
         name = name.strip()
     if name in {"", ".", ".."} or "/" in name:
@@ -289,7 +290,7 @@ def set_object_prop_value(phone: Phone, request: Request, data: bytes) -> Reply:
     node = phone.store.node(request.p(1))
     phone.require_writable()
     try:
-        name = _altered(phone, _filesystem_name(str(decode_value(DataType.STR, data))))
+        name = stored_name(phone.capabilities, _filesystem_name(str(decode_value(DataType.STR, data))))
     except RemoteProtocolError as error:
         raise Refusal(Response.GeneralError) from error
     assert node.parent is not None
@@ -303,7 +304,8 @@ def set_object_prop_value(phone: Phone, request: Request, data: bytes) -> Reply:
         if bad or phone.store.taken(node.parent, name):
             raise Refusal(Response.InvalidObjectPropValue)
     if kind.fixed_extension:
-        old, new = phone.store.path(node), f"{phone.store.path(node.parent)}/{name}"
+        folder = _path_on_phone(node.parent)
+        old, new = f"{folder}/{node.name}", f"{folder}/{name}"
         if old.lower() == new.lower():
             return Reply()
         if _extension(old) != _extension(new):
@@ -320,6 +322,11 @@ def set_object_prop_value(phone: Phone, request: Request, data: bytes) -> Reply:
         Path(source).rename(target)
     phone.store.relocate(node, node.parent, name)
     return Reply()
+
+
+def _path_on_phone(node: Node) -> str:
+    """Return where a node is, as the phone sees it: its own directory may have a dot in its name."""
+    return "/storage" if node.parent is None else f"{_path_on_phone(node.parent)}/{node.name}"
 
 
 def _extension(path: str) -> str:
