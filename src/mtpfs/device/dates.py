@@ -17,7 +17,6 @@ from mtpfs.device.device import Device
 from mtpfs.errors import MtpfsError, ResponseError
 from mtpfs.protocol.codes import DataType, Format, Operation, Property
 from mtpfs.protocol.datasets import PropertyDescription
-from mtpfs.protocol.dates import encode_date
 from mtpfs.protocol.wire import encode_value
 from mtpfs.session import Handle
 
@@ -36,7 +35,7 @@ async def set_modified(device: Device, handle: Handle, modified: float) -> bool:
             Operation.SetObjectPropValue,
             handle,
             Property.DateModified,
-            data=encode_value(DataType.STR, encode_date(modified)),
+            data=encode_value(DataType.STR, device.encoded_date(modified)),
         )
     except ResponseError as error:
         log.info("DateModified can't be set after all: %s", error)

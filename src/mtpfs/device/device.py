@@ -26,6 +26,7 @@ from mtpfs.device.room import Room
 from mtpfs.errors import FsError, ProtocolError, ResponseError, name_of
 from mtpfs.protocol.codes import AccessCapability, Operation, Response, StorageType
 from mtpfs.protocol.datasets import DeviceInfo, StorageInfo
+from mtpfs.protocol.dates import encode_date, encode_local_date
 from mtpfs.protocol.wire import decode_integers
 from mtpfs.redaction import hide_name, hide_serial
 from mtpfs.session import DataSource, Handle, Result, Session
@@ -122,6 +123,10 @@ class Device:
     def can_rename(self) -> bool:
         """Tell whether objects can be renamed. A single object or name may still be refused."""
         return self.supports(Operation.SetObjectPropValue)
+
+    def encoded_date(self, seconds: float) -> str:
+        """Return a date (seconds since the epoch) as this device takes it."""
+        return encode_local_date(seconds, self.zone) if self.quirks.local_dates else encode_date(seconds)
 
     async def call(
         self,

@@ -30,6 +30,9 @@ class Quirks:
     None: unknown. What is learned of a storage counts for more (see `Device.folding`)."""
     overwrite_corrupts: bool = False
     """Sending an existing name ruins both objects (Garmin; libmtp #307): delete first."""
+    local_dates: bool = False
+    """A date that ends in `Z` is dropped; one without a suffix, in the device's own zone, is kept (Sailfish,
+    buteo-mtp, datetime_to_time_t)."""
     notices_late: bool = False
     """It hears of its own changes as of anybody's, by name, and after it has answered. What has taken a vacated name
     by then is dropped from its tables, and isn't seen again before it starts anew (Sailfish, buteo-mtp; `writing`)."""
@@ -39,6 +42,7 @@ def find_quirks(info: DeviceInfo) -> Quirks:
     """Return the quirks of the device that describes itself as `info`."""
     maker = info.manufacturer.casefold()
     android = "android.com" in info.vendor_extension_desc
+    sailfish = android and "microsoft.com/WMPPD" in info.vendor_extension_desc
     return Quirks(
         eof_short_packet="samsung" in maker and not android,
         utc_dates=maker == "qemu",
@@ -46,5 +50,6 @@ def find_quirks(info: DeviceInfo) -> Quirks:
         # uMTP-Responder copies Android's description but serves a Linux directory as it is.
         folds=False if maker == "viveris technologies" else True if android or "samsung" in maker else None,
         overwrite_corrupts="garmin" in maker,
-        notices_late=android and "microsoft.com/WMPPD" in info.vendor_extension_desc,
+        local_dates=sailfish,
+        notices_late=sailfish,
     )

@@ -40,7 +40,6 @@ from mtpfs.protocol.datasets import (
     PropertyElement,
     encode_property_list,
 )
-from mtpfs.protocol.dates import encode_date
 from mtpfs.protocol.wire import encode_value
 from mtpfs.session import BUSY_PAUSES, DataSource, Engine, Handle
 
@@ -121,7 +120,7 @@ def _upload_job(
         object_compressed_size=source.size,
         parent_object=parent.as_parent().number,
         filename=name,
-        modification_date="" if modified is None else encode_date(modified),
+        modification_date="" if modified is None else device.encoded_date(modified),
         wide=device.wide_object_info,
     )
     large = source.size >= SIZE_UNKNOWN and not device.can_edit and not info.wide

@@ -1,8 +1,9 @@
 """MTP's DateTime strings: `YYYYMMDDThhmmss[.s][Z|±hhmm]` (MTP 1.1 section 3.2.5).
 
-Strategy: decode leniently into seconds since the epoch, encode only the one
-form that every known responder understands: UTC with a `Z` (Android ignores a
-numeric offset and would take the digits for its local time).
+Strategy: decode leniently into seconds since the epoch. Encode the one form that
+nearly every responder understands: UTC with a `Z` (Android ignores a numeric offset
+and would take the digits for its local time). Sailfish drops such a date, and gets
+local time without a suffix.
 
 Invariant: decoding never raises; what isn't a date is None ("unknown"),
 because one odd date must not hide an object.
@@ -53,6 +54,12 @@ def encode_date(seconds: float) -> str:
         return ""
 
 
-def encode_local_date(seconds: float) -> str:
-    """Return `seconds` as Android and uMTP-Responder report it: local time without a suffix."""
-    return datetime.fromtimestamp(seconds).strftime("%Y%m%dT%H%M%S")  # noqa: DTZ006 - local on purpose
+def encode_local_date(seconds: float, zone: tzinfo | None = None) -> str:
+    """Return `seconds` since the epoch as local time without a suffix, `""` beyond years 1 to 9999.
+
+    Android and uMTP-Responder report dates so. `zone` is the device's; None: this host's.
+    """
+    try:
+        return datetime.fromtimestamp(int(seconds // 1), zone).strftime("%Y%m%dT%H%M%S").rjust(15, "0")
+    except (ValueError, OverflowError, OSError):
+        return ""
