@@ -23,7 +23,7 @@ VENV := .venv$(addprefix -,$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 export PREFIX DESTDIR SBINDIR ZSHDIR FISHDIR PYTHON VENV
 
-.PHONY: help demo mount umount build install uninstall deb test check docs format programs-test vm-test fuzz fsx soak stress bench clean
+.PHONY: help demo mount umount build install uninstall deb test check docs format programs-test vm-test fuzz fsx soak stress coverage bench clean
 
 help:
 	@echo "make demo   [MNT=~/mnt]               try it: mount a phone made of software"
@@ -41,6 +41,7 @@ help:
 	@echo "make fsx    [FSX_STEPS=10000]         random operations on every kind of phone"
 	@echo "make soak   [SOAK_SECONDS=1200]       work on mounts while everything goes wrong"
 	@echo "make stress [STRESS_SECONDS=3600]     try one order of events after the other"
+	@echo "make coverage                         which branches of the layers the tests reach"
 	@echo "make bench                            measure it, beside other programs"
 	@echo "make format, make clean"
 
@@ -110,6 +111,12 @@ fsx:
 soak:
 	@contrib/setup dev
 	PYTHONPATH=tests $(BIN)/python -m soak --seconds $(SOAK_SECONDS) --seed $(SOAK_SEED)
+
+coverage:
+	@contrib/setup dev
+	$(BIN)/coverage run -m pytest -q tests/protocol tests/virtual tests/transport tests/session tests/device tests/vfs \
+		tests/stress tests/hostile
+	$(BIN)/coverage report
 
 stress:
 	@contrib/setup dev
