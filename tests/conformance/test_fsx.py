@@ -9,8 +9,8 @@ import pytest
 from conformance.fsx import Fsx
 from conformance.place import Place
 
-SHORT, LONG = 2_000, 10_000  # steps
-TRIED_LONGER = frozenset({"as=android14", "as=sailfish"})
+SHORT, LONG = 1_000, 10_000  # steps
+TRIED_LONGER = frozenset({"as=android14"})
 """The kinds of phone that are tried with LONG; `make fsx` does that with all of them."""
 
 

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -81,3 +82,17 @@ def test_unanswered_attributes(android: Mount) -> None:
     """Extended attributes are declined as a whole, so that the kernel doesn't ask for them at every write."""
     with pytest.raises(OSError, match=os.strerror(errno.EOPNOTSUPP)):
         os.getxattr(android.root, "user.any")
+
+
+def test_mount_that_does_not_answer(mount_phone: Callable[..., Mount]) -> None:
+    """A mount whose program is stopped is an error within seconds, for `stats` and for `list`'s look at all mounts."""
+    mounted = mount_phone()
+    mounted.process.send_signal(signal.SIGSTOP)
+    try:
+        started = time.monotonic()
+        answer = run(*MTPFS, "stats", mounted.mountpoint, check=False)
+        assert answer.returncode == 1
+        assert "no answer" in answer.stderr
+        assert time.monotonic() - started < 20
+    finally:
+        mounted.process.send_signal(signal.SIGCONT)

@@ -4,7 +4,8 @@ Strategy: the kernel's table says where mtpfs is mounted; a mount itself says th
 rest, by the files in its root that no listing shows (`mtpfs.fuse.report`).
 Mounts of other users can't be asked; of those only the table's words are known.
 
-Invariant: a mount whose program has died is never asked anything that could wait.
+Invariant: a mount whose program has died is never asked anything that could wait, and any other
+only for some seconds.
 """
 
 from __future__ import annotations
@@ -12,13 +13,18 @@ from __future__ import annotations
 import errno
 import json
 import os
+import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mtpfs.errors import SetupError
 from mtpfs.redaction import hide_name, hide_serial
 
+T = TypeVar("T")
+
 KIND = "fuse.mtpfs"
+PATIENCE = 3.0  # seconds that a mount may take to answer
 
 
 def mounts() -> list[tuple[str, str, str]]:
@@ -38,7 +44,7 @@ def mounts() -> list[tuple[str, str, str]]:
 def is_dead(mountpoint: str) -> bool:
     """Tell whether a FUSE filesystem's program has ended without unmounting."""
     try:
-        os.statvfs(mountpoint)  # unlike stat, never answered from the kernel's cache
+        _patiently(lambda: os.statvfs(mountpoint))  # unlike stat, never answered from the kernel's cache
     except OSError as error:
         return error.errno == errno.ENOTCONN
     return False
@@ -55,10 +61,34 @@ def report(mountpoint: str, name: str) -> dict[str, Any]:
     if not is_mounted(mountpoint):
         raise SetupError(f"{mountpoint}: nothing is mounted here")
     try:
-        found: dict[str, Any] = json.loads((Path(mountpoint) / name).read_text())
+        found: dict[str, Any] = json.loads(_patiently((Path(mountpoint) / name).read_text))
     except (OSError, ValueError) as error:
         raise SetupError(f"{mountpoint}: this mount doesn't tell ({error})") from error
     return found
+
+
+def _patiently(ask: Callable[[], T]) -> T:
+    """Return what `ask` returns, or raise what it raises, but wait no longer than `PATIENCE` seconds.
+
+    Raises `TimeoutError`: a program that is stopped, or busy, answers nothing. The thread that waits goes with us.
+    """
+    answers: list[T | Exception] = []
+
+    def run() -> None:
+        try:
+            answers.append(ask())
+        except Exception as error:  # noqa: BLE001 - raised below
+            answers.append(error)
+
+    asking = threading.Thread(target=run, daemon=True)
+    asking.start()
+    asking.join(PATIENCE)
+    if not answers:
+        raise TimeoutError(errno.ETIMEDOUT, f"no answer in {PATIENCE:.0f} s")
+    (answer,) = answers
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
 
 
 def _unescaped(text: str) -> str:
