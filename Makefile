@@ -23,7 +23,7 @@ VENV := .venv$(addprefix -,$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 export PREFIX DESTDIR SBINDIR ZSHDIR FISHDIR PYTHON VENV
 
-.PHONY: help demo mount umount build install uninstall deb test check docs format programs-test vm-test fuzz fsx soak stress coverage bench clean
+.PHONY: help demo mount umount build install uninstall deb test check docs format programs-test vm-test fuzz fsx every-step soak stress coverage bench clean
 
 help:
 	@echo "make demo   [MNT=~/mnt]               try it: mount a phone made of software"
@@ -107,6 +107,10 @@ fsx:
 	@contrib/setup dev
 	$(BIN)/python -m pytest --numprocesses=$(TEST_PROCESSES) --fsx-steps=$(FSX_STEPS) --fsx-seed=$(FSX_SEED) \
 		-o faulthandler_timeout=0 tests/conformance/test_fsx.py
+
+every-step:
+	@contrib/setup dev
+	$(BIN)/python -m pytest --numprocesses=$(TEST_PROCESSES) --all-steps tests/vfs/test_every_step.py
 
 soak:
 	@contrib/setup dev

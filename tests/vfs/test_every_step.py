@@ -164,15 +164,15 @@ CASES = [
     Case(folders, (BEFORE, after(made=None), after(made=None, made__x=NEW), BEFORE)),
 ]
 MOVES = frozenset({"move", "move_over", "move_renaming"})
-ONE_IN = 40  # steps are taken on the phones other than Android, or all of them with --all-steps
+ONE_IN, ONE_IN_ON_ANDROID = 40, 4  # steps are taken, or all of them with --all-steps
 FEWEST = 3
 
 
 def chosen(steps: list[Step], words: str, case: Case, config: pytest.Config) -> list[Step]:
     """Return all steps, or some that depend on the phone and the change only."""
-    if words == ANDROID or config.getoption("--all-steps"):
+    if config.getoption("--all-steps"):
         return steps
-    count = min(len(steps), max(FEWEST, len(steps) // ONE_IN))
+    count = min(len(steps), max(FEWEST, len(steps) // (ONE_IN_ON_ANDROID if words == ANDROID else ONE_IN)))
     return random.Random(f"{words} {case.change.__name__}").sample(steps, count)
 
 
