@@ -15,27 +15,17 @@ from conformance.conftest import place, root, tree
 from conformance.place import Place
 from conformance.test_posix import (
     test_append,
-    test_memory_mapped_writing,
     test_mixed_positional_io,
-    test_parallel_writers_of_one_file,
-    test_rename_into_another_directory,
-    test_rename_of_a_directory,
     test_rename_over_a_file,
     test_rename_while_an_old_file_is_changed,
     test_unlink_of_an_open_file,
-    test_write_beyond_the_end_of_an_existing_file,
 )
 from conformance.test_posix_more import (
-    test_date_of_a_change,
-    test_many_holes,
     test_written_on_after_it_was_replaced,
 )
 from conformance.test_reading import (
     test_deleting,
-    test_deleting_what_is_open,
     test_everything_is_there,
-    test_parallel_readers,
-    test_positions,
 )
 from mtpfs.virtual.capabilities import parse_options
 from phones import name
@@ -45,22 +35,12 @@ __all__ = [
     "place",
     "root",
     "test_append",
-    "test_date_of_a_change",
     "test_deleting",
-    "test_deleting_what_is_open",
     "test_everything_is_there",
-    "test_many_holes",
-    "test_memory_mapped_writing",
     "test_mixed_positional_io",
-    "test_parallel_readers",
-    "test_parallel_writers_of_one_file",
-    "test_positions",
-    "test_rename_into_another_directory",
-    "test_rename_of_a_directory",
     "test_rename_over_a_file",
     "test_rename_while_an_old_file_is_changed",
     "test_unlink_of_an_open_file",
-    "test_write_beyond_the_end_of_an_existing_file",
     "test_written_on_after_it_was_replaced",
     "tree",
 ]
