@@ -85,7 +85,7 @@ def test_unanswered_attributes(android: Mount) -> None:
 
 
 def test_mount_that_does_not_answer(mount_phone: Callable[..., Mount]) -> None:
-    """A mount whose program is stopped is an error within seconds, for `stats` and for `list`'s look at all mounts."""
+    """A mount whose program is stopped is an error within seconds, for `stats` and for somebody who mounts there again."""
     mounted = mount_phone()
     mounted.process.send_signal(signal.SIGSTOP)
     try:
@@ -94,5 +94,7 @@ def test_mount_that_does_not_answer(mount_phone: Callable[..., Mount]) -> None:
         assert answer.returncode == 1
         assert "no answer" in answer.stderr
         assert time.monotonic() - started < 20
+        answer = run(*MTPFS, "any", mounted.mountpoint, check=False)
+        assert "mounted here already" in answer.stderr
     finally:
         mounted.process.send_signal(signal.SIGCONT)

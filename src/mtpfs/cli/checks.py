@@ -12,7 +12,7 @@ import os
 import shutil
 from pathlib import Path
 
-from mtpfs.cli.mounts import KIND, is_dead, mounts
+from mtpfs.cli.mounts import KIND, is_dead, mounts, real_path
 from mtpfs.errors import MachineError, SetupError
 
 DEV_FUSE = Path("/dev/fuse")
@@ -23,6 +23,11 @@ def check_mountpoint(mountpoint: str) -> None:
     """Raise `SetupError` unless a filesystem can be mounted here."""
     if is_dead(mountpoint):
         raise SetupError(f"{mountpoint}: a filesystem died here; `fusermount3 -u {mountpoint}` removes it")
+    # First: a mount that doesn't answer would keep the rest waiting.
+    real = real_path(mountpoint)
+    for target, kind, source in mounts():
+        if kind == KIND and target == real:
+            raise SetupError(f"{mountpoint}: {source} is mounted here already")
     try:
         is_directory = Path(mountpoint).is_dir()
     except OSError as error:
@@ -31,9 +36,6 @@ def check_mountpoint(mountpoint: str) -> None:
         raise SetupError(f"{mountpoint}: no such directory; `mkdir` it first")
     if not is_directory:
         raise SetupError(f"{mountpoint}: not a directory")
-    for target, kind, source in mounts():
-        if kind == KIND and target == os.path.realpath(mountpoint):
-            raise SetupError(f"{mountpoint}: {source} is mounted here already")
 
 
 def check_fuse(fuse_options: frozenset[str]) -> None:

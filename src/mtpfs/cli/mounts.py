@@ -50,12 +50,17 @@ def is_dead(mountpoint: str) -> bool:
     return False
 
 
+def real_path(place: str) -> str:
+    """Return the path without links, or, of a mount that doesn't answer, the absolute one."""
+    try:
+        return _patiently(lambda: os.path.realpath(place))
+    except TimeoutError:
+        return os.path.abspath(place)  # noqa: PTH100 - nothing more can be known
+
+
 def is_mounted(place: str) -> bool:
     """Tell whether a FUSE filesystem is mounted exactly there."""
-    try:
-        real = _patiently(lambda: os.path.realpath(place))
-    except TimeoutError:
-        real = os.path.abspath(place)  # noqa: PTH100 - a mount that doesn't answer: only its path can be known
+    real = real_path(place)
     return any(target == real and kind.startswith("fuse") for target, kind, _ in mounts())
 
 

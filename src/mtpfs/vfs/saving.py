@@ -34,7 +34,7 @@ from mtpfs.vfs.claims import Claim
 from mtpfs.vfs.node import Node
 from mtpfs.vfs.spool import Spool
 from mtpfs.vfs.temporaries import Kind, parse, temporary_name
-from mtpfs.vfs.transfers import fetched, new_spool, send, send_again
+from mtpfs.vfs.transfers import fetched, send, send_again
 
 log = logging.getLogger(__name__)
 
@@ -210,7 +210,7 @@ async def _replace_without_renames(
 ) -> Handle:
     device.room.forget(place.storage.id)  # the old contents go first: no old answer will do for that
     await device.room.require(place.storage.id, spool.size - old.size)
-    async with fetched(device, old) if old.size else contextlib.nullcontext(new_spool()) as before:
+    async with fetched(device, old) as before:
         kept: list[Path] = []
         try:
             kept.append(await _keep(spool, device, place.path))
