@@ -28,6 +28,13 @@ mount -t tmpfs run "$1/root/run"
 mkdir -p "$1/root$2" "$1/root$3"
 mount --bind "$2" "$1/root$2"
 mount --bind "$3" "$1/root$3"
+# If this machine has mtpfs already, the copy is to be without.
+without='
+if [ -e /usr/local/lib/mtpfs/installed ]; then "$0/contrib/install" uninstall; fi
+if dpkg-query --show mtpfs; then dpkg --purge mtpfs; fi
+rm -f /sbin/mount.mtpfs /sbin/mount.fuse.mtpfs
+'
+chroot "$1/root" bash -ec "$without" "$2" > "$1/without" 2>&1 || { cat "$1/without"; exit 1; }
 exec chroot "$1/root" bash -euxc "$4"
 """
 """Arguments: an empty directory, the repository, the test's own directory, the script."""

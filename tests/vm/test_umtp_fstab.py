@@ -22,6 +22,7 @@ HELPER = Path(sys.executable).parent / "mount.mtpfs"
 def helper() -> Iterator[None]:
     """Put the helper where mount(8) looks; the machine is one of our own."""
     link = Path("/sbin/mount.mtpfs")
+    link.unlink(missing_ok=True)  # that of the machine outside, which stays there
     link.symlink_to(HELPER)
     yield
     link.unlink()
