@@ -138,7 +138,9 @@ def test_home(tmp_path: Path) -> None:
     """In a home, also with a tilde that the shell has left alone, things are where they are looked for."""
     home = tmp_path / "home"
     home.mkdir()
-    said = run("env", "-uXDG_DATA_HOME", f"HOME={home}", "PREFIX=~/.local", TOP / "contrib/install", "install").stdout
+    said = run(
+        "env", "-uXDG_DATA_HOME", f"HOME={home}", "PREFIX=~/.local", TOP / "contrib/install", "install"
+    ).stdout
     assert "No mount.mtpfs in /sbin" in said  # also where root installs
     share = home / ".local/share"
     for name in (

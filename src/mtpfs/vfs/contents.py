@@ -21,11 +21,12 @@ import trio
 
 from mtpfs.device import Device, Entry, Handle, listing
 from mtpfs.device.reading import can_read_ranges, read
-from mtpfs.errors import FsError, MtpfsError, ResponseError, SessionLostError
+from mtpfs.errors import FsError, MtpfsError, ResponseError
 from mtpfs.protocol.codes import Response
 from mtpfs.vfs.edit import Edit
 from mtpfs.vfs.node import Node
 from mtpfs.vfs.spool import Spool
+from mtpfs.vfs.stale import with_current_handles
 from mtpfs.vfs.transfers import Fetch, new_spool
 from mtpfs.vfs.tree import Tree
 from mtpfs.vfs.windows import Pool, Windows
@@ -217,25 +218,26 @@ Contents = OnDevice | Spooled | Edited
 async def read_object(shared: Shared, node: Node, offset: int, count: int) -> memoryview:
     """Return `count` bytes from `offset` of a file's object, whatever its handle is by now; fewer at an unknown end.
 
-    A handle is good for one session. In another one, and when the device doesn't know it, it is looked up by
-    name, once. Raises ESTALE for a file that has vanished, EOPNOTSUPP where the device can't read parts.
+    Raises ESTALE for a file that has vanished, EOPNOTSUPP where the device can't read parts.
     """
     device, tree = shared.device, shared.tree
-    for last in (False, True):
+    handle: Handle | None = None
+    had_name = True
+
+    async def once() -> memoryview:
+        nonlocal handle, had_name
         had_name = not node.unlinked
-        try:
-            handle = await tree.handle(node)
-            size = node.size if node.size_known else None
-            return await read(device, handle, offset, count, size, bulk=count >= BULK)
-        except SessionLostError:
-            if last or device.session.gone:
-                raise
-        except ResponseError as error:
-            # Some devices number their objects anew within a session, or don't know one for a moment. And
-            # a rename may have made another object of it meanwhile.
-            replaced = handle != node.handle
-            if not had_name or not (replaced or error.code == Response.InvalidObjectHandle):
-                raise
-            if last:
-                raise FsError(errno.ESTALE, f"{node.path} is listed, but can't be read") from error
-    raise AssertionError("unreachable")
+        handle = await tree.handle(node)
+        size = node.size if node.size_known else None
+        return await read(device, handle, offset, count, size, bulk=count >= BULK)
+
+    def is_stale(error: ResponseError) -> bool:
+        # A rename may have made another object of it meanwhile.
+        return had_name and (handle != node.handle or error.code == Response.InvalidObjectHandle)
+
+    try:
+        return await with_current_handles(device.session, once, is_stale=is_stale, subject=lambda: node.path)
+    except ResponseError as error:
+        if is_stale(error):
+            raise FsError(errno.ESTALE, f"{node.path} is listed, but can't be read") from error
+        raise

@@ -32,6 +32,7 @@ from mtpfs.vfs.node import Node
 from mtpfs.vfs.openfile import Destination, OpenFile
 from mtpfs.vfs.rules import Rules, is_inside
 from mtpfs.vfs.saving import Place
+from mtpfs.vfs.stale import with_current_handles
 from mtpfs.vfs.temporaries import Kind, moving_name, temporary_name
 from mtpfs.vfs.transfers import fetched, send
 from mtpfs.vfs.tree import Tree
@@ -82,16 +83,17 @@ class Namespace:
             return node
 
     async def _make_folder(self, parent: Node, text: str) -> Handle:
-        for last in (False, True):
+        async def once() -> tuple[int, Handle]:
             storage, folder = await self._tree.place(parent)
-            try:
-                handle = await writing.make_folder(self._device, storage.id, folder, text)
-                break
-            except ResponseError as error:
-                if last or error.code not in UNKNOWN_HANDLE:
-                    raise
-                log.debug("%s: %s; looked up anew", parent.path, error)
-        await check_stored(self._device, storage.id, handle, text)
+            return storage.id, await writing.make_folder(self._device, storage.id, folder, text)
+
+        storage_id, handle = await with_current_handles(
+            self._device.session,
+            once,
+            is_stale=lambda error: error.code in UNKNOWN_HANDLE,
+            subject=lambda: parent.path,
+        )
+        await check_stored(self._device, storage_id, handle, text)
         return handle
 
     # --- removing --------------------------------------------------------------------

@@ -33,7 +33,7 @@ import trio
 
 from mtpfs.device import UNKNOWN_HANDLE, Entry, Handle, Storage, dates, listing, writing
 from mtpfs.device.reading import can_read_ranges
-from mtpfs.errors import FsError, MtpfsError, ResponseError, SessionLostError, StoppedError, TransportError
+from mtpfs.errors import FsError, MtpfsError, ResponseError, StoppedError, TransportError
 from mtpfs.protocol.codes import Operation
 from mtpfs.vfs import recovery, saving
 from mtpfs.vfs.claims import Claim
@@ -42,6 +42,7 @@ from mtpfs.vfs.edit import ConflictError, Edit
 from mtpfs.vfs.node import Node
 from mtpfs.vfs.saving import Place
 from mtpfs.vfs.spool import Spool
+from mtpfs.vfs.stale import with_current_handles
 from mtpfs.vfs.temporaries import Kind
 from mtpfs.vfs.transfers import new_spool, send
 
@@ -455,23 +456,25 @@ class OpenFile:
         raise reason from error
 
     async def _save(self, claim: Claim, destination: Destination | None) -> None:
-        device = self._shared.device
-        for last in (False, True):
+        async def once() -> None:
             try:
                 if isinstance(self.contents, Spooled):
                     await self._send(claim, destination, self.contents)
                 elif isinstance(self.contents, Edited):
                     await self._finish_edit(claim, self.contents)
-                return
-            except SessionLostError:
-                if last or device.session.gone:
-                    raise
-            except ResponseError as error:
-                # The parent has another handle now. Nothing of the contents has been sent yet.
-                if last or error.operation != Operation.SendObjectInfo or error.code not in UNKNOWN_HANDLE:
-                    raise
-                log.debug("%s: %s; its directory is looked up anew", self.node.path, error)
-            self._attempted = True
+            except MtpfsError:
+                self._attempted = True
+                raise
+
+        await with_current_handles(
+            self._shared.device.session,
+            once,
+            # The parent's handle. Nothing of the contents has been sent yet.
+            is_stale=lambda error: (
+                error.operation == Operation.SendObjectInfo and error.code in UNKNOWN_HANDLE
+            ),
+            subject=lambda: self.node.path,
+        )
 
     async def _send(self, claim: Claim, destination: Destination | None, contents: Spooled) -> None:
         node, device, tree = self.node, self._shared.device, self._shared.tree

@@ -40,6 +40,7 @@ from mtpfs.vfs.dates import Dates
 from mtpfs.vfs.node import Listing, Node
 from mtpfs.vfs.numbers import Numbers
 from mtpfs.vfs.settling import Settler
+from mtpfs.vfs.stale import with_current_handles
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +51,7 @@ COST_FACTOR = 10.0  # a listing lives at least this many times as long as it too
 STORAGE_TTL = 3.0  # seconds between two looks for storages that appeared or vanished
 MOST_NODES = 1 << 19  # at half a kilobyte to one each
 KEPT_NODES = MOST_NODES - MOST_NODES // 4  # nodes that remain after some were forgotten
+_NOT_THERE = {errno.ENOENT, errno.ENOTDIR}
 UNKNOWN_DATE = 0.0  # the same at every mount, so that backups don't take it for a change
 
 
@@ -118,20 +120,18 @@ class Tree:
         if not fresh and self._is_current(directory):
             self.listings_cached += 1
             return
-        for last in (False, True):
-            try:
-                await self._list(directory, fresh=fresh)
-                return
-            except SessionLostError:
-                if last or self.device.session.gone:
-                    raise
-            except ResponseError as error:
-                # The directory's own handle; but ENOENT would be a lie, and is the end of a directory to libc.
-                if error.errno not in {errno.ENOENT, errno.ENOTDIR}:
-                    raise
-                if last:
-                    raise FsError(errno.ESTALE, f"{directory.path}: {error}") from error
-            log.debug("%s: listed again, in a new session or by a new handle", directory.path)
+        try:
+            await with_current_handles(
+                self.device.session,
+                lambda: self._list(directory, fresh=fresh),
+                is_stale=lambda error: error.errno in _NOT_THERE,
+                subject=lambda: directory.path,
+            )
+        except ResponseError as error:
+            # The directory's own handle; but ENOENT would be a lie, and is the end of a directory to libc.
+            if error.errno in _NOT_THERE:
+                raise FsError(errno.ESTALE, f"{directory.path}: {error}") from error
+            raise
 
     async def look(self, directory: Node) -> list[Entry]:
         """Ask the device what a directory holds now, and change nothing here: for who holds a claim in it."""
