@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -16,7 +17,7 @@ from trio.testing import MockClock
 
 from mtpfs.errors import MtpfsError
 from mtpfs.protocol.codes import Operation, Response
-from mtpfs.vfs import Node, recovery, writeback
+from mtpfs.vfs import Node, recovery, saving, writeback
 from mtpfs.vfs.edit import COALESCE
 from mtpfs.vfs.recovery import recovery_directory
 from mtpfs.virtual.faults import FOREVER, Fault, FaultScript, Kind
@@ -178,6 +179,25 @@ async def test_closed_contents_arrive_later(phone: Path, words: str) -> None:
         assert sorted(os.listdir(phone)) == ["d", "f"]
         assert w.fs.statistics().undelivered == 0
         assert not recovery_directory().exists()
+
+
+async def test_late_contents_are_counted_while_they_are_sent(
+    phone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until the device has them, they are undelivered: who asks may be about to pull the cable."""
+    counted: list[int] = []
+    sending = saving.send
+
+    async def send(*args: Any, **kwargs: Any) -> Any:
+        counted.append(w.fs.statistics().undelivered)
+        return await sending(*args, **kwargs)
+
+    async with world(phone) as w:
+        await write(w, await w.fs.lookup(w.root, b"f"), b"new")
+        monkeypatch.setattr(saving, "send", send)
+        await replug(w)
+        await settle(lambda: contents(phone / "f") == b"new!")
+    assert counted == [1]
 
 
 async def test_new_file_arrives_later(phone: Path) -> None:

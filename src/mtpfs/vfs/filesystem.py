@@ -24,7 +24,6 @@ from mtpfs.vfs.events import Events, Notifier
 from mtpfs.vfs.files import Files, Open
 from mtpfs.vfs.namespace import Namespace
 from mtpfs.vfs.node import Node
-from mtpfs.vfs.openfile import Condition
 from mtpfs.vfs.rules import Rules
 from mtpfs.vfs.tree import Tree
 from mtpfs.vfs.windows import LARGEST, Pool
@@ -47,7 +46,7 @@ class CacheStatistics:
     """Files and directories that have an inode number."""
     open_files: int
     undelivered: int
-    """Files whose contents wait for the device to come back."""
+    """Files that no program has open, and whose contents the device hasn't got: held, late, or being sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +118,7 @@ class Filesystem:
             window_bytes=pool.used,
             nodes=len(tree.nodes),
             open_files=sum(file.opens > 0 for file in files),
-            undelivered=sum(file.condition is Condition.WAITING for file in files),
+            undelivered=sum(not file.opens and file.is_ahead and not file.node.deleted for file in files),
         )
 
     # --- looking ---------------------------------------------------------------------
