@@ -17,7 +17,7 @@ from trio.testing import MockClock
 
 from mtpfs.errors import MtpfsError
 from mtpfs.protocol.codes import Operation, Response
-from mtpfs.vfs import Node, recovery, saving, writeback
+from mtpfs.vfs import Node, recovery, transfers, writeback
 from mtpfs.vfs.edit import COALESCE
 from mtpfs.vfs.recovery import recovery_directory
 from mtpfs.virtual.faults import FOREVER, Fault, FaultScript, Kind
@@ -186,7 +186,7 @@ async def test_late_contents_are_counted_while_they_are_sent(
 ) -> None:
     """Until the device has them, they are undelivered: who asks may be about to pull the cable."""
     counted: list[int] = []
-    sending = saving.send
+    sending = transfers.send
 
     async def send(*args: Any, **kwargs: Any) -> Any:
         counted.append(w.fs.statistics().undelivered)
@@ -194,7 +194,7 @@ async def test_late_contents_are_counted_while_they_are_sent(
 
     async with world(phone) as w:
         await write(w, await w.fs.lookup(w.root, b"f"), b"new")
-        monkeypatch.setattr(saving, "send", send)
+        monkeypatch.setattr("mtpfs.vfs.saving.send", send)
         await replug(w)
         await settle(lambda: contents(phone / "f") == b"new!")
     assert counted == [1]

@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from mtpfs.errors import ResponseError, SessionLostError
+from mtpfs.errors import MtpfsError, ResponseError, SessionLostError
 from mtpfs.protocol.codes import Operation, Response
 from mtpfs.session import Session
 from mtpfs.vfs.stale import with_current_handles
@@ -35,7 +35,7 @@ async def tried(*outcomes: Exception | str, gone: bool = False) -> tuple[str | E
             is_stale=lambda error: error.code == Response.InvalidObjectHandle,
             subject=lambda: "/f",
         )
-    except Exception as error:
+    except MtpfsError as error:
         result = error
     return result, len(outcomes) - len(left)
 
