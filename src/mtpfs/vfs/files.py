@@ -264,13 +264,13 @@ class Files:
                     return await file.send_early(claim)
         return False
 
-    def rescue(self, file: OpenFile, reason: Exception) -> None:
+    def send_to_recovery(self, file: OpenFile, reason: Exception) -> None:
         """Put what the device hasn't got of a file into the recovery directory, and say so."""
         node = file.node
         if node.deleted:
             return
         try:
-            for path in file.rescued(self.device.name):
+            for path in file.store_in_recovery(self.device.name):
                 log.error("%s could not be saved (%s); its contents are in %s", node.path, reason, path)
         except OSError as error:
             log.error("%s could not be saved (%s), nor put aside: %s", node.path, reason, error)

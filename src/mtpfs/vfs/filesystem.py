@@ -19,11 +19,11 @@ from mtpfs.errors import FsError, MtpfsError, ResponseError
 from mtpfs.protocol.codes import Response
 from mtpfs.vfs.claims import Claims
 from mtpfs.vfs.contents import Shared
-from mtpfs.vfs.dates import Dates
 from mtpfs.vfs.events import Events, Notifier
 from mtpfs.vfs.files import Files, Open
 from mtpfs.vfs.namespace import Namespace
 from mtpfs.vfs.node import Node
+from mtpfs.vfs.remembered import RememberedDates
 from mtpfs.vfs.rules import Rules
 from mtpfs.vfs.tree import Tree
 from mtpfs.vfs.windows import LARGEST, Pool
@@ -65,7 +65,7 @@ class Filesystem:
         device: Device,
         nursery: trio.Nursery,
         notifier: Notifier,
-        dates: Dates,
+        dates: RememberedDates,
         *,
         ttl: float = 5.0,
         storage: str = "",

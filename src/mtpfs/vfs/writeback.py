@@ -56,7 +56,7 @@ class WriteBack:
             await self._deliver(file)
         except Exception as error:  # whatever it is, the mount must outlive it
             log.exception("sending %s", file.node.path)
-            self._files.rescue(file, error)
+            self._files.send_to_recovery(file, error)
         finally:
             self._at_work.discard(file)
         await self._files.end(file)
@@ -69,7 +69,7 @@ class WriteBack:
             await self._files.save(file)
         except MtpfsError as error:
             if not is_away(error):
-                self._files.rescue(file, error)
+                self._files.send_to_recovery(file, error)
 
     async def _deliver(self, file: OpenFile) -> None:
         failures = 0
@@ -84,7 +84,7 @@ class WriteBack:
             except MtpfsError as error:
                 failures += isinstance(error, TransportError) and not self._session.gone
                 if not is_away(error) or failures >= TRIES:
-                    self._files.rescue(file, error)
+                    self._files.send_to_recovery(file, error)
                     return
                 await trio.sleep(PAUSE)
 
@@ -108,7 +108,7 @@ class WriteBack:
             if scope.cancelled_caught:
                 error = MtpfsError("the mount had to end at once")
             if error is not None:
-                self._files.rescue(file, error)
+                self._files.send_to_recovery(file, error)
             file.opens = 0
             await self._files.end(file)
 
