@@ -78,7 +78,7 @@ deb:
 
 test:
 	@contrib/setup dev
-	contrib/leaving-nothing $(BIN)/python -m pytest --numprocesses=$(TEST_PROCESSES)
+	contrib/leaving-nothing $(BIN)/python -m pytest --numprocesses=$(TEST_PROCESSES) --maxschedchunk=4
 
 check:
 	@contrib/setup dev

@@ -5,10 +5,14 @@ from __future__ import annotations
 import signal
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from mtpfs.vfs.spool import spool_directory
+
+LONG = frozenset({"install", "soak"})
+"""Directories of tests that take long."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -22,7 +26,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--fsx-steps",
         type=int,
         metavar="N",
-        help="length of the random operation test on each kind of phone (default: 10000 on two, 2000 on the others)",
+        help="length of the random operation test on each kind of phone (default: 4000 on android14, 1000 on the others)",
     )
     group.addoption(
         "--all-steps",
@@ -38,6 +42,12 @@ def pytest_configure() -> None:
     """Have Ctrl-C heeded by what the tests start, also where they run as a shell's job in the background."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the long tests first: at the end all processes but one would wait for the last of them."""
+    items.sort(key=lambda item: Path(item.path).parent.name not in LONG)
 
 
 @pytest.fixture(scope="session", autouse=True)
