@@ -21,10 +21,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mtpfs.cli import checks, mounts
-from mtpfs.cli.arguments import SOURCES, Parser, add_redact
-from mtpfs.cli.opening import ask
-from mtpfs.cli.output import printable
+from mtpfs.cli import mounts
+from mtpfs.cli.command import SOURCES, Parser, add_redact, ask, printable
+from mtpfs.cli.mountpoint import DEV_FUSE, check_fuse, check_mountpoint
 from mtpfs.errors import SetupError
 from mtpfs.redaction import redact
 from mtpfs.transport.source import Source, parse_source
@@ -94,12 +93,12 @@ def _program() -> Iterator[Finding]:
 
 
 def _fuse() -> Iterator[Finding]:
-    failure = _failure(lambda: checks.check_fuse(frozenset()))
+    failure = _failure(lambda: check_fuse(frozenset()))
     if failure:
         yield failure
         return
-    if not os.access(checks.DEV_FUSE, os.R_OK | os.W_OK):
-        yield Finding(PROBLEM, f"{checks.DEV_FUSE} may not be opened by you: `chmod 666 {checks.DEV_FUSE}`")
+    if not os.access(DEV_FUSE, os.R_OK | os.W_OK):
+        yield Finding(PROBLEM, f"{DEV_FUSE} may not be opened by you: `chmod 666 {DEV_FUSE}`")
         return
     yield Finding(OK, "FUSE is there")
     if os.geteuid() == 0:
@@ -107,7 +106,7 @@ def _fuse() -> Iterator[Finding]:
     program = shutil.which("fusermount3")
     if program and not Path(program).stat().st_mode & stat.S_ISUID:
         yield Finding(PROBLEM, f"{program} isn't set-user-ID root: `apt reinstall fuse3` repairs it")
-    failure = _failure(lambda: checks.check_fuse(frozenset({"allow_other"})))
+    failure = _failure(lambda: check_fuse(frozenset({"allow_other"})))
     if failure:
         yield Finding(NOTE, f"only you can look into a mount of yours: {failure.text}")
 
@@ -124,7 +123,7 @@ def _mountpoints(wanted: str) -> Iterator[Finding]:
             yield Finding(OK, f"{source} is mounted on {target}")
     if not wanted:
         return
-    failure = _failure(lambda: checks.check_mountpoint(wanted))
+    failure = _failure(lambda: check_mountpoint(wanted))
     if failure:
         yield failure
     elif not os.access(wanted, os.W_OK):
@@ -153,7 +152,7 @@ def _usb(source: Source) -> Iterator[Finding]:
         yield Finding(PROBLEM, str(error))
         yield from _other_modes()
         return
-    from mtpfs.cli.devices import rows  # noqa: PLC0415
+    from mtpfs.cli.list import rows  # noqa: PLC0415
 
     yield Finding(OK, f"{phone.name} is on the bus ({phone.source}, {phone.node})")
     (row,) = rows([phone])

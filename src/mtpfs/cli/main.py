@@ -24,10 +24,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from mtpfs import __version__
-from mtpfs.cli import checks, daemon, options
-from mtpfs.cli.arguments import SOURCES, Parser, add_redact
-from mtpfs.cli.output import printable
-from mtpfs.cli.place import mountpoint_in
+from mtpfs.cli import daemon, options
+from mtpfs.cli.command import SOURCES, Parser, add_redact, printable
+from mtpfs.cli.mountpoint import check_fuse, check_mountpoint, mountpoint_in
 from mtpfs.errors import InterruptedSetupError, MachineError, MtpfsError, SetupError, UsageError, leaves
 from mtpfs.redaction import redact
 from mtpfs.settings import Settings
@@ -35,8 +34,8 @@ from mtpfs.transport.source import Source, parse_source
 
 log = logging.getLogger(__name__)
 
-COMMANDS = {"list": "devices", "info": "info", "doctor": "doctor", "stats": "stats"}
-"""By the first word: the module of this package that runs it."""
+COMMANDS = ("list", "info", "doctor", "stats")
+"""First words that name a command: the module of this package with that name runs it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         if words and words[0] in COMMANDS:
-            command = importlib.import_module(f"mtpfs.cli.{COMMANDS[words[0]]}")
+            command = importlib.import_module(f"mtpfs.cli.{words[0]}")
             return int(command.run(words[1:]))
         chosen = _mtpfs_parser().parse_args(words)
         source, mountpoint = _paths(chosen.paths, chosen.directory)
@@ -168,8 +167,8 @@ def _mount(
     source = parse_source(source_text).absolute()
     place = os.path.abspath(directory or mountpoint)  # noqa: PTH100 - resolve() would follow a link to a dead mount
     if not directory:
-        checks.check_mountpoint(place)
-    checks.check_fuse(settings.fuse_options)
+        check_mountpoint(place)
+    check_fuse(settings.fuse_options)
     settings = replace(
         settings, fsname=settings.fsname or _fsname(source), debug=settings.debug and foreground
     )
@@ -195,7 +194,7 @@ def _serve_in(
     source: Source, directory: str, settings: Settings, ready: daemon.Call, stopping: daemon.Call
 ) -> None:
     with mountpoint_in(directory, source) as (mountpoint, device):
-        checks.check_mountpoint(mountpoint)
+        check_mountpoint(mountpoint)
 
         def announce() -> None:
             print(redact(mountpoint), flush=True)

@@ -11,9 +11,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from mtpfs.cli.arguments import Parser, add_redact
+from mtpfs.cli.command import Parser, add_redact, printable
 from mtpfs.cli.mounts import report
-from mtpfs.cli.output import printable
 from mtpfs.redaction import redacted
 from mtpfs.settings import STATISTICS_NAME
 

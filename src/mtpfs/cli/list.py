@@ -11,9 +11,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from mtpfs.cli.arguments import Parser, add_redact
+from mtpfs.cli.command import Parser, add_redact, printable
 from mtpfs.cli.mounts import KIND, is_dead, mounts, report
-from mtpfs.cli.output import printable
 from mtpfs.errors import SetupError
 from mtpfs.redaction import redact, redacted
 from mtpfs.settings import STATISTICS_NAME
