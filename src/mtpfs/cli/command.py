@@ -10,7 +10,7 @@ import argparse
 import logging
 import sys
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
@@ -37,6 +37,10 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message}; see `{self.prog} --help`")
+
+    def parse(self, words: Sequence[str] | None) -> argparse.Namespace:
+        """Parse the arguments, in whatever order options and others come. Raises `UsageError`."""
+        return self.parse_intermixed_args(words)
 
 
 def add_redact(parser: Parser) -> None:

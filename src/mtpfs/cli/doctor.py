@@ -51,7 +51,7 @@ def run(words: list[str]) -> int:
     )
     parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
     add_redact(parser)
-    source, mountpoint = _meant(parser.parse_args(words).words)
+    source, mountpoint = _meant(parser.parse(words).words)
     level = OK
     for finding in examine(source, mountpoint):
         print(f"{finding.level:<8} {printable(redact(finding.text))}", flush=True)

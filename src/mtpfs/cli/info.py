@@ -34,7 +34,7 @@ def run(words: list[str]) -> int:
     parser.add_argument("source", nargs="?", default="any", help=argparse.SUPPRESS)
     add_redact(parser)
     parser.add_argument("-J", "--json", action="store_true", help="print JSON")
-    chosen = parser.parse_args(words)
+    chosen = parser.parse(words)
     facts = _facts(chosen.source)
     _hide(facts)
     facts = redacted(facts)

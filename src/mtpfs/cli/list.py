@@ -29,7 +29,7 @@ def run(words: list[str]) -> int:
     )
     add_redact(parser)
     parser.add_argument("-J", "--json", action="store_true", help="print JSON")
-    chosen = parser.parse_args(words)
+    chosen = parser.parse(words)
     from mtpfs.transport.usb import find_phones  # noqa: PLC0415 - pyusb is slow to load and may be missing
 
     found = rows(find_phones())

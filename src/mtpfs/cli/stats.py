@@ -23,7 +23,7 @@ def run(words: list[str]) -> int:
     parser.add_argument("mountpoint", metavar="MOUNTPOINT")
     add_redact(parser)
     parser.add_argument("-J", "--json", action="store_true", help="print JSON")
-    chosen = parser.parse_args(words)
+    chosen = parser.parse(words)
     found = report(chosen.mountpoint, STATISTICS_NAME)
     found = redacted(found)
     print(as_json(found) if chosen.json else as_text(found))
