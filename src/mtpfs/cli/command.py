@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from mtpfs import redaction
 from mtpfs.errors import MtpfsError, SetupError, UsageError, leaves
-from mtpfs.transport.source import Source
+from mtpfs.transport.source import Source, parse_source
 
 if TYPE_CHECKING:
     from mtpfs.device import Device
@@ -69,6 +69,23 @@ def _print_redacted(
     kind: type[BaseException], error: BaseException | None, where: TracebackType | None
 ) -> None:
     print(redaction.redact("".join(traceback.format_exception(kind, error, where))), end="", file=sys.stderr)
+
+
+def is_source(text: str) -> bool:
+    """Tell whether a word is a source, be its device there or not."""
+    try:
+        parse_source(text)
+    except UsageError:
+        return False
+    except SetupError:
+        return True
+    return True
+
+
+def check_order(source: str, mountpoint: str, command: str) -> None:
+    """Raise `UsageError` if source and mountpoint are swapped."""
+    if is_source(mountpoint) and not is_source(source):
+        raise UsageError(f"the source comes first: `{command} {mountpoint} {source}`")
 
 
 # --- asking a device ---

@@ -26,7 +26,7 @@ from dataclasses import replace
 
 from mtpfs import __version__
 from mtpfs.cli import daemon, options
-from mtpfs.cli.command import SOURCES, Parser, add_redact, printable
+from mtpfs.cli.command import SOURCES, Parser, add_redact, check_order, is_source, printable
 from mtpfs.cli.mountpoint import check_fuse, check_mountpoint, mountpoint_in
 from mtpfs.errors import InterruptedSetupError, MachineError, MtpfsError, SetupError, UsageError, leaves
 from mtpfs.redaction import redact
@@ -201,26 +201,17 @@ def _paths(paths: list[str], directory: str | None) -> tuple[str, str]:
     if not paths:
         raise UsageError("where to mount it is missing: `mtpfs DIRECTORY`; `mtpfs --help` says more")
     if len(paths) == 1:
-        if _is_source(paths[0]) and not os.path.lexists(paths[0]):
+        if is_source(paths[0]) and not os.path.lexists(paths[0]):
             raise UsageError(f"where to mount it is missing: `mtpfs {paths[0]} DIRECTORY`")
         return "any", paths[0]
     source, mountpoint = paths
-    if _is_source(mountpoint) and not _is_source(source):
-        raise UsageError(f"the source comes first: `mtpfs {mountpoint} {source}`")
+    check_order(source, mountpoint, "mtpfs")
     return source, mountpoint
 
 
 def _check_reserved(word: str) -> None:
     if word in RESERVED:
         raise UsageError(f"there is no command `{word}` yet; a directory of that name is ./{word}")
-
-
-def _is_source(text: str) -> bool:
-    try:
-        parse_source(text)
-    except SetupError as error:
-        return not isinstance(error, UsageError)  # a device that isn't there any more is still a source
-    return True
 
 
 def _mount(
