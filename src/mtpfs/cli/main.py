@@ -35,7 +35,7 @@ from mtpfs.transport.source import Source, parse_source
 
 log = logging.getLogger(__name__)
 
-COMMANDS = ("list", "info", "doctor", "stats")
+COMMANDS = ("umount", "list", "info", "doctor", "stats")
 """First words that name a command: the module of this package with that name runs it."""
 RESERVED = (
     *("ls", "tree", "stat", "get", "put", "cat", "rm", "mkdir", "mv", "cp", "df", "thumbs", "import", "sync"),
@@ -139,12 +139,13 @@ def _mtpfs_parser() -> Parser:
         prog="mtpfs",
         usage="mtpfs [SOURCE] MOUNTPOINT [-o OPTIONS] [-f] [-d] [--redact]\n"
         "       mtpfs [SOURCE] --in DIR [-o OPTIONS] [-f] [-d] [--redact]\n"
-        "       mtpfs list [--json] [--redact]\n       mtpfs info [SOURCE] [--json] [--redact]\n"
+        "       mtpfs umount MOUNTPOINT [--redact]\n"
+        "       mtpfs list [--json] [--redact]\n       mtpfs info [SOURCE|MOUNTPOINT] [--json] [--redact]\n"
         "       mtpfs doctor [SOURCE] [MOUNTPOINT] [--redact]\n"
         "       mtpfs stats MOUNTPOINT [--json] [--redact]",
         description="Mount a phone or player that speaks MTP.",
         epilog=(
-            f"{SOURCES}\nUnmount with: fusermount3 -u MOUNTPOINT\n\nmount options (-o):\n"
+            f"{SOURCES}\n`mtpfs umount MOUNTPOINT` unmounts, and waits until everything is on the phone.\n\nmount options (-o):\n"
             + options.help_text()
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -25,6 +25,7 @@ from mtpfs.vfs.files import Files, Open
 from mtpfs.vfs.namespace import Namespace
 from mtpfs.vfs.node import Node
 from mtpfs.vfs.openfile import Condition
+from mtpfs.vfs.outcome import Outcome
 from mtpfs.vfs.rules import Rules
 from mtpfs.vfs.tree import Tree
 from mtpfs.vfs.windows import LARGEST, Pool
@@ -121,6 +122,16 @@ class Filesystem:
             open_files=sum(file.opens > 0 for file in files),
             undelivered=sum(file.condition is Condition.WAITING for file in files),
         )
+
+    @property
+    def unsaved(self) -> int:
+        """How many files there are of which the device lacks something."""
+        return len(self._files.unsaved())
+
+    @property
+    def outcome(self) -> Outcome:
+        """What became of contents that weren't on the device when the mount ended."""
+        return self._files.outcome
 
     # --- looking ---------------------------------------------------------------------
 
