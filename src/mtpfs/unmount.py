@@ -111,7 +111,11 @@ def _gdbus(summary: str, body: str) -> list[str]:
     # Texts as GVariant reads them; JSON writes them so.
     texts = [json.dumps(text, ensure_ascii=False) for text in (summary, html.escape(body, quote=False))]
     call = ["call", "--session", "--timeout=5", f"--dest={name}", f"--object-path={path}"]
-    return [program, *call, f"--method={name}.Notify", '"mtpfs"', "0", '"phone"', *texts, "[]", "{}", "-1"]
+    return [program, *call, f"--method={name}.Notify", '"mtpfs"', "uint32 0", '"phone"', *texts, *_DEFAULTS]
+
+
+_DEFAULTS = ("@as []", "@a{sv} {}", "int32 -1")
+"""No buttons, no hints, and shown for as long as the desktop likes."""
 
 
 def _in_words(device: str, outcome: Outcome) -> tuple[str, str]:
