@@ -184,7 +184,8 @@ async def _warn_if_empty(fs: Filesystem) -> None:
         log.info("storages: %s", error)
         return
     log.warning(
-        '%s is locked: the mount is empty until you unlock it, and tap "Allow" if it asks', fs.device.name
+        '%s shows no storages: the mount is empty until you unlock it, and tap "Allow" if it asks',
+        fs.device.name,
     )
 
 

@@ -47,7 +47,7 @@ def test_locked_phone(phone: Path, mountpoint: Path) -> None:
     """A phone that is locked is mounted, and why there is nothing to be seen is said on the caller's stderr."""
     result = run(*MTPFS, f"virtual:{phone}?locked", mountpoint)
     assert result.stderr == (
-        "mtpfs: mtpfs Virtual phone is locked: the mount is empty until you unlock it, "
+        "mtpfs: mtpfs Virtual phone shows no storages: the mount is empty until you unlock it, "
         'and tap "Allow" if it asks\n'
     )
     assert os.listdir(mountpoint) == []

@@ -116,6 +116,20 @@ def test_unreadable_mountpoint(phone: str, mountpoint: Path) -> None:
     assert re.search(r"^note .*can't be looked into \(Permission denied\)", findings, re.MULTILINE)
 
 
+def test_shared_mountpoint(phone: str, mountpoint: Path) -> None:
+    """In a directory such as /tmp everybody may write, but only its owner may mount on it."""
+    mountpoint.chmod(0o1777)
+    status, findings = doctor(phone, mountpoint, user=True)
+    assert status == 1
+    assert "make a directory of your own" in problems(findings)
+    result = run(*NOBODY.split(), *MTPFS, phone, mountpoint, check=False)
+    assert (result.returncode, result.stderr) == (
+        1,
+        f"mtpfs: {mountpoint}: can't be mounted: mountpoint {mountpoint} not owned by user\n",
+    )
+    assert doctor(phone, mountpoint)[0] == 0, "root may"
+
+
 def test_mountpoint_in_a_closed_directory(phone: str, place: Path) -> None:
     """What lies where one may not go is a problem, as it is for a mount."""
     (place / "closed/m").mkdir(parents=True)

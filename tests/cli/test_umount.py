@@ -160,6 +160,64 @@ sys.exit(main(["-f", f"virtual:{phone}", mountpoint]))
 """
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
+def test_mount_of_another_user() -> None:
+    """What somebody else has mounted for all isn't unmounted."""
+    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    if run(*nobody, sys.executable, "-c", "import mtpfs", check=False).returncode:
+        pytest.skip("mtpfs lies in a directory that other users can't enter")
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        (Path(name) / "phone").mkdir()
+        mountpoint = Path(name) / "mount"
+        mountpoint.mkdir()
+        with virtual_mount(Path(name) / "phone", mountpoint, "", "-o", "allow_other"):
+            result = run(*nobody, *MTPFS, "umount", mountpoint, check=False)
+            assert result.returncode == 1
+            assert result.stderr == (
+                f"mtpfs: {mountpoint}: another user has mounted this, and has to unmount it\n"
+            )
+            assert os.path.ismount(mountpoint)
+
+
+@pytest.mark.parametrize(
+    ("program", "line"),
+    [
+        ("exit 1", "can't be unmounted: status 1"),
+        ("echo 'PROGRAM: M: not permitted' >&2; exit 32", "can't be unmounted: M: not permitted"),
+        ("", "isn't installed"),
+    ],
+)
+def test_refusals(
+    mounted: Mount, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, line: str
+) -> None:
+    """What the program that unmounts has to say is handed on, without its name."""
+    name = "umount" if os.geteuid() == 0 else "fusermount3"
+    (tmp_path / "programs").mkdir()
+    if program:
+        script = tmp_path / "programs" / name
+        script.write_text(f"#!/bin/sh\n{program.replace('PROGRAM', name)}\n")
+        script.chmod(0o755)
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", str(tmp_path / "programs"))
+        result = run(*MTPFS, "umount", mounted.mountpoint, check=False)
+    assert result.returncode == 1
+    assert result.stderr.startswith("mtpfs: ")
+    assert result.stderr.endswith(f"{line}\n")
+
+
+def test_mount_that_can_not_be_watched(phone: Path, mountpoint: Path, tmp_path: Path) -> None:
+    """In another namespace of processes there is nothing to watch: nothing is unmounted, and a way is named."""
+    if run("unshare", "--pid", "--fork", "--mount-proc", "true", check=False).returncode:
+        pytest.skip("no namespaces here")
+    with virtual_mount(phone, mountpoint):
+        result = run("unshare", "--pid", "--fork", "--mount-proc", *MTPFS, "umount", mountpoint, check=False)
+        assert result.returncode == 1
+        assert "can't be watched from here; `" in result.stderr
+        assert "unmounts without waiting" in result.stderr
+        assert os.path.ismount(mountpoint)
+
+
 @pytest.fixture
 def sending(phone: Path, mountpoint: Path) -> Iterator[tuple[Mount, subprocess.Popen[str]]]:
     """A mount that is at its end, but never gets done with its last file, and who waits for that."""

@@ -210,6 +210,12 @@ def _mountpoint(wanted: str) -> Iterator[Finding]:
     if not os.access(wanted, os.W_OK):
         yield Finding(PROBLEM, f"{wanted}: you may not write to it, and so not mount on it")
         return
+    status = Path(wanted).stat()
+    if os.geteuid() not in {0, status.st_uid} and status.st_mode & stat.S_ISVTX:
+        yield Finding(
+            PROBLEM, f"{wanted} belongs to somebody else, and is shared: make a directory of your own"
+        )
+        return
     yield Finding(OK, f"{wanted} can be mounted on")
     try:
         is_empty = not any(Path(wanted).iterdir())

@@ -110,7 +110,9 @@ def watched(mountpoint: str) -> Iterator[Program]:
             report_file = os.open(place, os.O_RDONLY)
             stack.callback(os.close, report_file)
             fcntl.flock(report_file, fcntl.LOCK_SH)  # so it knows that somebody waits
-        except (OSError, KeyError, ValueError, TypeError) as error:
+        except PermissionError as error:
+            raise SetupError(f"{mountpoint}: another user has mounted this, and has to unmount it") from error
+        except (OSError, KeyError, ValueError) as error:
             raise SetupError(
                 f"{mountpoint}: its program can't be watched from here; "
                 f"`{' '.join(_command(mountpoint))}` unmounts without waiting"
@@ -167,7 +169,7 @@ def _show_progress(told: dict[str, Any], before: dict[str, Any]) -> None:
     if sys.stderr.isatty():
         print(f"\r{text}\x1b[K", end="\r", file=sys.stderr, flush=True)
     elif told["left"] != before.get("left"):
-        print(text, file=sys.stderr, flush=True)
+        _write(text)
 
 
 def _tell(mountpoint: str, told: dict[str, Any]) -> int:
@@ -199,7 +201,12 @@ def _print(text: str) -> None:
 
 
 def _say(text: str) -> None:
-    print(f"mtpfs: {printable(redact(text))}", file=sys.stderr, flush=True)
+    _write(f"mtpfs: {printable(redact(text))}")
+
+
+def _write(line: str) -> None:
+    # In one piece: Ctrl-C may come in between, and has a line of its own.
+    print(f"{line}\n", end="", file=sys.stderr, flush=True)
 
 
 def _counted(files: int) -> str:
