@@ -104,6 +104,11 @@ def test_in_use(mounted: Mount) -> None:
         assert result.stderr.startswith(f"mtpfs: {mounted.mountpoint} is in use by ")
         assert f"(pid {os.getpid()})" in result.stderr
         assert os.path.ismount(mounted.mountpoint)
+    result = run(*MTPFS, "umount", ".", check=False, cwd=mounted.mountpoint)
+    assert (
+        result.stderr
+        == "mtpfs: . is in use by a program: close what is open there, or leave the directory, and try again\n"
+    ), "by ourselves"
     run(*MTPFS, "umount", mounted.mountpoint)
 
 
@@ -246,6 +251,24 @@ def test_ctrl_c(sending: tuple[Mount, subprocess.Popen[str]]) -> None:
     assert said.splitlines()[0] == "mtpfs: 1 file still to be sent (0 MiB so far); don't unplug yet"
     assert f"its program (pid {mount.process.pid}) goes on sending" in said.splitlines()[-1]
     assert mount.process.poll() is None
+
+
+def test_progress_on_a_terminal(phone: Path, mountpoint: Path) -> None:
+    """On a terminal one line tells how far it is, and gives way to the outcome."""
+    terminal, theirs = os.openpty()
+    command = [sys.executable, "-c", _NEVER_DONE, str(phone), str(mountpoint)]
+    with running(command, phone, mountpoint, "") as mount:
+        hold(mount.root)
+        with subprocess.Popen([*MTPFS, "umount", mountpoint], stderr=theirs) as waiting:
+            os.close(theirs)
+            assert os.read(terminal, 1000).startswith(b"\rmtpfs: 1 file still to be sent (0 MiB so far)")
+            mount.process.kill()
+            said = b""
+            while b"ended without" not in said:
+                said += os.read(terminal, 1000)
+            assert b"\x1b[Kmtpfs: " in said
+            assert waiting.wait(PATIENCE) == 1
+    os.close(terminal)
 
 
 def test_killed_while_sending(sending: tuple[Mount, subprocess.Popen[str]]) -> None:

@@ -142,7 +142,7 @@ def _mtpfs_parser() -> Parser:
         "       mtpfs umount MOUNTPOINT [--redact]\n"
         "       mtpfs list [--json] [--redact]\n       mtpfs info [SOURCE|MOUNTPOINT] [--json] [--redact]\n"
         "       mtpfs doctor [SOURCE] [MOUNTPOINT] [--redact]\n"
-        "       mtpfs stats MOUNTPOINT [--json] [--redact]",
+        "       mtpfs stats MOUNTPOINT [--json] [--redact]\n       mtpfs help [COMMAND]",
         description="Mount a phone or player that speaks MTP.",
         epilog=(
             f"{SOURCES}\n`mtpfs umount MOUNTPOINT` unmounts, and waits until everything is on the phone.\n\nmount options (-o):\n"

@@ -52,7 +52,11 @@ def run(words: list[str]) -> int:
     with watched(mountpoint) as program:
         unmount(mountpoint)
         try:
-            program.wait()
+            try:
+                program.wait()
+            finally:
+                if sys.stderr.isatty():
+                    print("\x1b[K", end="", file=sys.stderr, flush=True)  # the progress
         except KeyboardInterrupt:
             _say(f"{mountpoint} is unmounted, but its program (pid {program.pid}) goes on sending")
             return INTERRUPTED
@@ -139,7 +143,9 @@ def unmount(mountpoint: str) -> None:
     said = result.stderr.strip()
     if "busy" in said.lower():
         users = ", ".join(_users(real)) or "a program"
-        raise SetupError(f"{mountpoint} is in use by {users}: let go of it, and try again")
+        raise SetupError(
+            f"{mountpoint} is in use by {users}: close what is open there, or leave the directory, and try again"
+        )
     lines = [line.removeprefix(f"{command[0]}: ") for line in said.splitlines()]
     raise SetupError(f"{mountpoint} can't be unmounted: {'; '.join(lines) or f'status {result.returncode}'}")
 
@@ -148,8 +154,8 @@ def _users(directory: str) -> list[str]:
     """Return the processes that have something below a directory open, or are in it, as far as we may see."""
     found = []
     for process in Path("/proc").iterdir():
-        if not process.name.isdigit():
-            continue
+        if not process.name.isdigit() or int(process.name) == os.getpid():
+            continue  # we may be there ourselves: `mtpfs umount .`
         try:
             name = (process / "comm").read_text().strip()
             links = [process / "cwd", *(process / "fd").iterdir()]
