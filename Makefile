@@ -60,7 +60,7 @@ mount:
 	@echo; echo "Mounted on $(MNT). To unmount: make umount MNT=$(MNT)"
 
 umount:
-	@fusermount3 -u "$(MNT)"
+	@$(BIN)/mtpfs umount "$(MNT)"
 
 build:
 	@contrib/setup build

@@ -63,4 +63,7 @@ def own_directories() -> Iterator[None]:
     ):
         patch.setenv("TMPDIR", spools)
         patch.setenv("XDG_STATE_HOME", state)
+        patch.setenv(
+            "DBUS_SESSION_BUS_ADDRESS", "unix:path=/dev/null"
+        )  # no notifications to who runs the tests
         yield

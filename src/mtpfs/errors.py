@@ -112,7 +112,7 @@ class SessionLostError(TransportGoneError):
 class ResponseError(MtpfsError):
     """The responder answered an operation with a code other than OK.
 
-    `errno` is the default of the table in `mtpfs.device.errnos`; callers that
+    `errno` is that of the table `RESPONSE_ERRNO`; callers that
     know more about what they asked may raise an `FsError` instead.
     """
 

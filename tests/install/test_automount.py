@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from install.conftest import TOP, Machine
 from mount.conftest import PATIENCE, run, wait_until
+from mtpfs.cli.mountpoint import directory_name
 from mtpfs.cli.mounts import mounts
-from mtpfs.cli.place import directory_name
 
 RULES = sorted((TOP / "contrib/udev").glob("*.rules"))
 

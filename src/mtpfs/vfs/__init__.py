@@ -6,7 +6,7 @@
 - `tree`, and below it `settling`, `claims`, `node`: what is on the device.
 
 `filesystem` puts them together for `mtpfs.fuse`; `events` applies what the device announces. At the bottom lie
-`transfers`, `windows`, `spool`, `recovery`, `dates`, `held`, `temporaries`, `numbers`, `names`.
+`transfers`, `windows`, `spool`, `recovery`, `outcome`, `dates`, `held`, `temporaries`, `numbers`, `names`.
 """
 
 from mtpfs.vfs.events import Notifier

@@ -20,6 +20,7 @@ from mtpfs.errors import MtpfsError, TransportError
 from mtpfs.session import Session
 from mtpfs.vfs.files import Files
 from mtpfs.vfs.openfile import Condition, OpenFile, is_away
+from mtpfs.vfs.outcome import Unsent
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +96,10 @@ class WriteBack:
     async def finish(self) -> None:
         """Bring everything that is left to the device: the mount ends. `hurry` cuts it short."""
         self._files.stop()
+        outcome = self._files.outcome
         for file in self._files.all():
+            path, was_unsaved = file.node.path, file in self._files.unsaved()
+            known = len(outcome.unsent)
             error: MtpfsError | None = None
             with trio.CancelScope() as scope:
                 async with trio.open_nursery() as nursery:
@@ -109,6 +113,11 @@ class WriteBack:
                 error = MtpfsError("the mount had to end at once")
             if error is not None:
                 self._files.send_to_recovery(file, error)
+            if was_unsaved and len(outcome.unsent) == known:
+                if error is None:
+                    outcome.arrived.append(path)
+                else:
+                    outcome.unsent.append(Unsent(path, "", str(error)))
             file.opens = 0
             await self._files.end(file)
 
