@@ -29,6 +29,7 @@ from mtpfs.redaction import hide_name, redact
 from mtpfs.settings import STATISTICS_NAME, UNMOUNT_REPORT
 
 STALLED = 120.0  # seconds without anything being sent, after which waiting is no use
+PASSING = 2.0  # seconds for which a mount may be busy without a program that has it open
 INTERVAL = 1.0  # seconds between two looks
 SHOWN = 20  # files that are named, at most
 INTERRUPTED = 130  # exit status
@@ -132,20 +133,26 @@ def unmount(mountpoint: str) -> None:
     """Unmount, and don't wait. Raises `SetupError`."""
     real = real_path(mountpoint)
     command = _command(real)
-    try:
-        result = subprocess.run(
-            command, check=False, capture_output=True, text=True, env={**os.environ, "LC_ALL": "C"}
-        )
-    except FileNotFoundError as error:
-        raise MachineError(f"{command[0]} isn't installed") from error
-    if result.returncode == 0:
-        return
-    said = result.stderr.strip()
-    if "busy" in said.lower():
-        users = ", ".join(_users(real)) or "a program"
-        raise SetupError(
-            f"{mountpoint} is in use by {users}: close what is open there, or leave the directory, and try again"
-        )
+    deadline = time.monotonic() + PASSING
+    while True:
+        try:
+            result = subprocess.run(
+                command, check=False, capture_output=True, text=True, env={**os.environ, "LC_ALL": "C"}
+            )
+        except FileNotFoundError as error:
+            raise MachineError(f"{command[0]} isn't installed") from error
+        if result.returncode == 0:
+            return
+        said = result.stderr.strip()
+        if "busy" not in said.lower():
+            break
+        users = _users(real)
+        if users or time.monotonic() > deadline:
+            raise SetupError(
+                f"{mountpoint} is in use by {', '.join(users) or 'a program'}: close what is open there, "
+                "or leave the directory, and try again"
+            )
+        time.sleep(PASSING / 10)  # what only looks at it, df for one, has it for a moment
     lines = [line.removeprefix(f"{command[0]}: ") for line in said.splitlines()]
     raise SetupError(f"{mountpoint} can't be unmounted: {'; '.join(lines) or f'status {result.returncode}'}")
 
