@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from equipment.programs import environment, held
 from phones import DIFFERENT, name
 
 PATIENCE = 20.0  # seconds
@@ -78,10 +79,16 @@ class Mount:
 
 
 @contextmanager
-def virtual_mount(base: Path, mountpoint: Path, words: str = "", *options: str) -> Iterator[Mount]:
-    """Mount a virtual phone with capability words and options; unmount it at the end if nobody has."""
+def virtual_mount(
+    base: Path, mountpoint: Path, words: str = "", *options: str, control: Path | None = None
+) -> Iterator[Mount]:
+    """Mount a virtual phone with capability words and options; unmount it at the end if nobody has.
+
+    With `control`, the phone obeys words on a socket.
+    """
+    command = MTPFS if control is None else held(control)
     source = f"virtual:{base}?{words}" if words else f"virtual:{base}"
-    with running([*MTPFS, source, str(mountpoint), "-f", *options], base, mountpoint, words) as mounted:
+    with running([*command, source, str(mountpoint), "-f", *options], base, mountpoint, words) as mounted:
         yield mounted
 
 
@@ -119,7 +126,7 @@ def running(command: list[str], base: Path, mountpoint: Path, words: str) -> Ite
     """Run a command that mounts; unmount at the end if nobody has."""
     log = mountpoint.with_name(f"{mountpoint.name}.log")
     with log.open("w") as file:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=file)
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=file, env=environment())
     try:
         wait_until(lambda: os.path.ismount(mountpoint) or process.poll() is not None, "the mount")
         assert process.poll() is None, log.read_text()
