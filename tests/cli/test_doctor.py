@@ -19,8 +19,8 @@ from pathlib import Path
 
 import pytest
 
+from equipment.conversation import conversation
 from mount.conftest import MTPFS, run, virtual_mount, wait_until
-from virtual.test_control import conversation
 
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0 or not Path("/dev/fuse").exists(), reason="needs root and FUSE"
@@ -208,7 +208,7 @@ def test_mount_without_phone(place: Path, mountpoint: Path) -> None:
     (place / "phone").mkdir()
     control = place / "control"
     with (
-        virtual_mount(place / "phone", mountpoint, f"control={control}"),
+        virtual_mount(place / "phone", mountpoint, control=control),
         conversation(control) as say,
     ):
         say("unplug")

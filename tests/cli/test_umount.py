@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
+from equipment.conversation import conversation
 from mount.conftest import HAS_FUSE, MTPFS, PATIENCE, Mount, run, running, virtual_mount, wait_until
 from mtpfs.cli import umount
 from mtpfs.errors import SetupError
-from virtual.test_control import conversation
 
 pytestmark = pytest.mark.skipif(not HAS_FUSE, reason="no FUSE")
 
@@ -81,7 +81,7 @@ def test_redacted(mounted: Mount) -> None:
 def test_what_does_not_arrive(tmp_path: Path, phone: Path, mountpoint: Path) -> None:
     """What can't be sent is named, with its place in the recovery directory, and the status isn't 0."""
     control = tmp_path / "control"
-    with virtual_mount(phone, mountpoint, f"control={control}") as mount, conversation(control) as say:
+    with virtual_mount(phone, mountpoint, control=control) as mount, conversation(control) as say:
         hold(mount.root)
         say("unplug")
         result = run(*MTPFS, "umount", mountpoint, check=False)
@@ -356,7 +356,7 @@ def test_notification_of_a_loss(
 ) -> None:
     """What couldn't be sent is told with the directory where it is."""
     control = tmp_path / "control"
-    with virtual_mount(phone, mountpoint, f"control={control}") as mount, conversation(control) as say:
+    with virtual_mount(phone, mountpoint, control=control) as mount, conversation(control) as say:
         hold(mount.root)
         say("unplug")
         mount.unmount()

@@ -29,7 +29,7 @@ CTX: Any = None
 async def adapted(phone: Path, words: str = "", **settings: Any) -> AsyncIterator[tuple[Operations, World]]:
     """Have the operations on a virtual phone."""
     async with world(phone, words) as w:
-        yield Operations(w.fs, Settings(**settings)), w
+        yield Operations(w.fs, Settings(**settings), {}), w
 
 
 def fields(**changed: bool) -> Any:
