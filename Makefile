@@ -129,6 +129,7 @@ stress:
 
 desktop-test:
 	@contrib/setup desktop
+	rm -rf build/desktop
 	contrib/leaving-nothing $(BIN)/python -m pytest -o addopts="-ra --strict-markers --import-mode=importlib" tests/desktop
 	@echo "The screenshots are in build/desktop"
 

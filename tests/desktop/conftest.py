@@ -37,8 +37,8 @@ class Manager:
     new_folder: str = "ctrl+shift+n"
     asks_for_name: bool = True
     """Whether it asks for a new folder's name in a window; else it is edited in place."""
-    deletes_instead: str = "Return"
-    """The key for yes, where it asks whether to delete what can't be put into a trash; "" if it doesn't ask."""
+    deletes_instead: tuple[str, ...] = ("Return",)
+    """The keys for yes to each question before what can't be put into a trash is deleted; none if it doesn't ask."""
     uses_gio: bool = True
     takes_keys: bool = True
     """Whether it can be driven by keys; else its library's own program does the work."""
@@ -47,7 +47,7 @@ class Manager:
 
 
 MANAGERS = (
-    Manager("thunar", ("thunar",), deletes_instead="alt+y"),
+    Manager("thunar", ("thunar",), deletes_instead=("alt+y",)),
     Manager(
         "nautilus",
         ("nautilus", "--new-window"),
@@ -56,12 +56,12 @@ MANAGERS = (
         copies_by=("gio", "copy"),
     ),
     Manager("caja", ("caja", "--no-desktop", "--browser"), asks_for_name=False),
-    Manager("pcmanfm", ("pcmanfm", "--new-win")),
+    Manager("pcmanfm", ("pcmanfm", "--new-win"), deletes_instead=("Return", "Return")),
     Manager(
         "dolphin",
         ("dolphin", "--new-window"),
         new_folder="F10",
-        deletes_instead="",
+        deletes_instead=(),
         uses_gio=False,
         copies_by=("kioclient5", "--noninteractive", "copy"),
     ),
@@ -240,20 +240,36 @@ class Desktop:
     def _paste(self, window: str, path: Path) -> None:
         """Press the key for pasting until a file appears: it is in vain until the directory is listed."""
 
-        def pasted() -> bool:
+        def paste() -> None:
             self.activate(window)
             self.press("ctrl+v")
+
+        self.insist(paste, path.exists, f"the arrival of {path.name}")
+
+    def insist(self, act: Callable[[], None], condition: Callable[[], bool], what: str) -> None:
+        """Press keys again where they had no effect: a window that is still being filled doesn't heed them."""
+
+        def heeded() -> bool:
+            act()
             try:
-                wait_until(path.exists, "the file", patience=2)
+                wait_until(condition, what, patience=2)
             except AssertionError:
                 return False
             return True
 
-        self.until(pasted, f"the arrival of {path.name}")
+        self.until(heeded, what)
 
-    def dialog(self, window: str, what: str) -> None:
-        """Wait until another window than this one has the keys: a question."""
-        wait_until(lambda: self.program("xdotool", "getactivewindow").strip() not in {"", window}, what)
+    def dialog(self, what: str, *windows: str) -> str:
+        """Wait until another window than these has the keys: a question; return it."""
+        active = ""
+
+        def other() -> bool:
+            nonlocal active
+            active = self.program("xdotool", "getactivewindow").strip()
+            return active.isdigit() and active not in windows
+
+        self.until(other, what)
+        return active
 
     def until(self, condition: Callable[[], bool], what: str) -> None:
         """Wait for what a test asks for; a picture tells what was there instead."""

@@ -80,19 +80,30 @@ def test_rename(desktop: Desktop) -> None:
 
 def test_new_folder(desktop: Desktop) -> None:
     """A folder is made on the phone."""
-    put(desktop.phone / "Inside")
-    path = desktop.root / "Inside/note.txt"
-    if desktop.manager.takes_keys:
-        window = desktop.mark(path)  # so that it is known to be listed
-        desktop.press(desktop.manager.new_folder)
-        if desktop.manager.asks_for_name:
-            desktop.dialog(window, "the question for a name")
+    inside, made = desktop.root / "Inside", desktop.phone / "Inside/fresh"
+    manager = desktop.manager
+    if not manager.takes_keys:
+        desktop.window(inside)
+        desktop.program("gio", "mkdir", inside / "fresh")
+    elif manager.asks_for_name:
+        put(desktop.phone / "Inside")
+        window = desktop.mark(inside / "note.txt")  # so that it is known to be listed
+        desktop.press(manager.new_folder)
+        desktop.dialog("the question for a name", window)
         desktop.press("ctrl+a")
         desktop.type("fresh")
     else:
-        desktop.window(path.parent)
-        desktop.program("gio", "mkdir", path.parent / "fresh")
-    desktop.until((desktop.phone / "Inside/fresh").is_dir, "the folder")
+        desktop.window(inside)
+        desktop.insist(
+            lambda: desktop.press(manager.new_folder), lambda: names(made.parent) != [], "a folder"
+        )
+
+        def name() -> None:
+            desktop.press("Escape", "ctrl+a", "F2", "ctrl+a")
+            desktop.type("fresh")
+
+        desktop.insist(name, made.is_dir, "its name")
+    desktop.until(made.is_dir, "the folder")
     desktop.picture("done")
 
 
@@ -103,7 +114,7 @@ def test_delete(desktop: Desktop) -> None:
     if desktop.manager.takes_keys:
         window = desktop.mark(path)
         desktop.press("shift+Delete")
-        desktop.dialog(window, "the question whether to delete")
+        desktop.dialog("the question whether to delete", window)
         desktop.picture("question")
         desktop.press("Return")
     else:
@@ -124,10 +135,11 @@ def test_trash(desktop: Desktop) -> None:
         return
     window = desktop.mark(path)
     desktop.press("Delete")
-    if desktop.manager.deletes_instead:
-        desktop.dialog(window, "the question whether to delete")
-        desktop.picture("question")
-        desktop.press(desktop.manager.deletes_instead)
+    windows = [window]
+    for key in desktop.manager.deletes_instead:
+        windows.append(desktop.dialog("the question whether to delete", *windows))
+        desktop.picture(f"question-{len(windows) - 1}")
+        desktop.press(key)
     desktop.until(lambda: names(desktop.phone / "Inside") == [], "the file's end")
     desktop.picture("done")
     assert names(desktop.phone) == ["Inside"]
