@@ -45,9 +45,9 @@ def run(*words: str | Path, check: bool = True, cwd: Path | None = None) -> subp
     )
 
 
-def wait_until(condition: Callable[[], bool], what: str) -> None:
+def wait_until(condition: Callable[[], bool], what: str, patience: float = PATIENCE) -> None:
     """Look again and again until the condition holds."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     while not condition():
         assert time.monotonic() < deadline, f"{what} didn't happen"
         time.sleep(0.02)
