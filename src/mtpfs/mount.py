@@ -108,7 +108,7 @@ class _Ending:
 
 @contextlib.contextmanager
 def _heeded_signals() -> Iterator[AsyncIterator[int]]:
-    """Receive `END_SIGNALS`, but not those that whoever started us has had ignored (nohup)."""
+    """Receive `END_SIGNALS`, but not those that are ignored from the start (nohup)."""
     heeded = [number for number in END_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
     with trio.open_signal_receiver(*heeded, signal.SIGTERM) as signals:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, END_SIGNALS)
@@ -150,7 +150,7 @@ async def _run(
     ending.fs = fs
     try:
         log.info("%s is mounted on %s", fs.device.name, mountpoint)
-        # Whoever is told that it is ready may send a signal at once.
+        # A process that is told that it is ready may send a signal at once.
         with trio.open_signal_receiver(signal.SIGUSR1) as questions:
             ready()
             async with trio.open_nursery() as nursery:

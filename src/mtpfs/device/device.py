@@ -68,7 +68,7 @@ class Device:
         self.keeps_dates: bool | None = None
         """Whether an upload keeps the date it is given; None until the first one showed."""
         self.dates_writable: bool | None = None
-        """Whether DateModified can be set afterwards; None until somebody asks."""
+        """Whether DateModified can be set afterwards; None until it is asked for."""
         self.dates_in_lists: bool | None = None
         """Whether property lists tell dates as well as ObjectInfo does; None until one looked impossible."""
         self.dates_compared = 0

@@ -27,7 +27,7 @@ from mtpfs.protocol.codes import Operation, Response
 from mtpfs.session import Engine, Handle
 
 _LIMIT_32 = 0xFFFFFFFF
-_LIMIT_UNKNOWN = 1 << 62  # bytes of an object whose size nobody knows
+_LIMIT_UNKNOWN = 1 << 62  # bytes of an object whose size isn't known
 
 
 def can_read_ranges(device: Device, end: int) -> bool:

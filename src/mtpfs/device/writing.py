@@ -11,7 +11,7 @@ that takes such a name and is refused is tried again for about 3 s. Or it is fre
 the device hears of that only afterwards, and drops what has the name by then (Sailfish):
 such a device is asked something before, because it hears while it sends data. An OK isn't
 a fact: `confirm_size` compares afterwards, `refusal` says whether an error was
-a full disk. Room isn't counted here; whoever changes something calls
+a full disk. Room isn't counted here; the caller that changes something calls
 `Room.require` before and `Room.took` after.
 
 Invariant: a failed upload leaves no object behind that this module created,

@@ -57,7 +57,7 @@ def _stderr_in(lines: list[str]) -> Iterator[None]:
 
 
 async def answer_requests() -> None:
-    """Answer the kernel until the filesystem is unmounted, or somebody calls `end`; all requests are answered then."""
+    """Answer the kernel until the filesystem is unmounted, or `end` is called; all requests are answered then."""
     await pyfuse3.main()
 
 
@@ -85,7 +85,7 @@ class KernelNotifier:
 
     def __init__(self, nursery: trio.Nursery) -> None:
         self.connected = True
-        """False when the mount has ended: then there is nobody to tell."""
+        """False when the mount has ended: then there is no kernel to tell."""
         self._send, self._receive = trio.open_memory_channel[Callable[[], None]](math.inf)
         self._idle = trio.Event()
         self._idle.set()
@@ -124,7 +124,7 @@ class KernelNotifier:
                 continue
             self._idle = trio.Event()
             try:
-                # Whoever holds what the kernel waits for may be waiting for us: the end doesn't wait for that.
+                # The request that holds what the kernel waits for may be waiting for us: the end doesn't wait for that.
                 await trio.to_thread.run_sync(call, abandon_on_cancel=True)
             except OSError as error:
                 # ENOENT: the kernel doesn't know it, or has just forgotten it

@@ -25,7 +25,7 @@ INODES = {STATISTICS_NAME.encode(): _FIRST, INFO_NAME.encode(): _FIRST + 1}
 """Far from the numbers of nodes, which count from 1."""
 
 log = logging.getLogger("mtpfs.statistics")
-log.setLevel(logging.INFO)  # it is only said when somebody asks, and then at any level
+log.setLevel(logging.INFO)  # it is only said when it is asked for, and then at any level
 
 
 def statistics(fs: Filesystem) -> dict[str, Any]:

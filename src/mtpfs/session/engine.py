@@ -107,7 +107,7 @@ class DataSource:
 
     `fill` gets an offset and room for the bytes from there, and returns how many it has put there:
     fewer than there is room for when there are no more. It may be asked for all of it again.
-    `stopped` tells between two pieces that nobody wants the rest: sending ends with `StoppedError` then.
+    `stopped` tells between two pieces that the rest isn't wanted: sending ends with `StoppedError` then.
     """
 
     size: int
@@ -354,7 +354,7 @@ class Engine:
                 raise TransportTimeoutError(f"no byte accepted for {timeout:.0f} s")
 
     def _listen(self, seconds: float) -> None:
-        """Take what the device says before it is asked; it is kept until somebody looks.
+        """Take what the device says before it is asked; it is kept until it is looked for.
 
         A device that is full, or refuses an upload, may answer at once and take no more data:
         uMTP-Responder takes none until its refusal has been read.
@@ -394,7 +394,7 @@ class Engine:
             if left < source.size:
                 # Not before a part of it is on its way: what is stopped has to be in its data phase.
                 if source.stopped():
-                    raise StoppedError("nobody wants the rest")
+                    raise StoppedError("the rest isn't wanted any more")
                 if (response := self._early_response(receipt, GLANCE)) is not None:
                     return response
             take = min(left, len(chunk) - start)

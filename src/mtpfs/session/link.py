@@ -1,6 +1,6 @@
 """Whether a session can be used: one value, one table of what may follow what, one owner, the trio thread.
 
-A device that leaves the bus is waited for: whoever finds it gone says so, and from then on one task looks for
+A device that leaves the bus is waited for: the first task that finds it gone says so, and from then on one task looks for
 it, once a second, until it is there again and has opened a session. Why it can't be used though it is there
 is logged once, however often that is tried. A device that is there but that no means of recovery
 brings back to its senses is left alone for some seconds, so that its callers have their errors at once.

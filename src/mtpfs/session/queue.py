@@ -1,4 +1,4 @@
-"""The queue of jobs for the device's worker thread: metadata before bulk, and nobody starved.
+"""The queue of jobs for the device's worker thread: metadata before bulk, and no job starved.
 
 Strategy: two classes in one heap. Metadata overtakes bulk, but only `BULK_SHARE`
 times in a row; and bulk stands back for a moment after a metadata job, because an
@@ -92,7 +92,7 @@ class JobQueue:
                     return None
                 first = self._jobs[0]
                 if first.rank and first.queued_at < self._metadata_done and self._overtaken < BULK_SHARE:
-                    # It competes with somebody who has just had an answer, and is likely to ask on.
+                    # It competes with a reader that has just had an answer, and is likely to ask on.
                     expected = self._metadata_done + ANTICIPATION - time.monotonic()
                     self._condition.wait_for(
                         lambda: not (self._jobs and self._jobs[0].rank), max(0.0, expected)

@@ -201,7 +201,7 @@ class Session:
     async def _run_jobs(self) -> None:
         while True:
             await self._queue.wait()
-            # Shielded: what is on the wire is finished, whoever may have lost interest.
+            # Shielded: what is on the wire is finished, even if its caller was cancelled.
             with trio.CancelScope(shield=True):
                 if (self._engine.in_step and not self.gone) or await self._is_revived():
                     failure = await self._in_thread(self._work_off)
@@ -338,7 +338,7 @@ class Session:
         failure = None
         async with trio.open_nursery() as nursery:
             # A responder may still be handing over an event to a host that was killed, deaf until
-            # somebody takes it: uMTP-Responder doesn't answer OpenSession before.
+            # it is read: uMTP-Responder doesn't answer OpenSession before.
             nursery.start_soon(self._read_events, OPENING_WAIT)
             nursery.start_soon(self._hurry_when_cancelled)
             try:

@@ -1,6 +1,6 @@
 """Who holds a USB device: the difference between "busy" and an answer.
 
-Strategy: whoever has claimed an interface has the device's node open, so the
+Strategy: a process that has claimed an interface has the device's node open, so the
 open files in /proc tell. Processes of other users can't be looked into without
 privileges; then the usual suspects are named.
 
@@ -56,7 +56,7 @@ def find_holders(node: str, proc: Path = Path("/proc")) -> list[Holder]:
             if any(_target(descriptor) == node for descriptor in (process / "fd").iterdir()):
                 holders.append(Holder(int(process.name), _name(process)))
         except OSError:
-            continue  # it ended, or belongs to somebody else
+            continue  # it ended, or belongs to another user
     return sorted(holders, key=lambda holder: holder.pid)
 
 

@@ -1,6 +1,6 @@
 """MTP phones on the bus as values: what is known of one, choosing among several, and failures in words.
 
-Strategy: plain data and text, no USB. Whoever can't get at a phone is told in
+Strategy: plain data and text, no USB. A user who can't get at a phone is told in
 one paragraph what is wrong and what to do about it.
 
 A phone is its serial number. Cheap ones have none, or all the same; so where there is none, or two devices with
@@ -125,7 +125,7 @@ def claim_failure(phone: UsbPhone, error: OSError) -> UnavailableError:
         return UnavailableError(
             errno.EACCES,
             f"no permission to open {phone.name} ({phone.node}). On a desktop, installing libmtp-common (its "
-            "udev rules) and plugging the phone in again gives it to whoever sits there (uaccess); over ssh, add "
+            "udev rules) and plugging the phone in again gives it to the user at the machine (uaccess); over ssh, add "
             "a udev rule with a group that you are in, such as plugdev, or mount as root with allow_other.",
         )
     code = errno.ENODEV if error.errno is None else error.errno

@@ -52,7 +52,7 @@ _NEVER_PROBED_PRODUCTS = {
 """(vendor, mask, product & mask)"""
 
 _HARMLESS_DRIVERS = {"", "usbfs", "usb-storage"}
-"""Nobody, another MTP program, or the disk half of a player with two modes."""
+"""No program, another MTP program, or the disk half of a player with two modes."""
 
 _PHONE_MAKERS = set(VENDOR_CLASS_MAKERS) | {0x0B05, 0x0E8D, 0x19D2, 0x2A45, 0x2A70, 0x22D9, 0x2D95, 0x2AE5}
 """And Asus, MediaTek, ZTE, Meizu, OnePlus, Oppo, Vivo, Fairphone."""

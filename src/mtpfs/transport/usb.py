@@ -239,7 +239,7 @@ class UsbTransport:
             backend = self._backend or _new_context()
             there = [phone for phone in find_phones(backend) if self._phone.is_like(phone)]
             if any(phone.has_twin or (first_look and phone.port != self._phone.port) for phone in there):
-                # At the first look this one has just left: nobody can have plugged it in elsewhere.
+                # At the first look this one has just left: it can't have been plugged in elsewhere.
                 self._go_by_port()
             phone = next(filter(self._phone.is_same, there), None)
             device = _device_of(phone, backend) if phone else None

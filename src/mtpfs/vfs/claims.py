@@ -1,14 +1,14 @@
 """Who may change which names: the only lock of the namespace.
 
 A change claims all the names that it vacates and takes at once, or waits for all of
-them. Nobody claims while holding a claim, so there is no order to get wrong, and no circle of
+them. No task claims while holding a claim, so there is no order to get wrong, and no circle of
 waiting is possible. Waiters are served in order: a later one that conflicts with an earlier
-waiter waits behind it, so nobody starves.
+waiter waits behind it, so no task starves.
 
 A directory that is removed, renamed or moved is claimed as a subtree. That conflicts with every
 claim below it, also of names that don't exist yet.
 
-A claim is in memory only. Transactions run under it, but nobody waits under one for a
+A claim is in memory only. Transactions run under it, but no task waits under one for a
 device to come back.
 
 Listings don't claim: they may take long, and everybody waits for them. A listing watches its
@@ -44,7 +44,7 @@ class Claim:
         self._claims = claims
 
     def extend(self, directory: Node, name: str) -> None:
-        """Claim one more name, which nobody else can know: a fresh temporary one."""
+        """Claim one more name, which no other task can know: a fresh temporary one."""
         self._claims.extend(self, (directory, names.fold(name)))
 
     def conflicts(self, other: Claim) -> bool:
@@ -68,7 +68,7 @@ class Claims:
 
     @asynccontextmanager
     async def claim(self, *wanted: Name, subtrees: Iterable[Node] = ()) -> AsyncIterator[Claim]:
-        """Hold `wanted` names and `subtrees`; wait for whoever has any of them, or wants them and came earlier.
+        """Hold `wanted` names and `subtrees`; wait for the tasks that have any of them, or want them and came earlier.
 
         Always a checkpoint. Raises `RuntimeError` in a task that holds a claim already: it could wait for itself.
         """
@@ -86,7 +86,7 @@ class Claims:
 
     @contextmanager
     def claim_now(self, *wanted: Name) -> Iterator[Claim | None]:
-        """Hold `wanted` names if nobody has or wants any of them; None otherwise. Waits for nobody."""
+        """Hold `wanted` names if no task has or wants any of them; None otherwise. Doesn't wait."""
         claim = Claim(self, wanted, ())
         if any(claim.conflicts(other) for other in (*self._held, *self._waiting)):
             yield None
@@ -98,7 +98,7 @@ class Claims:
             self._drop(claim)
 
     def is_claimed(self, directory: Node, name: str) -> bool:
-        """Tell whether somebody is changing this name now."""
+        """Tell whether a task is changing this name now."""
         key = directory, names.fold(name)
         return any(key in claim.names for claim in self._held)
 

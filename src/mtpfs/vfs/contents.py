@@ -4,7 +4,7 @@
 device can't read parts, out of a local copy that is being filled.
 
 `Spooled`: new contents, all of them here. They become an object as a whole, so the old ones survive until
-then, a date can go along, and nobody sees half a file on the phone.
+then, a date can go along, and the phone never shows half a file.
 
 `Edited`: pieces changed where they lie, on a device that can do so.
 
@@ -126,7 +126,7 @@ class OnDevice:
             shared.nursery.start_soon(self._fetch.run)
 
     def _drop_copy(self) -> None:
-        # Whoever still reads it, or fills it, keeps it open until done.
+        # A task that still reads it, or fills it, keeps it open until done.
         if self._fetch is not None:
             self._fetch.abandon()
         if self._copy is not None:

@@ -34,7 +34,7 @@ _ENDED_SILENTLY = {Response.InvalidObjectHandle, Response.GeneralError, Response
 
 
 class ConflictError(FsError):
-    """The object on the device isn't the one that was opened here: somebody else has changed it."""
+    """The object on the device isn't the one that was opened here: it was changed by others."""
 
     def __init__(self, message: str) -> None:
         super().__init__(errno.EIO, message)
@@ -43,7 +43,7 @@ class ConflictError(FsError):
 class Edit:
     """An object that is being edited in place. Used under the file's lock.
 
-    `find` returns the object's handle in the current session; `stopped` tells that nobody waits any more.
+    `find` returns the object's handle in the current session; `stopped` tells that no program waits any more.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Edit:
         return self._open is not None and self._open.generation == self._device.session.generation
 
     async def _begin(self) -> Handle:
-        """Begin the edit; under `Device.edit_slot`, so that nobody begins another one before its first call."""
+        """Begin the edit; under `Device.edit_slot`, so that no other one begins before its first call."""
         handle = await self._find()
         if self._generation not in {None, handle.generation}:
             await self._check_unchanged(handle)
@@ -207,5 +207,5 @@ class Edit:
                 raise
 
     def drop(self) -> None:
-        """Forget what is buffered: nobody will see it."""
+        """Forget what is buffered: it won't be seen."""
         self._buffer.clear()

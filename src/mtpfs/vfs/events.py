@@ -1,10 +1,10 @@
 """What the session tells, applied to the tree: exactly what changed, nothing else.
 
 An event names an object; an added one is described by one GetObjectInfo and put where its parent is listed, a
-removed one is taken out, a changed one has its attributes asked for when somebody wants them. Echoes of our
+removed one is taken out, a changed one has its attributes asked for when a program wants them. Echoes of our
 own changes are recognised by the handle being known, or hidden, already. Events are hints: an unknown
 handle changes nothing, and "something happened" ends the trust in all listings. So do more additions at once than
-listing anew would cost. Storages are looked at again at once, because whoever looks into an empty root waits for
+listing anew would cost. Storages are looked at again at once, because a user who looks into an empty root waits for
 them; and when the device leaves, the kernel forgets the way into it, so that everybody who comes asks,
 and hears that it is away.
 
@@ -127,7 +127,7 @@ class Events:
         info = await object_info(self._device, handle)
         directory = self._directory(Handle(info.parent_object, handle.generation), info.storage_id)
         if directory is None or not directory.is_folder or not directory.was_listed:
-            return  # nobody has looked there yet
+            return  # no program has looked there yet
         described = await entry_of(self._device, handle, info)
         if parse(described.name) is not None:
             return  # in the middle of a change of ours; or the next listing settles it
@@ -136,7 +136,7 @@ class Events:
                 if handle in tree.by_handle:
                     return
                 if claim is None:
-                    directory.distrust()  # it is being changed here; who looks there next will see
+                    directory.distrust()  # it is being changed here; the next look there will tell
                     return
                 if directory.listing is None:
                     tree.changed_outside(directory)  # who goes by its date has to know, too

@@ -1,7 +1,7 @@
 """All open files of a mount: descriptors, and saving under a claim on where a file is now.
 
 What one file holds, and how the device gets it, is in `mtpfs.vfs.openfile`. This module counts who has it
-open, decides what a close(2) means, and ends what nobody has open any more.
+open, decides what a close(2) means, and ends what no program has open any more.
 
 `_files` and `_leaving` are written here only, between two awaits.
 """
@@ -166,7 +166,7 @@ class Files:
         await self.save(file)
 
     async def release(self, opened: Open) -> None:
-        """Close a descriptor. What the last one leaves unsaved is sent; errors are logged, nobody hears them."""
+        """Close a descriptor. What the last one leaves unsaved is sent; errors are only logged: no program waits for them."""
         file = opened.file
         file.opens -= 1
         file.writers -= opened.writes
@@ -183,7 +183,7 @@ class Files:
                 log.error("%s: %s", file.node.path, error)
 
     async def end(self, file: OpenFile) -> None:
-        """Let go of a file that nobody has open, unless something has to be kept."""
+        """Let go of a file that no program has open, unless something has to be kept."""
         node = file.node
         if file.opens or file.must_be_kept or self._files.get(node) is not file:
             return
@@ -213,7 +213,7 @@ class Files:
         async with self._claims.claim((node.parent, name)):
             if file.opens or tree.hidden.get(name) is not node:
                 return
-            with self.leaving(node):  # from here on nobody opens it
+            with self.leaving(node):  # from here on it can't be opened
                 await file.close()
                 try:
                     await writing.delete(self.device, await tree.handle(node), name)
@@ -233,7 +233,7 @@ class Files:
 
     @contextmanager
     def leaving(self, node: Node) -> Iterator[None]:
-        """Have who opens the node, or what is in it, wait: its object is being deleted, or replaced."""
+        """Have programs that open the node, or what is in it, wait: its object is being deleted, or replaced."""
         if node in self._leaving:
             yield
             return

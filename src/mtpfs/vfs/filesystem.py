@@ -279,7 +279,7 @@ class Filesystem:
         await self._names.rmdir(parent, name)
 
     async def unlink(self, parent: Node, name: bytes) -> None:
-        """Remove a file; who has it open keeps its contents."""
+        """Remove a file; programs that have it open keep its contents."""
         file = await self._names.unlink(parent, name)
         if file is not None:
             await self._late.settle(file)
@@ -315,6 +315,6 @@ class Filesystem:
             self._space.pop(node.storage.id, None)
 
     def _check_present(self, node: Node) -> None:
-        """Raise ENODEV for what nobody has open and nobody can look up: the device is away."""
+        """Raise ENODEV for what no program has open and none can look up: the device is away."""
         if self.device.session.gone and node.holder is None and node.parent is not None:
             raise FsError(errno.ENODEV)

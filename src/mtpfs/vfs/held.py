@@ -6,7 +6,7 @@ contents. So such a file is best sent when it is renamed: its date is known by t
 is sent only once, also where a device refuses renames, and an error still reaches the
 program, as the rename's.
 
-That means to say 0 at close for something that nobody has saved yet. So the name alone
+That means to say 0 at close for something that isn't saved yet. So the name alone
 doesn't decide: `.bashrc.backup` looks like one of rsync's, and no rename ever comes for
 it. How the file was created must fit too. FUSE tells both: CREATE carries the open flags
 with O_EXCL (Linux fs/fuse/dir.c, fuse_create_open, clears no more than O_NOCTTY), and the

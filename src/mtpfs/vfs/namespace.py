@@ -161,9 +161,9 @@ class Namespace:
         self._tree.detach(node)
 
     async def _remove_object(self, claim: Claim, parent: Node, node: Node) -> None:
-        """Delete a file's object, or hide it if somebody has it open and goes on needing it."""
+        """Delete a file's object, or hide it if a program has it open and goes on needing it."""
         handle = await self._tree.handle(node)
-        # Asked for anew after each wait: meanwhile it may have been closed, and opened by somebody else.
+        # Asked for anew after each wait: meanwhile it may have been closed, and opened by another program.
         file = self._files.of(node)
         if (
             file is not None
@@ -236,7 +236,7 @@ class Namespace:
                         claim, node, old_parent, new_parent, new_name, text, target, replace=replace
                     )
                 except StoppedError:
-                    continue  # it is being unlinked, by somebody who has waited for this claim: then it is ENOENT
+                    continue  # it is being unlinked, by a task that has waited for this claim: then it is ENOENT
             ended = [self._files.of(each) for each in (node, target) if each is not None]
             return [file for file in ended if file is not None]
 
@@ -259,7 +259,7 @@ class Namespace:
         file = self._files.of(node)
         with contextlib.ExitStack() as stack:
             if target is not None and not target.is_folder:
-                # Its object may go at any time. Who opens it from here on waits, and gets the new one.
+                # Its object may go at any time. A program that opens it from here on waits, and gets the new one.
                 stack.enter_context(self._files.leaving(target))
             if (
                 file is None
@@ -360,7 +360,7 @@ class Namespace:
             await self._remove_replaced(claim, new_parent, target, aside)
 
     async def _remove_replaced(self, claim: Claim, parent: Node, target: Node, aside: str) -> None:
-        """Delete a file or folder that was put aside, or have it deleted when nobody has it open any more."""
+        """Delete a file or folder that was put aside, or have it deleted when no program has it open any more."""
         target.object_name = aside
         try:
             if target.is_folder:
@@ -448,7 +448,7 @@ class Namespace:
             async with fetched(device, entry) as spool:
                 new = await saving.save(device, place, spool, old=old, modified=node.modified)
         old_name, told = node.object_name, node.told
-        # Who has it open goes on reading: from the new object before the old one is gone.
+        # Programs that have it open go on reading: from the new object before the old one is gone.
         self._become_object(node, new, place.name, node.modified)
         try:
             await writing.delete(device, handle, old_name)

@@ -2,7 +2,7 @@
 
 A node is plain data. The tree (`mtpfs.vfs.tree`) keeps it true; at each field stands who
 writes it. All of it lives on the trio thread, so a field that is written between two
-awaits needs no lock. What must not change while somebody waits is guarded by a claim on the
+awaits needs no lock. What must not change while a task waits is guarded by a claim on the
 name (`mtpfs.vfs.claims`) or by the file's own lock (`mtpfs.vfs.files`).
 
 A directory's date is the later one of what the device tells and of the last change seen here in it. Programs that
@@ -103,15 +103,15 @@ class Node:
         self.told: float | None = None
         """The date that the device tells; `modified` may be one that a program has set. Written by the tree."""
         self.date_elsewhere = False
-        """Lists don't tell this date; ObjectInfo does, and is asked when somebody wants to know."""
+        """Lists don't tell this date; ObjectInfo does, and is asked when a program wants to know."""
         self.attributes_stale = False
         """The device has announced a change, or a change here has failed: ask before telling."""
         self.children: dict[bytes, Node] = {}
-        """By shown name. Written by the tree: by listings for names that nobody has claimed, else under the claim.
+        """By shown name. Written by the tree: by listings for names that no task has claimed, else under the claim.
 
         Only by `add`, `remove` and `replace_children`."""
         self._folded: dict[str, list[Node]] | None = None
-        """The children by what their names fold to; None: nobody has asked since the last listing."""
+        """The children by what their names fold to; None: not asked for since the last listing."""
         self.listing: Listing | None = None
         self.was_listed = False
         """`children` is what a listing has shown, perhaps long ago: a new one that differs shows a change."""
@@ -159,7 +159,7 @@ class Node:
 
     @property
     def deleted(self) -> bool:
-        """Unlinked by somebody here: what it holds is of interest only to who has it open."""
+        """Unlinked through this mount: what it holds matters only to programs that have it open."""
         return self.unlinked and not self.lost
 
     @property
@@ -231,11 +231,11 @@ class Node:
                 del self._folded[key]
 
     def note_change(self, now: float) -> None:
-        """Give a directory the date of a change of what is in it: a later one than it had, whoever's clock is ahead."""
+        """Give a directory the date of a change of what is in it: a later one than it had, whichever clock is ahead."""
         self.modified = now if now > self.modified else math.floor(self.modified) + 1.0
 
     def latest(self) -> Node:
-        """Return the file that has this one's name by now; itself while it has it, or somebody has it open."""
+        """Return the file that has this one's name by now; itself while it has it, or a program has it open."""
         node = self
         while node.unlinked and node.holder is None and node.successor is not None:
             node = node.successor
@@ -247,7 +247,7 @@ class Node:
             raise FsError(errno.ESTALE, f"{self.path} has vanished from the device")
 
     def distrust(self) -> None:
-        """Have the directory listed anew by whoever looks there next."""
+        """Have the directory listed anew at the next look there."""
         self.listing = None
 
     def doubt(self, seconds: float) -> None:

@@ -8,7 +8,7 @@ too, if both are met in the same order.
 
 A number belongs to a file and not to its path: a file keeps it when it is renamed, and a
 new file under the old path gets the next one. The kernel may still speak of a number
-after the file is gone; until it has said forget, nobody else gets it.
+after the file is gone; until it has said forget, no other file gets it.
 
 Invariant: a number is in use at most once, is from 2 to 2**63 - 1, and is none of the
 reserved ones. (Programs that know inode numbers as signed 64 bits are common; 0 means

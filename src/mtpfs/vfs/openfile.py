@@ -145,12 +145,12 @@ class OpenFile:
 
     @property
     def is_being_sent(self) -> bool:
-        """Tell whether a close that nobody waits for brings it to the device, now or in a moment."""
+        """Tell whether a close that no program waits for brings it to the device, now or in a moment."""
         return self.condition in {Condition.EMPTIED, Condition.DIRTY, Condition.SAVING}
 
     @property
     def must_be_kept(self) -> bool:
-        """Tell whether contents are here that somebody still counts on."""
+        """Tell whether contents are here that a program still counts on."""
         return (
             self.condition in {Condition.HELD, Condition.WAITING, Condition.SAVING} and not self.node.deleted
         )
@@ -273,7 +273,7 @@ class OpenFile:
         self._note_change(0, condition)
 
     async def _leave_edit(self, contents: Edited) -> Entry | None:
-        """End an edit whose contents nobody wants any more; return the object that they were in."""
+        """End an edit whose contents aren't wanted any more; return the object that they were in."""
         contents.edit.drop()
         if contents.part is not None:
             await self._delete_part(contents.part)
@@ -654,7 +654,7 @@ class OpenFile:
             self.contents.spool.unwanted = False
 
     async def keep(self, claim: Claim) -> None:
-        """Bring all contents here: the object is about to be deleted while somebody has it open."""
+        """Bring all contents here: the object is about to be deleted while a program has it open."""
         async with self.lock:
             if isinstance(self.contents, Edited):
                 await self._finish_edit(claim, self.contents)
@@ -663,7 +663,7 @@ class OpenFile:
 
     @property
     def needs_object(self) -> bool:
-        """Tell whether who has it open needs the device's object to go on."""
+        """Tell whether programs that have it open need the device's object to go on."""
         return not isinstance(self.contents, Spooled)
 
     def store_in_recovery(self, device: str) -> list[Path]:

@@ -4,8 +4,8 @@ It lies beside the spools, so that a spool becomes a file there by being given a
 copy, however large it is. Names are those on the mount, below one directory for each device, so that a plain
 `cp -r` puts them back.
 
-Invariant: nothing that is there already is overwritten, and nobody but its owner can look into it. Where
-somebody else has made a directory of that name, another name is taken.
+Invariant: nothing that is there already is overwritten, and only its owner can look into it. Where
+another user has made a directory of that name, another name is taken.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def keep(spool: Spool, device: str, path: str) -> Path:
     top.mkdir(mode=0o700, exist_ok=True)
     status = top.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
-        raise PermissionError(errno.EPERM, "somebody else has made it", str(top))
+        raise PermissionError(errno.EPERM, "another user has made it", str(top))
     top.chmod(0o700)
     *folders, name = [_safe(part) for part in [device, *path.split("/")] if part]
     for folder in folders[1:]:
@@ -70,7 +70,7 @@ def discard(path: Path) -> None:
     """Remove a file that `keep` made, and the directories that are empty then: the device has its contents."""
     path.unlink(missing_ok=True)
     top = recovery_directory()
-    with contextlib.suppress(OSError):  # not empty, or used by somebody else meanwhile
+    with contextlib.suppress(OSError):  # not empty, or used by another mount meanwhile
         for directory in path.parents:
             if directory == top.parent:
                 break

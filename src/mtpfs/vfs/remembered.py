@@ -6,8 +6,8 @@ isn't there at the next mount. So the mount remembers it, cut to whole seconds, 
 shows it in place of the device's own.
 
 A record says which file it is about: its path, and the size and the device's own date at
-the time. If either differs, somebody else has changed the file, and the record is void. A
-change through this mount may leave both as they were, so whoever writes calls `remove`.
+the time. If either differs, the file was changed elsewhere, and the record is void. A
+change through this mount may leave both as they were, so each write calls `remove`.
 
 In memory the records are leaves of a tree of names. So a directory moves with all that
 is below it by one link, and to remove a file takes as many steps as its path has names,
@@ -18,14 +18,14 @@ On disk there is one log for each device, in $XDG_STATE_HOME/mtpfs, else below t
 the password database (mount(8) leaves no HOME), else nowhere. Its lines are JSON, and are
 only added, so that a kill leaves all but the last one whole; to begin a new line is
 the next one's business. When most lines are out of date, a new log with the others
-takes its place by a rename. Whoever writes locks the log and reads it again before it is
+takes its place by a rename. A mount that writes locks the log and reads it again before it is
 replaced, so that two mounts of one device don't destroy each other's records. Nothing is
 synced to disk: if the power fails, some dates are forgotten, at worst all. A record that
 comes back from before finds another size or date, and is void.
 
 Invariant: no error here is an error of the mount; without a log everything is remembered
 for as long as the mount lasts. Nothing is followed that is a symbolic link, and nothing
-is written to a directory or a file that belongs to somebody else.
+is written to a directory or a file that belongs to another user.
 """
 
 from __future__ import annotations
@@ -269,7 +269,7 @@ class _Log:
         if not self._is_stale(tree):
             return
         name = f"{self._name}.new"
-        with contextlib.suppress(FileNotFoundError):  # one that a kill has left; nobody else is here
+        with contextlib.suppress(FileNotFoundError):  # one that a kill has left; no other mount is here
             os.unlink(name, dir_fd=self._directory)
         new = self._open(os.O_WRONLY | os.O_CREAT | os.O_EXCL, name)
         try:
@@ -299,7 +299,7 @@ class _Log:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[int]:
-        """Open the log, made if it is missing, while nobody else has it open so."""
+        """Open the log, made if it is missing, while no other mount has it open so."""
         while True:
             descriptor = self._open(os.O_RDWR | os.O_APPEND | os.O_CREAT)
             try:
@@ -335,7 +335,7 @@ class _Log:
 
 
 def _lock(descriptor: int) -> None:
-    """Wait for the lock. Raises `BlockingIOError` if somebody keeps it: a stopped process must not stop us too."""
+    """Wait for the lock. Raises `BlockingIOError` if another process keeps it: a stopped one must not stop us too."""
     end = time.monotonic() + _PATIENCE
     while True:
         try:
@@ -362,13 +362,13 @@ def _state_directories() -> Iterator[Path]:
         home = Path(pwd.getpwuid(os.getuid()).pw_dir)
     except KeyError:  # a user of a container has no entry
         return
-    # A home that isn't there isn't made, and / is nobody's home.
+    # A home that isn't there isn't made, and / is no home.
     if home.is_absolute() and home != Path("/") and home.is_dir():
         yield home / ".local" / "state"
 
 
 def _open_directory(state: Path) -> int:
-    """Open the directory of all logs, made if it is missing. It is ours, and nobody else's."""
+    """Open the directory of all logs, made if it is missing. It belongs to this user alone."""
     directory = state / "mtpfs"
     for missing in reversed([path for path in (state, *state.parents) if not path.exists()]):
         missing.mkdir(mode=0o700, exist_ok=True)
@@ -377,7 +377,7 @@ def _open_directory(state: Path) -> int:
     try:
         status = os.fstat(descriptor)
         if status.st_uid != os.geteuid():
-            raise PermissionError(f"{directory} is somebody else's")
+            raise PermissionError(f"{directory} is another user's")
         if stat.S_IMODE(status.st_mode) != 0o700:
             os.fchmod(descriptor, 0o700)
     except BaseException:

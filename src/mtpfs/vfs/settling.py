@@ -4,7 +4,7 @@ One mount owns a device. So an object with a temporary name (`mtpfs.vfs.temporar
 shows, and that no change of this mount is using, was left behind. It is settled before the listing is shown.
 
 Settling is a change of its own. It claims what it touches without waiting, and leaves out what
-somebody has claimed; the next listing tries again.
+another task has claimed; the next listing tries again.
 
 The rule of all rules: the only whole copy of anything is never deleted. Before a copy goes, the last byte of
 the other one is read. When in doubt an object stays, and is shown as what it is.
@@ -20,7 +20,7 @@ the other one is read. When in doubt an object stays, and is shown as what it is
 | part | there | it is deleted |
 | old | missing | it gets NAME back |
 | old | there, of the announced size | the change was complete: it is deleted |
-| gone | | it is deleted: somebody has said so |
+| gone | | it is deleted: a program has asked for that |
 | move | | at its destination the new name, elsewhere the old one |
 | anything else | | it is shown |
 
@@ -66,7 +66,7 @@ class Settler:
     ) -> tuple[list[Entry], bool]:
         """Settle what was left among a directory's `entries`; return what is to be shown, and whether that will do.
 
-        It won't where something is to be tried again. `touched` are the folded names that somebody has
+        It won't where something is to be tried again. `touched` are the folded names that a task has
         changed since the listing began. Raises nothing that one object causes.
         """
         groups: dict[str, list[tuple[Temporary, Entry]]] = {}
@@ -113,7 +113,7 @@ class Settler:
         was_touched = not folded.isdisjoint(touched)
         with self._claims.claim_now(*((scene.directory, name) for name in wanted)) as claim:
             if claim is None or was_touched:
-                # Somebody is at work there, maybe with these very objects.
+                # Another task is at work there, maybe with these very objects.
                 for _, entry in group:
                     scene.leave_out(entry)
                 return claim is None and all(
@@ -176,7 +176,7 @@ class _Scene:
         self.shown.pop(entry.handle, None)
 
     def hide(self, entry: Entry) -> None:
-        """Don't show an object that nobody needs and that can't be deleted; it doesn't count for its directory."""
+        """Don't show an object that isn't needed and can't be deleted; it doesn't count for its directory."""
         self.leave_out(entry)
         self._settler.unshown.add(entry.handle)
 
@@ -282,7 +282,7 @@ class _Scene:
         self.shown[handle] = replace(entry, handle=handle, name=name)
 
     async def _delete(self, entry: Entry) -> None:
-        """Delete an object that nobody needs, unless it is a folder with something in it: MTP deletes recursively."""
+        """Delete an object that isn't needed, unless it is a folder with something in it: MTP deletes recursively."""
         if entry.is_folder and await listing.child_handles(self._device, self._storage.id, entry.handle):
             self._settler.give_up(self, entry, "there is something in it")
             return

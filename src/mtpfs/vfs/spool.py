@@ -1,13 +1,13 @@
 """A local temporary copy of a file's contents.
 
 Strategy: an anonymous file (O_TMPFILE, mode 0600) in a directory on disk, so
-that a crash leaves nothing behind and nobody else can read it. Size and
+that a crash leaves nothing behind and other users can't read it. Size and
 contents are the file's own; nothing is cached here.
 
-It is closed when nobody uses it any more: a reader or a fetch may be at work on a
+It is closed when it isn't used any more: a reader or a fetch may be at work on a
 spool that has been replaced meanwhile, and were it closed under them, its descriptor's
 number might already be another spool's. Users are counted; the garbage collector alone would
-leave it, and its room on the disk, to the traceback of an error that somebody keeps.
+leave it, and its room on the disk, to the traceback of an error that is kept.
 
 What a write only copies into the page cache is written at once, for the hop to another
 thread costs as much; when a write has had to wait for the disk, those that follow wait
@@ -60,7 +60,7 @@ class Spool:
             Path(path).unlink()
         self.size = 0
         self.unwanted = False
-        """Nobody wants the contents any more: sending them ends, inside the data phase."""
+        """The contents aren't wanted any more: sending them ends, inside the data phase."""
         self._blocks = False
         """Writing has taken long: the disk is behind."""
         self._users = 1
@@ -75,12 +75,12 @@ class Spool:
         return self.take()
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
-        # Whoever is cancelled leaves a thread behind that may still be at work here.
+        # A task that is cancelled leaves a thread behind that may still be at work here.
         if kind is None or issubclass(kind, Exception):
             self.drop()
 
     def drop(self) -> None:
-        """End the use by whoever made or took it."""
+        """End the use by the one that made or took it."""
         self._users -= 1
         if not self._users:
             self._close()

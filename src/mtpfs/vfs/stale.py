@@ -1,7 +1,7 @@
 """Handles that are out of date: one policy for all who need a handle.
 
 A handle is good for one session, and some devices number their objects anew within one, or don't know one for
-a moment. Whoever works with a handle gets it by `Tree.handle` or `Tree.place` inside a step, and has the step
+a moment. Code that works with a handle gets it by `Tree.handle` or `Tree.place` inside a step, and has the step
 done here: the tree has noted by then that the handle was refused, so the second time the step gets another one.
 Twice is enough. What is refused then isn't there.
 """

@@ -181,7 +181,7 @@ class Tree:
     async def reason(self, node: Node, error: MtpfsError) -> MtpfsError:
         """Return why something with `node` has failed: a phone that is being locked refuses with all kinds of answers."""
         if isinstance(error, ResponseError):
-            with contextlib.suppress(MtpfsError):  # then nobody can tell
+            with contextlib.suppress(MtpfsError):  # then it can't be told
                 if await self.is_absent(node):
                     return FsError(errno.ENODEV, f"the storage of {node.path} isn't there")
         return error
@@ -435,7 +435,7 @@ class Tree:
 
     @property
     def unshown(self) -> set[Handle]:
-        """Objects that no directory shows and nobody can delete."""
+        """Objects that no directory shows and that can't be deleted."""
         return self._settler.unshown
 
     def forget(self, ino: int, count: int) -> None:
@@ -524,7 +524,7 @@ class Tree:
             if node.handle is None or node.handle.generation != generation:
                 node.distrust()
                 if node.handle is not None:
-                    self._touch(node)  # it was away; what is in it by now nobody knows
+                    self._touch(node)  # it was away; what is in it by now isn't known
                 node.handle = Handle(0, generation)
             self._set_storage(node, storage)
             after[name] = node
@@ -570,7 +570,7 @@ class Tree:
             member.distrust()
 
     def drop(self, node: Node) -> None:
-        """Take out a node that isn't in its directory any more, though nobody here has deleted it."""
+        """Take out a node that isn't in its directory any more, though it wasn't deleted through this mount."""
         if node.parent is not None:
             self._let_go(node, node.parent, node.name)
             self.changed_outside(node.parent)
@@ -613,8 +613,8 @@ class Tree:
         """Forget directories' contents, those listed longest ago first, if there are too many nodes.
 
         A device can invent any number of objects. What is open, not sent yet, or leads to something that stays is
-        kept, and so is what `keep` holds. The kernel is told to forget the names, and drops its references; whoever
-        comes again has the directory listed anew.
+        kept, and so is what `keep` holds. The kernel is told to forget the names, and drops its references; the
+        next program that looks has the directory listed anew.
         """
         known = (
             sum(1 for node in self.nodes.values() if not node.unlinked) if len(self.nodes) > MOST_NODES else 0

@@ -134,7 +134,7 @@ class Windows:
             window.data = None
 
     def drop(self, window: Window) -> None:
-        """Forget one window; whoever waits for it still gets it."""
+        """Forget one window; readers that wait for it still get it."""
         if self._by_offset.get(window.offset) is window:
             del self._by_offset[window.offset]
             self._offsets.remove(window.offset)

@@ -1,6 +1,6 @@
 """What `close` couldn't do: contents that are sent later.
 
-*Held*: a temporary file that a program is about to rename. The rename sends it; one that nobody renames is sent
+*Held*: a temporary file that a program is about to rename. The rename sends it; one that isn't renamed is sent
 after `PATIENCE`. Its `close` said that all is well, so what is refused then goes to the recovery directory.
 
 *Waiting*: the device left, or fell silent, before it had everything. Who wrote it has been told, by `close` or

@@ -164,7 +164,7 @@ def _without(*operations: int) -> Callable[[Capabilities], Capabilities]:
 
 
 _ANDROID_14 = Capabilities()
-_WITHOUT_ANDROID = replace(  # nobody else has AOSP's table, its thread of events or its transport
+_WITHOUT_ANDROID = replace(  # no other has AOSP's table, its thread of events or its transport
     _ANDROID_14,
     ghost_seconds=0,
     unordered_events=False,
@@ -352,7 +352,7 @@ def _apply(capabilities: Capabilities, word: str) -> Capabilities:
         case "ghost" if value.replace(".", "", 1).isdecimal():
             return replace(capabilities, ghost_seconds=float(value))
         case "full" if value in FULL_MODES:
-            # Whoever chooses a mode wants to meet it, not to be refused before
+            # A test that chooses a mode wants to meet it, not to be refused before
             return replace(capabilities, full=value, checks_space=value in {"refuse", "aosp"})
         case "max-file" if value.isdecimal():
             return replace(capabilities, max_file=int(value))

@@ -186,7 +186,7 @@ class SendObject:
             return
         assert self._node.parent is not None
         os.close(self._writer.descriptor)
-        with self._phone.store.changing(self._node.parent), suppress(OSError):  # somebody was faster
+        with self._phone.store.changing(self._node.parent), suppress(OSError):  # it went meanwhile
             Path(self._path).unlink()
         self._phone.store.recount(self._node.storage)
         self._phone.store.forget(self._node)

@@ -87,7 +87,7 @@ class Kind(Enum):
     FULL = auto()
     """The storage is full when `amount` bytes of an upload went through: StoreFull, when all data was taken."""
     RENUMBER = auto()
-    """Every object gets a new handle before the operation is run, and nobody is told."""
+    """Every object gets a new handle before the operation is run, and the host isn't told."""
     VANISH = auto()
     """The object that the command is about (its first parameter) is deleted before the operation is run."""
     PHANTOM = auto()
@@ -145,7 +145,7 @@ class FaultScript:
         self._waiting: list[_Waiting] = [_Waiting(fault, fault.skip, fault.times) for fault in faults]
         self.struck: list[Fault] = []
         """What has gone wrong so far, for a test to look at."""
-        self._lock = threading.Lock()  # whoever adds faults needn't be the one who meets them
+        self._lock = threading.Lock()  # one thread adds faults, another meets them
 
     def add(self, fault: Fault) -> None:
         with self._lock:

@@ -56,7 +56,7 @@ class _Phase(Enum):
     DATASET = auto()
     STREAM = auto()
     DROP = auto()
-    """Taking the data of a command that was refused already, or that nobody answers."""
+    """Taking the data of a command that was refused already, or that isn't answered."""
     STOPPED = auto()
 
 
@@ -102,7 +102,7 @@ class Responder:
         """The transaction id that has to come next, where the phone is strict."""
 
     def use_clock(self, clock: Callable[[], float]) -> None:
-        """Measure the phone's own delays by the time of whoever is at the other end of the cable."""
+        """Measure the phone's own delays by the clock of the other end of the cable."""
         self.phone.store.clock = clock
 
     # --- commands

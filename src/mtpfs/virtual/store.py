@@ -5,7 +5,7 @@ and corrected by every new look at that directory. Handles are given out in
 sequence and never twice. What changed without the initiator's doing is told
 to `notify`, which makes events of it; `poll` looks for such changes cheaply,
 by the modification times of the directories that were listed. Our own changes
-are entered by whoever makes them (`changing`), so they cost no new look.
+are entered where they are made (`changing`), so they cost no new look.
 
 A name that the initiator vacated can stay behind as a ghost: taken and listed
 until the phone has noticed. AOSP drops it when inotify tells, here a clock does.
@@ -217,7 +217,7 @@ class Store:
         if node is None or not self.available:
             raise Refusal(Response.InvalidObjectHandle)
         if not node.phantom and not os.path.lexists(self.path(node)) and not self._is_ghost(node):
-            # Android learns this from inotify, we when somebody asks
+            # Android learns this from inotify, we when it is asked for
             self.forget(node)
             self._notify(Event.ObjectRemoved, handle)
             raise Refusal(Response.InvalidObjectHandle)
@@ -291,7 +291,7 @@ class Store:
             storage.used += size
 
     def recount(self, storage: Storage) -> None:
-        """Count anew when somebody asks: an operation gave back nobody knows how much."""
+        """Count anew at the next question: an operation gave back an unknown number of bytes."""
         storage.used = None
 
     # --- listing
@@ -539,7 +539,7 @@ class Store:
         self._round = iter(())
 
     def vanish(self, handle: int) -> None:
-        """Delete an object's file as a user of the phone does; the table learns of it when somebody asks."""
+        """Delete an object's file as a user of the phone does; the table learns of it at the next question."""
         node = self._nodes.get(handle)
         if node is not None and not node.folder:
             with suppress(OSError, Refusal):

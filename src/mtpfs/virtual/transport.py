@@ -161,7 +161,7 @@ class VirtualTransport:
         self.sleep(QUIET_TIME)
 
     def release(self) -> None:
-        """Do nothing: nobody else could want this phone."""
+        """Do nothing: no other program could want this phone."""
 
     def reconnect(self) -> bool:
         with self._changed:
@@ -187,7 +187,7 @@ class VirtualTransport:
     def replug(self) -> None:
         """Put the cable back: a new MTP service with new handles, over the same directories.
 
-        Whoever was connected has to `reconnect`. A phone that isn't unplugged only begins its service anew.
+        Its users have to `reconnect`. A phone that isn't unplugged only begins its service anew.
         """
         with self._changed:
             old = self._responder
