@@ -402,15 +402,14 @@ class Namespace:
         """Make a small file or folder anew under its new name, and delete the old one. EXDEV for larger ones."""
         if old_parent is not place.directory:
             raise FsError(errno.EXDEV, "the device can't rename")
-        file = self._files.of(node)
-        if file is None:
-            with self._files.leaving(
-                node
-            ):  # who opened it, or what is in it, now would have an object that goes
-                self._check_unused(node)
-                await self._copy_at_rest(claim, node, place, target)
-            return
-        async with file.at_rest(claim):
+        while (file := self._files.of(node)) is not None:
+            async with file.at_rest(claim):
+                # Else it was closed while this was waiting, and may have been opened anew.
+                if self._files.of(node) is file:
+                    await self._copy_at_rest(claim, node, place, target)
+                    return
+        with self._files.leaving(node):  # what is opened now would have an object that goes
+            self._check_unused(node)
             await self._copy_at_rest(claim, node, place, target)
 
     async def _copy_at_rest(self, claim: Claim, node: Node, place: Place, target: Node | None) -> None:
