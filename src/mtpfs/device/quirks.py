@@ -32,8 +32,8 @@ class Quirks:
     """A date that ends in `Z` is dropped; one without a suffix, in the device's own zone, is kept (Sailfish,
     buteo-mtp, datetime_to_time_t)."""
     notices_late: bool = False
-    """It is told of its own changes like of all others: by name, and after it has answered. What has taken a vacated
-    name by then is dropped from its tables, and isn't seen again before it starts anew (Sailfish, buteo-mtp; `writing`)."""
+    """It is told of its own changes like of all others: by name, and after it has answered. What has taken a
+    vacated name by then is dropped from its tables, and isn't seen again before it starts anew (Sailfish, buteo-mtp; `writing`)."""
 
 
 def find_quirks(info: DeviceInfo) -> Quirks:

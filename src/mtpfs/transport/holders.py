@@ -1,8 +1,7 @@
-"""Who holds a USB device: the difference between "busy" and an answer.
+"""Which programs hold a USB device: the difference between "busy" and an answer.
 
-Strategy: whoever has claimed an interface has the device's node open, so the
-open files in /proc tell. Processes of other users can't be looked into without
-privileges; then the usual suspects are named.
+A program that has claimed an interface has the device's node open, so the open files in /proc tell. Processes of
+other users can't be looked into without privileges. Then the usual suspects are named.
 
 Invariant: looking never disturbs the device or the holder.
 """
@@ -56,12 +55,12 @@ def find_holders(node: str, proc: Path = Path("/proc")) -> list[Holder]:
             if any(_target(descriptor) == node for descriptor in (process / "fd").iterdir()):
                 holders.append(Holder(int(process.name), _name(process)))
         except OSError:
-            continue  # it ended, or belongs to somebody else
+            continue  # it ended, or belongs to another user
     return sorted(holders, key=lambda holder: holder.pid)
 
 
 def describe_holders(node: str, proc: Path = Path("/proc")) -> str:
-    """Return the sentence that tells who holds `node` and how to free it."""
+    """Return the sentence that tells which programs hold `node`, and how to free it."""
     holders = find_holders(node, proc)
     if not holders:
         return (

@@ -408,7 +408,7 @@ class Dates:
     """
 
     def __init__(self, identity: str | None = None, *, limit: int = LIMIT) -> None:
-        """Remember those of the device that `identity` tells from all others, once `load` has run. None: in memory only."""
+        """Remember dates of the device called `identity`, once `load` has run. None: in memory only."""
         self._identity = identity
         self._limit = limit
         self._loaded = trio.Event()
@@ -428,9 +428,9 @@ class Dates:
         return dates
 
     async def load(self) -> None:
-        """Read the log, in a thread. A mount doesn't wait for it, but listings do. To be called once, if there is an identity.
+        """Read the log, in a thread. A mount doesn't wait for it, but listings do. Call it once, if there is an identity.
 
-        What takes longer than 10 s is given up: then dates are remembered in memory only.
+        After 10 s it gives up. Then dates are remembered in memory only.
         """
         assert self._identity is not None
         # The name tells nothing about the device or its owner.

@@ -174,7 +174,7 @@ class Filesystem:
     # --- opening, reading, writing -------------------------------------------------------
 
     async def open(self, node: Node, *, write: bool, truncate: bool = False) -> Open:
-        """Open a file; `truncate`: with no contents. Raises ESTALE for one that is gone: the kernel looks again then."""
+        """Open a file; `truncate`: with no contents. Raises ESTALE for one that is gone; the kernel looks again then."""
         if node.is_folder:
             raise FsError(errno.EISDIR)
         self._check_present(node)

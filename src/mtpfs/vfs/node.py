@@ -143,7 +143,9 @@ class Node:
 
     @property
     def listing_lock(self) -> trio.Lock:
-        """Held while the directory is listed. A leaf: under it only the device is waited for. Made late, to save memory."""
+        """Held while the directory is listed. A leaf: under it only the device is waited for.
+
+        Made when it is first needed, to save memory."""
         if self._listing_lock is None:
             self._listing_lock = trio.Lock()
         return self._listing_lock
@@ -231,7 +233,7 @@ class Node:
                 del self._folded[key]
 
     def note_change(self, now: float) -> None:
-        """Give a directory the date of a change in it: always later than the one it had, even if that is in the future."""
+        """Give a directory the date of a change in it: later than the one it had, even if that is in the future."""
         self.modified = now if now > self.modified else math.floor(self.modified) + 1.0
 
     def latest(self) -> Node:

@@ -1,10 +1,10 @@
 """The recovery directory, for contents that the device never took, or is about to lose.
 
-It lies beside the spools. So a spool becomes a file there when it gets a name, without a copy, however large it is. Names are those on the mount, below one directory for each device, so that a plain
-`cp -r` puts them back.
+It lies beside the spools. So a spool becomes a file there when it gets a name, without a copy, however large it is.
+Names are those on the mount, below one directory for each device, so that a plain `cp -r` puts them back.
 
-Invariant: nothing that is there already is overwritten, and nobody but its owner can look into it. Where
-somebody else has made a directory of that name, another name is taken.
+Invariant: nothing that is there already is overwritten, and only its owner can look into it. Where another user has
+made a directory of that name, another name is taken.
 """
 
 from __future__ import annotations

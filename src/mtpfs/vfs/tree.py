@@ -179,7 +179,7 @@ class Tree:
         return node.storage is None
 
     async def reason(self, node: Node, error: MtpfsError) -> MtpfsError:
-        """Return why something with `node` has failed: a phone that is being locked refuses with all kinds of answers."""
+        """Return why something with `node` has failed: a phone that is being locked refuses with many different codes."""
         if isinstance(error, ResponseError):
             with contextlib.suppress(MtpfsError):  # then the reason stays unknown
                 if await self.is_absent(node):
