@@ -145,7 +145,8 @@ class Node:
     def listing_lock(self) -> trio.Lock:
         """Held while the directory is listed. A leaf: under it only the device is waited for.
 
-        Made when it is first needed, to save memory."""
+        Made when it is first needed, to save memory.
+        """
         if self._listing_lock is None:
             self._listing_lock = trio.Lock()
         return self._listing_lock
