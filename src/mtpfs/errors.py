@@ -1,11 +1,9 @@
 """Every error mtpfs raises on purpose, as one small tree.
 
-Strategy: an exception says *whose* fault it is and carries the errno that a
-program on top of the mount should see. The one place that answers the kernel
-(`mtpfs.fuse`) needs nothing but `.errno`.
+An exception says *whose* fault it is, and carries the errno that a program on top of the mount should see. The one
+place that answers the kernel (`mtpfs.fuse.operations`) needs only `.errno`.
 
-Invariant: each class here has a meaningful `errno`; nothing else leaves the
-layers below `fuse/`, except bugs.
+Invariant: each class here has a meaningful `errno`; nothing else leaves the layers below `fuse/`, except bugs.
 """
 
 from __future__ import annotations
@@ -16,7 +14,7 @@ from mtpfs.protocol.codes import Operation, Response
 
 
 class MtpfsError(Exception):
-    """Root of the tree. `errno` is what a program on the mount gets to see."""
+    """Root of the tree. `errno` is what a program on the mount sees."""
 
     errno: int = e.EIO
 
@@ -34,7 +32,7 @@ class SetupError(MtpfsError):
 
 
 class UsageError(SetupError):
-    """The words of the call are wrong: an option, a source, an argument."""
+    """The command line is wrong: an option, a source, an argument."""
 
 
 class MachineError(SetupError):
@@ -103,7 +101,7 @@ class StoppedError(TransportError):
 
 
 class SessionLostError(TransportGoneError):
-    """There is another session now: what was to be done was about object handles of an earlier one."""
+    """There is another session now, and the object handles are of an earlier one."""
 
 
 # --- the device's answers -----------------------------------------------------
@@ -112,7 +110,7 @@ class SessionLostError(TransportGoneError):
 class ResponseError(MtpfsError):
     """The responder answered an operation with a code other than OK.
 
-    `errno` is that of the table `RESPONSE_ERRNO`; callers that
+    `errno` comes from `RESPONSE_ERRNO`, EIO for other codes. Callers that
     know more about what they asked may raise an `FsError` instead.
     """
 

@@ -1,8 +1,8 @@
 """A phone, opened: from the source that the user named to the filesystem on the device, without a mount.
 
-Lifetimes are nested: transport, session, device, filesystem. When the filesystem is closed, for whatever
-reason, what isn't saved yet is sent first, then the session ends. USB and the virtual phone are loaded only
-when they are the ones meant, so that neither can keep the other from working.
+Lifetimes are nested: transport, session, device, filesystem. When the filesystem is closed, for any reason, what
+isn't saved yet is sent first. Then the session ends. USB and the virtual phone are imported only when one is used, so
+that neither can keep the other from working.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from mtpfs.vfs.remembered import RememberedDates
 
 
 def open_source(source: Source) -> Transport:
-    """Find and claim the device: no other program can have it until the transport is closed.
+    """Find and claim the device. No other program can use it until the transport is closed.
 
     Blocks. Raises `SetupError` with what to do.
     """

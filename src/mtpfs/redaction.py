@@ -1,20 +1,20 @@
 """Names and serial numbers, kept out of what people put into bug reports (`--redact`).
 
-Strategy: code that learns a name or a serial number says so here, where it is decoded. What goes to people (the
-log's lines, the commands' output) passes `redact` last, and that replaces what it knows. So a new log line needs
-no care, and can't leak. A name's replacement is the same wherever it appears, and keeps what a bug may depend
-on: a common extension, and what mtpfs itself puts in front (`.mtpfs-new-…`).
+The code that decodes a name or a serial number registers it here. What people see (the log's lines, the commands'
+output) passes `redact` last, and that replaces what it knows. So a new log line needs no care, and can't leak. A
+name's replacement is always the same. It keeps what a bug may depend on: a common extension, and what mtpfs itself
+puts in front (`.mtpfs-new-…`).
 
-The hash is keyed with this machine's id. So it is the same in all that one report consists of, and others can't
-find a name by hashing guesses. Where there is no such id, the key lasts for one run.
+The hash is keyed with this machine's id. So it is the same in all parts of one report, and a name can't be found by
+hashing guesses. Where there is no such id, the key lasts for one run.
 
 A folder may be called `a`, or `device`. To replace each such word would spoil the log, and would tell the name. So a
-name that is a plain word is replaced only where it stands for itself: as the whole of what is
-logged, between slashes, or in quotes. Therefore error messages have names in quotes, or as paths. The
-constant part of a log line is never searched.
+name that is a plain word is replaced only where it stands for itself: as the whole of what is logged, between
+slashes, or in quotes. Therefore error messages have names in quotes, or as paths. The constant part of a log line is
+never searched.
 
-Invariant: off, nothing is remembered, and every function returns at once. What is replaced once is replaced in
-every later text.
+Invariant: off, nothing is remembered, and every function returns at once. What is replaced once is replaced in every
+later text.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _EXTENSION = re.compile(
     r"svg|swp|tar|tif|tiff|tmp|ts|txt|vcf|wav|webm|webp|wma|wmv|xls|xlsx|xml|xz|zip",
     re.IGNORECASE,
 )
-"""Those that tell no secrets. Any other may be half of a name."""
+"""Extensions that tell no secret. Any other may be half of a name."""
 _OURS = re.compile(r"\.?mtpfs-[a-z]+-[0-9a-f]{6}-[0-9a-f]+[-=]")
 """What a temporary name begins with; see `mtpfs.vfs.temporaries`."""
 _WORD = re.compile(r"\w")
@@ -148,12 +148,12 @@ def is_on() -> bool:
 
 
 def hide_name(name: str | bytes) -> None:
-    """Never show this name: of a file, a folder, a storage, or what a user has called his device."""
+    """Never show this name: of a file, a folder, a storage, or the name that the user gave the device."""
     if _secrets is None:
         return
     if isinstance(name, str):
         _secrets.add_name(name)
-    else:  # a log line may have it decoded in one of two ways, or not at all
+    else:  # it may be logged decoded in one of two ways, or not at all
         _secrets.add_name(name.decode("utf-8", "replace"), os.fsdecode(name), repr(name)[2:-1])
 
 

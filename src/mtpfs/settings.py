@@ -15,7 +15,7 @@ UNMOUNT_REPORT = "mtpfs-unmount"
 """The file in a mount's memory to which it tells its end (`mtpfs.unmount`)."""
 
 END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""Those that ask a mount to end."""
+"""Signals that ask a mount to end."""
 
 
 METADATA_TIMEOUT = 10.0
@@ -41,7 +41,7 @@ class Settings:
     dmask: int = 0o022
     debug: bool = False
     storage: str = ""
-    """Only the storage whose description or name this is; its contents are then the root."""
+    """Show only the storage with this description, name or id (0x…); its contents are then the root."""
     timeout: float = METADATA_TIMEOUT
     """Seconds that a metadata transaction may go without progress; other timeouts follow in proportion."""
     readahead: int = 4 << 20

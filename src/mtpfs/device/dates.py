@@ -1,7 +1,7 @@
 """What a device does with the dates of files: does it take them, with contents or later, and in which zone.
 
-None of that is told truly by all devices, so it is found out from the first upload with a date, and kept in
-the device's fields, which no other module writes.
+Not all devices tell this truly. So it is found out from the first upload with a date, and kept in the device's
+fields, which are written only here.
 
 Sources: AOSP takes a date with the contents from 8.1 on, and none later; libmtp for devices that take it as a
 property.

@@ -1,11 +1,10 @@
 """A device in words and numbers: what `mtpfs info` and `mtpfs doctor` tell of it.
 
-Strategy: DeviceInfo is known already; storages cost a transaction each, and the
-two properties that people care for (battery, friendly name) are asked for only
-where the device lists them. A property that it lists and then refuses is left out.
+DeviceInfo is known already. Storages cost a transaction each. The two properties that people care for (battery,
+friendly name) are asked for only where the device lists them. A property that it lists and then refuses is left out.
 
-What was learned of the device since it was opened stands beside what it says of itself, for a
-bug report needs both.
+What was learned of the device since it was opened stands beside what it says of itself, because a bug report needs
+both.
 
 Invariant: describing changes nothing, neither on the device nor in `Device`.
 """

@@ -1,12 +1,11 @@
 """The device as the filesystem sees it: capabilities, quirks, storages, and what was learned of them.
 
-Strategy: what a device says (OK, sizes, dates, names, what it can do) is a hint until something
-confirms it. Each kind of doubt has one place: `operations` for what it can do, `room` for what fits,
-`recent` for what it hasn't noticed yet; the rest are fields here. They are learned by what happens
-anyway, as far as possible, and shown by `describe`.
+What a device says (OK, sizes, dates, names, what it can do) is a hint until something confirms it. Each kind of
+doubt has one place: `operations` for what it can do, `room` for what fits, `recent` for what it hasn't noticed yet.
+The rest are fields here. They are learned from what happens anyway, as far as possible, and shown by `describe`.
 
-Invariant: everything learned belongs to this device and lasts until it is closed. All of it is
-used by tasks of one trio thread, and no field is changed across a wait.
+Invariant: everything learned belongs to this device and lasts until it is closed. All of it is used by tasks of one
+trio thread, and no field is changed across a wait.
 """
 
 from __future__ import annotations
@@ -68,7 +67,7 @@ class Device:
         self.keeps_dates: bool | None = None
         """Whether an upload keeps the date it is given; None until the first one showed."""
         self.dates_writable: bool | None = None
-        """Whether DateModified can be set afterwards; None until it is asked for."""
+        """Whether DateModified can be set afterwards; None until it was asked for."""
         self.dates_in_lists: bool | None = None
         """Whether property lists tell dates as well as ObjectInfo does; None until one looked impossible."""
         self.dates_compared = 0

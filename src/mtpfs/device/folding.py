@@ -1,11 +1,10 @@
 """Find out whether a storage tells `FOO` from `foo`, where nothing else has shown it.
 
-Strategy: FAT, and Android's /sdcard, keep one file under both names, and creating the second destroys
-the first. So an unknown device counts as folding; but on one that doesn't fold that refuses good
-names. At the first collision two objects of ours are made whose names differ only in case, and the
-device is asked what it has then. The first has one byte, the second none: AOSP's table tells the
-names apart while the storage below doesn't, and only the size shows that there is one file.
-Once per storage; where it stays unclear nothing is learned.
+FAT, and Android's /sdcard, keep one file under both names, and creating the second destroys the first. So an unknown
+device counts as folding. But on a device that doesn't fold, that refuses good names. So at the first collision two
+objects of ours are made whose names differ only in case, and the device is asked what it has then. The first has one
+byte, the second none. AOSP's table tells the names apart while the storage below doesn't, and only the size shows
+that there is one file. This is done once per storage. Where it stays unclear nothing is learned.
 
 Invariant: no object but the two is touched, and both are deleted again as long as the device answers.
 """

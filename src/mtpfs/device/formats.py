@@ -1,9 +1,8 @@
 """Object formats for uploads, from the extension of the name.
 
-Strategy: Android looks at the name only, but players refuse a format that they don't list, or
-don't show what came as "undefined". So a file is sent under the format of its extension where the
-device lists that, and as Undefined otherwise; there is nothing better to say of it.
-Playlists and albums whose format is "abstract" are objects without data, so no file is sent as one.
+Android looks at the name only. But players refuse a format that they don't list, or don't show what came as
+"undefined". So a file is sent under the format of its extension where the device lists that, and as Undefined
+otherwise. Playlists and albums whose format is "abstract" are objects without data, so no file is sent as one.
 
 Invariant: what is returned is Undefined or was listed by the device.
 """

@@ -1,21 +1,17 @@
 """Directories: GetObjectHandles for what is there, property lists for what it looks like.
 
-Strategy: four GetObjectPropList transactions (depth 1, one property each: name,
-format, size, date) describe a whole directory on Android; asking for all
-properties at once would cost its media database one query per object. The
-handles are the truth: what the lists don't cover is asked for one by one with
-GetObjectInfo, and a device whose lists keep missing objects isn't asked for
-lists again (uMTP-Responder never reports children, libmtp #126).
+Four GetObjectPropList transactions (depth 1, one property each: name, format, size, date) describe a whole directory
+on Android. All properties in one request would cost its media database one query per object. The handles are the
+truth: what the lists don't cover is asked for one by one with GetObjectInfo. A device whose lists keep missing
+objects isn't asked for lists again (uMTP-Responder never reports children, libmtp #126).
 
-What was deleted a moment ago may still be listed (Android); it is left out as
-long as that can be so. Dates: Android up to 8 tells 1970 or nothing in lists and
-the truth in ObjectInfo. Whether that is so is found out once per device, by one
-object; after that `date_elsewhere` says where to ask, for one GetObjectInfo per
-file of a listing would be dear. A size of 4 GiB or more that the device can't
-tell is no error: `size_known` is False.
+What was deleted a moment ago may still be listed (Android); it is left out as long as that can be so. Dates: Android
+up to 8 tells 1970 or nothing in lists and the truth in ObjectInfo. Whether that is so is found out once per device,
+by one object. After that `date_elsewhere` says where to ask, because one GetObjectInfo per file of a listing would be
+slow. A size of 4 GiB or more that the device can't tell is no error: `size_known` is False.
 
-Invariant: one bad object never hides a directory; it is skipped and logged.
-Only a directory in which every object fails is an error, never "empty".
+Invariant: one bad object never hides a directory; it is skipped and logged. Only a directory in which every object
+fails is an error, never "empty".
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """When two names are one to a device.
 
-Strategy: as the Linux kernel's casefold does for Android's /sdcard: canonical decomposition, full
-case folding, and the code points left out that aren't seen. FAT folds less; too much folding
-costs a question more (see `folding`), too little costs a file.
+As in the Linux kernel's casefold for Android's /sdcard: canonical decomposition, full case folding, and invisible
+code points left out. FAT folds less. Too much folding costs one more question (see `folding`), too little costs a
+file.
 
 Invariant: `fold(fold(name)) == fold(name)`.
 """

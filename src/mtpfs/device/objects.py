@@ -1,7 +1,7 @@
 """What a device tells of its objects and storages, as values.
 
-Strategy: what can't be known for certain is said in the value itself (`None`, `size_known`,
-`date_elsewhere`, `free_known`), so that a device's guess isn't taken for a fact.
+What can't be known for certain is said in the value itself (`None`, `size_known`, `date_elsewhere`, `free_known`), so
+that a device's guess is never taken for a fact.
 
 Invariant: a value never changes; a newer answer makes a new one.
 """

@@ -1,13 +1,12 @@
 """Which operations a device has: what it advertises, corrected by what it answers.
 
-Strategy: OperationNotSupported is an answer about one object until it has been given for several:
-phones refuse to delete or to edit single objects that way, and that must not take the operation
-from all others. An operation is withdrawn when as many different objects as `OBJECTS` were refused
-and it never worked, or when it isn't about an object at all (Sony Xperias advertise edit operations
-that they don't have).
+OperationNotSupported is an answer about one object until it has been given for several. Phones refuse to delete or
+to edit single objects that way, and that must not take the operation from all others. An operation is withdrawn when
+as many different objects as `OBJECTS` were refused and it never worked, or when it isn't about an object at all.
+(Sony Xperias advertise edit operations that they don't have.)
 
-Invariant: `supports` never turns from False to True for an operation that was withdrawn, and an
-operation that has worked is never withdrawn by refusals.
+Invariant: `supports` stays False for an operation that was withdrawn. `note_refusal` never withdraws an operation
+that has worked.
 """
 
 from __future__ import annotations

@@ -1,11 +1,9 @@
-"""Deviations that have to be known before they bite, found from DeviceInfo.
+"""Deviations that have to be known before they do harm, found from DeviceInfo.
 
-Strategy: go by what the device says of itself, never by a table of 1,500
-vendor and product ids; everything that can be found out by trying is left to
-run-time fallbacks instead.
+They are found from what the device says of itself, never from a table of 1,500 vendor and product ids. What can be
+found out by trying is left to fallbacks at run time.
 
-Invariant: a quirk only ever makes us more careful; without any, a conforming
-device is served correctly.
+Invariant: a quirk only ever makes us more careful; without any, a conforming device is served correctly.
 """
 
 from __future__ import annotations
@@ -34,8 +32,8 @@ class Quirks:
     """A date that ends in `Z` is dropped; one without a suffix, in the device's own zone, is kept (Sailfish,
     buteo-mtp, datetime_to_time_t)."""
     notices_late: bool = False
-    """It hears of its own changes as of anybody's, by name, and after it has answered. What has taken a vacated name
-    by then is dropped from its tables, and isn't seen again before it starts anew (Sailfish, buteo-mtp; `writing`)."""
+    """It is told of its own changes like of all others: by name, and after it has answered. What has taken a
+    vacated name by then is dropped from its tables, and isn't seen again before it starts anew (Sailfish, buteo-mtp; `writing`)."""
 
 
 def find_quirks(info: DeviceInfo) -> Quirks:

@@ -1,19 +1,18 @@
 """Contents: windows by GetPartialObject64 or GetPartialObject, else the whole object.
 
-Strategy: the caller asks for a range inside the known size (asking at or beyond
-the end hangs some devices, so that is never done), and gets exactly that
-range. A device that answers short is asked again for the rest. 32-bit partial
-reads are good for the first 4 GiB of an object of any size. Without partial
-reads, or beyond that, the object comes as one progressive GetObject.
+The caller asks for a range inside the known size, and gets exactly that range. (To ask at or beyond the end hangs
+some devices, so that is never done.) A device that answers short is asked again for the rest. 32-bit partial reads
+are good for the first 4 GiB of an object of any size. Without partial reads, or beyond that, the object comes as
+one progressive GetObject.
 
 A wide read that is answered OK with no data (Tizen runs the three-parameter
 handler for it) is tried again as a narrow one; when that brings data, wide
 reads are withdrawn. Neither is withdrawn by an empty answer after it has worked:
-the object has become shorter then.
+then the object has become shorter.
 
 Invariant: `read` returns the bytes asked for or raises; it never invents an end
 of file (a short read would be a silently truncated copy). Only where the size
-is unknown it is the device that tells the end.
+is unknown, the device tells the end.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from mtpfs.protocol.codes import Operation, Response
 from mtpfs.session import Engine, Handle
 
 _LIMIT_32 = 0xFFFFFFFF
-_LIMIT_UNKNOWN = 1 << 62  # bytes of an object whose size isn't known
+_LIMIT_UNKNOWN = 1 << 62  # bytes of an object whose size is unknown
 
 
 def can_read_ranges(device: Device, end: int) -> bool:

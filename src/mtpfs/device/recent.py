@@ -1,12 +1,11 @@
 """What was vacated and deleted a moment ago, because devices take some time to notice.
 
-Strategy: Android keeps a deleted or renamed object in its tables until its inotify thread has
-seen the kernel's event. Until then the name counts as taken, and the object may still be listed.
-Usually that takes milliseconds, on a loaded phone longer. So both are remembered for `MOMENT`
-seconds: refusals of a vacated name are retried, and deleted handles are left out of listings. A moved object
-is listed in both folders meanwhile, by one handle, and a renamed one under both names: the first is left out
-where it was, and the second is asked for by its handle, which is answered with the new name.
-A device that answers OK and deletes nothing (cameras do) shows after that, and the log says so.
+Android keeps a deleted or renamed object in its tables until its inotify thread has seen the kernel's event. Until
+then the name counts as taken, and the object may still be listed. Usually that takes milliseconds, on a loaded phone
+longer. So both are remembered for `MOMENT` seconds: refusals of a vacated name are retried, and deleted handles are
+left out of listings. A moved object is listed in both folders meanwhile, by one handle. It is left out of the old
+folder. A renamed object is listed under both names. It is asked for by its handle, which is answered with the new
+name. A device that answers OK and deletes nothing (cameras do) shows the object after that time, and the log says so.
 
 Invariant: nothing is hidden for longer than `MOMENT`; at most `MOST` of each kind are remembered.
 """

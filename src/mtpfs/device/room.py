@@ -1,6 +1,6 @@
 """How much room there is on a device: asked seldom, counted down, and doubted.
 
-Strategy: GetStorageInfo is asked once per storage, and what is written is subtracted. It is asked again after
+GetStorageInfo is asked once per storage, and what is written is subtracted. It is asked again after
 `FRESH` seconds, below `LOW` bytes after `FRESH_WHEN_LOW`, and always before anything is refused. 0, all
 ones, or more than the capacity means unknown: nothing is refused beforehand then, and everything is
 compared afterwards. A storage that told of room before and says 0 now is believed: it is full.

@@ -2,7 +2,7 @@
 
 uMTP-Responder puts `_` for what Windows forbids and drops spaces in front; Android trims names on a card. A program
 that asked for `a:b` would find nothing under that name, and perhaps `a_b` was a file of its own and has new
-contents now. So before a name with anything doubtful is used, it is tried out, once per storage and doubt: an
+contents now. So before a name with anything doubtful is used, it is tried out, once per storage and kind of doubt. An
 empty folder with the same oddities in its name is made, renamed, and deleted again. From then on names that
 would be altered are refused at once, and others cost nothing.
 

@@ -1,21 +1,17 @@
 """Changes: uploads, folders, deletion, renaming, moving, and editing in place.
 
-Strategy: SendObjectInfo and SendObject go in one job on the worker thread, so
-nothing can come between them, and SendObject always follows, be it with zero
-bytes (Android would keep a phantom entry, QEMU would abort). What a device
-would reject only after the data phase has begun is checked here before, for
-AOSP stops serving MTP when a rejected data phase hits it as a command.
+SendObjectInfo and SendObject go in one job on the worker thread, so nothing can come between them. SendObject always
+follows, even with zero bytes (without it Android would keep a phantom entry, and QEMU would abort). What a device
+would reject only after the data phase has begun is checked here before: AOSP stops serving MTP when it takes the data
+of a rejected data phase for a command.
 
-A name that was vacated a moment ago may still be taken (see `recent`): a change
-that takes such a name and is refused is tried again for about 3 s. Or it is free, and
-the device hears of that only afterwards, and drops what has the name by then (Sailfish):
-such a device is asked something before, because it hears while it sends data. An OK isn't
-a fact: `confirm_size` compares afterwards, `refusal` says whether an error was
-a full disk. Room isn't counted here; the caller that changes something calls
-`Room.require` before and `Room.took` after.
+A name that was vacated a moment ago may still be taken (see `recent`). A change that takes such a name and is refused
+is tried again for about 3 s. Other devices (Sailfish) free the name at once, hear of the change later, and drop what
+has the name by then. Such a device is asked something before, because it hears while it sends data. An OK isn't a
+fact: `confirm_size` compares afterwards, `refusal` says whether an error was a full disk. Room isn't counted here: the
+caller calls `Room.require` before and `Room.took` after.
 
-Invariant: a failed upload leaves no object behind that this module created,
-as long as the device answers at all.
+Invariant: a failed upload leaves no object behind that this module created, as long as the device answers at all.
 """
 
 from __future__ import annotations

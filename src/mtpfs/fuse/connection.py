@@ -1,9 +1,9 @@
-"""The connection to the kernel: made, served, ended, and what the kernel is told without having asked.
+"""The connection to the kernel: made, served, ended; and the notifications to the kernel.
 
-pyfuse3 has one connection for each process, so these are functions. Notifications are sent by a task of
-their own, one at a time, in a thread: the kernel answers some only when it has the lock of a directory,
-which a request that waits for us may hold. Nothing may wait for them but the end of the mount, and that
-for a bounded time, before the connection is closed.
+pyfuse3 has one connection for each process, so these are functions. Notifications are sent by a task of their own,
+one at a time, in a thread. The kernel answers some of them only when it has the lock of a directory, and a request
+that waits for us may hold that lock. So nothing may wait for notifications but the end of the mount: for a bounded
+time, before the connection is closed.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _stderr_in(lines: list[str]) -> Iterator[None]:
 
 
 async def answer_requests() -> None:
-    """Answer the kernel until the filesystem is unmounted, or `end` is called; all requests are answered then."""
+    """Answer the kernel until the filesystem is unmounted or `end` is called. All requests are answered then."""
     await pyfuse3.main()
 
 
@@ -85,7 +85,7 @@ class KernelNotifier:
 
     def __init__(self, nursery: trio.Nursery) -> None:
         self.connected = True
-        """False when the mount has ended: then there is no kernel to tell."""
+        """False when the mount has ended: then the kernel can't be told."""
         self._send, self._receive = trio.open_memory_channel[Callable[[], None]](math.inf)
         self._idle = trio.Event()
         self._idle.set()
@@ -124,7 +124,7 @@ class KernelNotifier:
                 continue
             self._idle = trio.Event()
             try:
-                # The request that holds what the kernel waits for may be waiting for us: the end doesn't wait for that.
+                # The kernel may wait for a lock whose holder waits for us. The end must not wait for that.
                 await trio.to_thread.run_sync(call, abandon_on_cancel=True)
             except OSError as error:
                 # ENOENT: the kernel doesn't know it, or has just forgotten it

@@ -1,7 +1,7 @@
 """pyfuse3's operations, each a few lines over `mtpfs.vfs`.
 
-Strategy: translate numbers to nodes, nodes to attributes, exceptions to errno;
-decide nothing. Every handler is wrapped by `_answers`, the one place where an
+It translates numbers to nodes, nodes to attributes, exceptions to errno, and
+decides nothing. Every handler is wrapped by `_answers`, the one place where an
 exception becomes an errno, because anything but FUSEError that leaves a handler
 ends the whole mount.
 
@@ -61,7 +61,7 @@ def _answers(handler: Handler[P, R]) -> Handler[P, R]:
     @functools.wraps(handler)
     async def wrapper(self: Operations, *args: P.args, **kwargs: P.kwargs) -> R:
         if redaction.is_on():
-            asked(self, args)  # for whatever is logged on the way, the names are known then
+            asked(self, args)  # before anything is logged on the way, so that redaction knows the names
         try:
             return await handler(self, *args, **kwargs)
         except pyfuse3.FUSEError:
@@ -301,12 +301,12 @@ class Operations(pyfuse3.Operations):
         opened = await self._fs.open(node, write=write, truncate=bool(flags & os.O_TRUNC))
         number = self._number(opened)
         if opened.is_forwarded or not opened.file.node.size_known:
-            # The kernel knows another size, or the size isn't known: it is read to its end, whatever that is.
+            # The kernel knows another size, or the size isn't known: it is read until the device says that it ends.
             return pyfuse3.FileInfo(fh=number, direct_io=True)
         if node.shown_size != node.size:
             # It would read up to the size that it knows, and take that for the end. This doesn't block.
             KernelNotifier.forget_attributes(node.ino)
-        # The kernel's pages stay valid as long as the object wasn't changed by others meanwhile.
+        # The kernel's pages stay valid as long as the object wasn't changed outside of the mount.
         stamp = node.size, node.modified, node.handle
         keep = self._open_stamp.get(node.ino) == stamp
         self._open_stamp[node.ino] = stamp

@@ -1,10 +1,9 @@
 """What a mount tells of itself, as files that no listing shows.
 
-Strategy: the names can be looked up in the mount's root and read, but are in no
-listing, so nothing that copies or searches the mount comes across them. Every
-open takes a snapshot. An extended attribute would be the obvious place, but a
-mount that answers getxattr at all is asked for ACLs at every stat of `ls -l`, and for
-capabilities at every write(2); by answering none it is never asked again.
+The names can be looked up in the mount's root and read. But programs that copy or search the mount don't come across
+them. Every open takes a snapshot. An extended attribute would be the obvious place. But a mount that answers getxattr
+at all is asked for ACLs at every stat of `ls -l`, and for capabilities at every write(2). A mount that answers none is
+never asked again.
 
 Invariant: reading the statistics sends nothing to the device.
 """
@@ -22,10 +21,10 @@ from mtpfs.vfs import Filesystem
 
 _FIRST = 1 << 63
 INODES = {STATISTICS_NAME.encode(): _FIRST, INFO_NAME.encode(): _FIRST + 1}
-"""Far from the numbers of nodes, which count from 1."""
+"""Above the numbers of nodes, which end at 2**63 - 1 (`mtpfs.vfs.numbers`)."""
 
 log = logging.getLogger("mtpfs.statistics")
-log.setLevel(logging.INFO)  # it is only said when it is asked for, and then at any level
+log.setLevel(logging.INFO)  # it is only said when asked for (SIGUSR1), and then at any level
 
 
 def statistics(fs: Filesystem) -> dict[str, Any]:

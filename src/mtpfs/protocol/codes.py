@@ -1,7 +1,7 @@
 """The codes of MTP as integer enumerations: names are the standard's terms.
 
-Strategy: a table and nothing else; a code that is missing here stays a plain
-integer everywhere (devices are free to invent), so never convert without need.
+This is a table and nothing else. A code that is missing here stays a plain integer
+everywhere (devices are free to invent some). So convert codes only where needed.
 
 Invariant: one member per code and kind.
 """

@@ -1,11 +1,10 @@
 """Framing over USB: the 12-byte container header and the splitting of a byte stream.
 
-Strategy: bulk-in is a stream with transfer boundaries that can't be relied
-on. Data and response may come glued in one transfer, a header may come alone,
-a zero-length packet may be present, absent, or replaced by a pad byte. So
-`ContainerStream` collects bytes, cuts them by ContainerLength and dispatches
-on the container *type*; only a container of unknown length (0xFFFFFFFF, 4 GiB
-and more) is ended by a short transfer. The same class serves the responder.
+Bulk-in is a stream whose transfer boundaries can't be relied on. Data and response may come glued in one transfer,
+a header may come alone, a zero-length packet may be present, absent, or replaced by a pad byte. So
+`ContainerStream` collects bytes, cuts them by ContainerLength and dispatches on the container *type*; only a
+container of unknown length (0xFFFFFFFF, 4 GiB and more) is ended by a short transfer. The same class serves the
+responder.
 
 Invariant: the bytes of all events, in order, are the bytes that were fed, less
 headers and padding; no byte is copied that arrived in one piece.

@@ -1,7 +1,7 @@
 """MTP's datasets: DeviceInfo, StorageInfo, ObjectInfo, property lists and descriptions.
 
-Strategy: one frozen dataclass each, fields named and ordered as in MTP 1.1
-chapter 5, with `encode` and `decode`. Decoding forgives what real devices do
+Each is a frozen dataclass, its fields named and ordered as in MTP 1.1
+chapter 5, with `encode` and `decode`. Decoding accepts what real devices do
 (a missing tail, a count that is too large, a 64-bit size in ObjectInfo) and
 rejects what can't be understood.
 

@@ -1,6 +1,6 @@
 """MTP's DateTime strings: `YYYYMMDDThhmmss[.s][Z|±hhmm]` (MTP 1.1 section 3.2.5).
 
-Strategy: decode leniently into seconds since the epoch. Encode the one form that
+Decoding is lenient, into seconds since the epoch. Encoding uses the one form that
 nearly every responder understands: UTC with a `Z` (Android ignores a numeric offset
 and would take the digits for its local time). Sailfish drops such a date, and gets
 local time without a suffix.

@@ -1,11 +1,10 @@
 """MTP's primitive types: integers, strings, arrays, property values.
 
-Strategy: one cursor that reads (`Reader`) and one that writes (`Writer`); both
-are little-endian and packed, as MTP 1.1 section 3.2 demands. Property values
-carry their `DataType`, so one pair of functions codes them all.
+One cursor reads (`Reader`) and one writes (`Writer`). Both are little-endian and packed, as MTP 1.1 section 3.2
+demands. Property values carry their `DataType`, so one pair of functions codes them all.
 
 Invariant: `Reader` never reads beyond its buffer and never allocates for a
-count that the remaining bytes can't hold, whatever the device claims.
+count that the remaining bytes can't hold.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The async MTP session: transactions, priorities, timeouts, recovery, events.
+"""The async MTP session: transactions, priorities, timeouts, resync, events.
 
-`engine` runs one transaction on the worker thread (blocking), `resync` gets
-the two sides back in step after a failure, `session` is what trio code uses.
+`engine` runs one transaction on the worker thread (blocking), `resync` gets the two sides back in step after a
+failure, `session` is what trio code uses.
 """
 
 from mtpfs.session.engine import DataSource, Engine, Result

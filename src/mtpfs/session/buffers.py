@@ -1,10 +1,9 @@
 """Receive buffers that are used again.
 
-Strategy: a fresh buffer of megabytes costs a page fault for every 4 KiB of it,
-while the link waits; that is a tenth of the time of a window, and more on slow
-machines. So large buffers are kept, and given out again when no view of
-them is left: an array refuses to be resized as long as a memoryview of it, or of
-a part of it, exists, and that refusal is the test.
+A fresh buffer of megabytes costs a page fault for every 4 KiB of it, while the link waits. That is a tenth of the
+time of a window, and more on slow machines. So large buffers are kept, and given out again when nothing refers to
+them any more. An array refuses to be resized as long as a memoryview of it, or of a part of it, exists. That refusal
+is the test.
 
 Invariant: a buffer that is given out has no other user.
 """

@@ -1,6 +1,6 @@
 """The transaction engine: one MTP transaction, start to end, on the calling thread.
 
-Strategy: `transact` sends the command, moves the data either way and waits for
+`transact` sends the command, moves the data either way and waits for
 the response. Each blocking call is a slice of a timeout, which begins anew
 whenever bytes move. Incoming bytes go through `ContainerStream`, and what
 arrives is judged by its container type, not by what was expected: a responder
@@ -11,8 +11,8 @@ Data-out is sent as Windows does: header glued to the start of the payload,
 every write but the last a multiple of the packet size, and one zero-length
 packet if, and only if, the total is such a multiple.
 
-A response that arrives while data is still being sent ends the sending. How much
-of the rest the device expects is then anybody's guess, so the pipe counts as out of step.
+A response that arrives while data is still being sent ends the sending. It isn't known
+then how much of the rest the device expects, so the pipe counts as out of step.
 
 Invariant: `transact` either returns with the pipe in step (response consumed), or
 raises; `in_step` says whether the next transaction may begin. It is refused until
@@ -107,7 +107,7 @@ class DataSource:
 
     `fill` gets an offset and room for the bytes from there, and returns how many it has put there:
     fewer than there is room for when there are no more. It may be asked for all of it again.
-    `stopped` tells between two pieces that the rest isn't wanted: sending ends with `StoppedError` then.
+    `stopped` is asked between two pieces. If it is True, sending ends with `StoppedError`.
     """
 
     size: int
@@ -172,7 +172,7 @@ class Engine:
         return self._hurried
 
     def hurry(self) -> None:
-        """Give up waiting at the end of the current slice, until `take_time`; from whatever thread."""
+        """Give up waiting at the end of the current slice, until `take_time`. May be called from any thread."""
         self._hurried = True
 
     def take_time(self) -> None:
@@ -354,7 +354,7 @@ class Engine:
                 raise TransportTimeoutError(f"no byte accepted for {timeout:.0f} s")
 
     def _listen(self, seconds: float) -> None:
-        """Take what the device says before it is asked; it is kept until it is looked for.
+        """Take what the device says before it is asked, and keep it until it is looked at.
 
         A device that is full, or refuses an upload, may answer at once and take no more data:
         uMTP-Responder takes none until its refusal has been read.

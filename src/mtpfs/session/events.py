@@ -1,8 +1,7 @@
-"""What a session has to tell without being asked: the device's events, and its own coming and going.
+"""What a session has to tell without being asked: the device's events, and that the device left or came back.
 
-Strategy: a bounded queue for one consumer. Events are hints, so when more of them come than anybody
-handles they are forgotten, and one `LOST` says that everything may have changed.
-What the session says of itself is never forgotten.
+It is a bounded queue for one consumer. Events are hints. When more of them come than are handled, they are forgotten,
+and one `LOST` says that everything may have changed. What the session says of itself is never forgotten.
 
 Invariant: a device that floods the host with events costs `BACKLOG` of them, no more.
 """

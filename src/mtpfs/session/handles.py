@@ -1,8 +1,8 @@
-"""An object handle, with the one thing that it is worthless without: the session that it is valid in.
+"""An object handle, together with the session that it is valid in.
 
-A device may number its objects anew in each session, so a number alone may name another
-object by the time it is used. The two travel as one value from the tree down to here, where
-a handle of an earlier session is refused before anything is sent.
+A device may number its objects anew in each session. So a number alone may name another object by the time it is
+used. The two travel as one value from the tree down to here. A handle of an earlier session is refused here, before
+anything is sent.
 """
 
 from __future__ import annotations

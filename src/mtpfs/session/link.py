@@ -1,13 +1,13 @@
 """Whether a session can be used: one value, one table of what may follow what, one owner, the trio thread.
 
-A device that leaves the bus is waited for: the first task that finds it gone says so, and from then on one task looks for
-it, once a second, until it is there again and has opened a session. Why it can't be used though it is there
-is logged once, however often that is tried. A device that is there but that no means of recovery
-brings back to its senses is left alone for some seconds, so that its callers have their errors at once.
+A device that leaves the bus is waited for. The code that finds it gone calls `leave`. From then on one task looks for
+the device, once a second, until it is there again and has opened a session. If it is there but can't be used, the
+reason is logged once, however often that is tried. A device that is there but doesn't answer after all means of
+resync is left alone for some seconds. Its callers get their errors at once meanwhile.
 
 Where the wire itself stands is another value with another owner: `mtpfs.session.engine.Phase`.
 
-Invariant: the device counts as gone from the moment when anybody noticed until a session is open again.
+Invariant: the device counts as gone from the moment when that was noticed until a session is open again.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _NEXT = {
 
 
 class Link:
-    """The state of a session, and who waits for another one."""
+    """The state of a session, and the tasks that wait for another state."""
 
     def __init__(self) -> None:
         self.returns = 0
@@ -67,7 +67,7 @@ class Link:
         return self._state is State.CLOSED
 
     def check(self) -> None:
-        """Raise `TransportGoneError` if the device is gone or the session closed; from whatever thread."""
+        """Raise `TransportGoneError` if the device is gone or the session closed. May be called from any thread."""
         if self.gone:
             raise TransportGoneError("the device was unplugged")
         if self.closed:
@@ -79,18 +79,18 @@ class Link:
             raise TransportError("the device doesn't answer")
 
     def answers(self) -> None:
-        """Note that the device was brought back to its senses."""
+        """Note that the device answers again."""
         if self._state is State.RESTING:  # else it has left meanwhile, or the session was closed
             self._enter(State.OPEN)
 
     def rest(self) -> None:
-        """Note that nothing brings the device back to its senses."""
+        """Note that the device doesn't answer after all means of resync."""
         if self._state in {State.OPEN, State.RESTING}:
             self._enter(State.RESTING)
             self._rested_at = trio.current_time() + REST
 
     def leave(self) -> bool:
-        """Note that the device is gone; tell whether that is news."""
+        """Note that the device is gone; tell whether that is new."""
         if self._state in {State.GONE, State.CLOSED}:
             return False
         self._enter(State.GONE)

@@ -1,12 +1,11 @@
-"""The queue of jobs for the device's worker thread: metadata before bulk, and no job starved.
+"""The queue of jobs for the device's worker thread: metadata before bulk, and each job gets its turn.
 
-Strategy: two classes in one heap. Metadata overtakes bulk, but only `BULK_SHARE`
-times in a row; and bulk stands back for a moment after a metadata job, because an
-`ls` asks several questions, one after the other, and a window that slipped in
-between each two of them would make it wait for all of these.
+There are two classes in one heap. Metadata overtakes bulk, but only `BULK_SHARE` times in a row. Bulk stands back for
+a moment after a metadata job, because an `ls` asks several questions, one after the other. If a window slipped in
+between each two of them, the `ls` would wait for all of these windows.
 
-The trio thread puts jobs in and waits for there to be some; the worker thread
-takes them out. A condition guards what both use.
+The trio thread puts jobs in and waits until there are some. The worker thread takes them out. A condition guards what
+both use.
 
 Invariant: a job that was put in is taken exactly once, unless its caller has given it up before.
 """
@@ -73,7 +72,7 @@ class JobQueue:
         self._arrival.set()
 
     def put_back(self, job: Job[Any]) -> None:
-        """Have a job that was taken run again, in its old place; from whatever thread."""
+        """Have a job that was taken run again, in its old place. May be called from any thread."""
         with self._condition:
             heapq.heappush(self._jobs, job)
             self._condition.notify()
@@ -85,14 +84,14 @@ class JobQueue:
             await self._arrival.wait()
 
     def take(self, patience: float) -> Job[Any] | None:
-        """Take the next job, from whatever thread; None if none comes in `patience` seconds."""
+        """Take the next job; None if none comes in `patience` seconds. May be called from any thread."""
         with self._condition:
             while True:
                 if not self._condition.wait_for(lambda: self._jobs, patience):
                     return None
                 first = self._jobs[0]
                 if first.rank and first.queued_at < self._metadata_done and self._overtaken < BULK_SHARE:
-                    # It competes with a reader that has just had an answer, and is likely to ask on.
+                    # It competes with a caller that has just had an answer, and is likely to ask more.
                     expected = self._metadata_done + ANTICIPATION - time.monotonic()
                     self._condition.wait_for(
                         lambda: not (self._jobs and self._jobs[0].rank), max(0.0, expected)

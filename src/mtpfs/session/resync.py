@@ -1,6 +1,6 @@
 """Getting back in step with a responder, from the gentlest means to the roughest.
 
-Strategy: a ladder. (1) Clear halts, stop a data phase that is really in
+The means form a ladder. (1) Clear halts, stop a data phase that is really in
 progress with the Cancel request, read away what is still on its way.
 (2) Close and open the session. (3) Give the interface up for a moment, claim it
 again, open the session. Never SET_CONFIGURATION and never a USB reset: many
@@ -44,7 +44,7 @@ TIMEOUT = 5.0  # seconds per transaction here: others are waiting, and a live de
 
 
 def open_session(engine: Engine, attempts: int = OPEN_ATTEMPTS) -> None:
-    """Open the MTP session, whatever state an earlier host left the device in.
+    """Open the MTP session, in any state that an earlier host left the device in.
 
     Raises the last attempt's error.
     """

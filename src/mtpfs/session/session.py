@@ -1,18 +1,17 @@
 """The async session: trio code's only way to the device.
 
-Strategy: callers hand in *jobs*, plain functions over the engine that run
-start to end on one worker thread. It takes them from a queue (`mtpfs.session.queue`), and
-goes on from job to job by itself, for a hop between threads costs as much as a
-small transaction and the wire would idle meanwhile. A caller that is cancelled stops waiting; a job that
-has begun is always finished, because a transaction that is abandoned on the
-wire wedges phones. After a failure the runner task climbs the recovery ladder
-before the next job is taken. Events are read all the time by a second thread.
+Callers hand in *jobs*, plain functions over the engine that run start to end on one worker thread. That thread takes
+them from a queue (`mtpfs.session.queue`), and goes on from job to job by itself. A hop between threads costs as much
+as a small transaction, and the wire would idle meanwhile. A caller that is cancelled stops waiting. A job that has
+begun is always finished, because a transaction that is abandoned on the wire wedges phones. After a failure the
+runner task gets the device back in step (`mtpfs.session.resync`) before the next job is taken. Events are read all
+the time by a second thread.
 
-A device that leaves the bus is waited for: until it is back, every call is answered
-ENODEV at once; then it gets a new session, and a new generation of object handles.
+A device that leaves the bus is waited for. Until it is back, every call is answered ENODEV at once. Then it gets a
+new session, and a new generation of object handles.
 
-Invariant: exactly one job is on the wire at a time, and every job that was
-handed in is answered, with a value or an error, in finite time.
+Invariant: exactly one job is on the wire at a time, and every job that was handed in is answered, with a value or an
+error, in finite time.
 """
 
 from __future__ import annotations
@@ -154,10 +153,11 @@ class Session:
         """Run `function` on the worker thread, with the wire to itself; return what it returns.
 
         Several transactions that must not be parted (SendObjectInfo and
-        SendObject) go into one function. It must not be interrupted, so it has
-        to be short: windows, not whole files, wherever the device can.
+        SendObject) go into one function. It can't be interrupted, so it has
+        to be short: windows, not whole files, where the device can do that.
         `handles` are those that it uses. Raises `SessionLostError`, without calling it, if
-        they are of another session, and what it raises.
+        they are of another session, and what it raises. A caller that is cancelled stops waiting: a function
+        that hasn't begun is dropped, another one is finished.
         """
         return await self._submit(Job(int(bulk), function, _common_generation(handles)))
 
@@ -237,7 +237,7 @@ class Session:
                     self._queue.put_back(job)
                     return error
                 job.error = error
-            except Exception as error:  # noqa: BLE001 - every error belongs to the one who waits for the job
+            except Exception as error:  # noqa: BLE001 - every error belongs to the caller that waits for the job
                 job.error = error
             reason = job.error
             if session_lost:
@@ -337,8 +337,8 @@ class Session:
     async def _open(self) -> None:
         failure = None
         async with trio.open_nursery() as nursery:
-            # A responder may still be handing over an event to a host that was killed, deaf until
-            # it is read: uMTP-Responder doesn't answer OpenSession before.
+            # A responder may still be handing over an event to a host that was killed, and deaf until
+            # it is taken: uMTP-Responder doesn't answer OpenSession before.
             nursery.start_soon(self._read_events, OPENING_WAIT)
             nursery.start_soon(self._hurry_when_cancelled)
             try:

@@ -1,8 +1,7 @@
 """What a session has done so far, counted as it goes.
 
-Strategy: plain counters where the work happens; waits keep their count, sum and
-maximum for ever, and the last `RECENT` ones for the percentile, so that the
-record of a mount that lives for weeks stays small.
+These are plain counters where the work happens. Waits keep their count, sum and maximum for ever, and the last
+`RECENT` ones for the percentile. So the record of a mount that lives for weeks stays small.
 
 Invariant: a snapshot is a value; it never changes afterwards.
 """

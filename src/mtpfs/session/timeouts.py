@@ -1,9 +1,8 @@
 """How long a transaction may go without a byte moving before it counts as failed.
 
-Strategy: five classes of operations, after what responders really do (a
-recursive delete answers once, at its end; an iPhone converts a picture before
-its first byte comes). A timeout begins anew whenever bytes
-move, so a slow link is never mistaken for a dead one.
+There are five classes of operations, after what responders really do (a recursive delete answers once, at its end; an
+iPhone converts a picture before its first byte comes). A timeout begins anew whenever bytes move, so a slow link is
+never mistaken for a dead one.
 
 Invariant: every operation has a finite timeout.
 """

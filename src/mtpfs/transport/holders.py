@@ -1,8 +1,7 @@
-"""Who holds a USB device: the difference between "busy" and an answer.
+"""Which programs hold a USB device: the difference between "busy" and an answer.
 
-Strategy: a process that has claimed an interface has the device's node open, so the
-open files in /proc tell. Processes of other users can't be looked into without
-privileges; then the usual suspects are named.
+A program that has claimed an interface has the device's node open, so the open files in /proc tell. Processes of
+other users can't be looked into without privileges. Then the usual suspects are named.
 
 Invariant: looking never disturbs the device or the holder.
 """
@@ -61,7 +60,7 @@ def find_holders(node: str, proc: Path = Path("/proc")) -> list[Holder]:
 
 
 def describe_holders(node: str, proc: Path = Path("/proc")) -> str:
-    """Return the sentence that tells who holds `node` and how to free it."""
+    """Return the sentence that tells which programs hold `node`, and how to free it."""
     holders = find_holders(node, proc)
     if not holders:
         return (

@@ -1,13 +1,12 @@
 """MTP phones on the bus as values: what is known of one, choosing among several, and failures in words.
 
-Strategy: plain data and text, no USB. A user who can't get at a phone is told in
-one paragraph what is wrong and what to do about it.
+This is plain data and text, no USB. A user who can't get at a phone is told in one paragraph what is wrong and what
+to do about it.
 
-A phone is its serial number. Cheap ones have none, or all the same; so where there is none, or two devices with
-it have been seen, the port belongs to it too, for as long as anybody remembers.
+A phone is known by its serial number. Cheap ones have none, or all the same one. So where there is none, or two
+devices with it have been seen, the port belongs to it too, for as long as this program runs.
 
-Invariant: a chosen phone is the only one that fits its source; a mount never
-guesses between two.
+Invariant: a chosen phone is the only one that fits its source; a mount never guesses between two.
 """
 
 from __future__ import annotations
@@ -72,7 +71,7 @@ class UsbPhone:
 
     @property
     def place(self) -> str:
-        """The word that selects whatever is plugged in there."""
+        """The word that selects what is plugged in there."""
         return f"bus:{self.bus:03},{self.address:03}"
 
     def is_same(self, other: UsbPhone) -> bool:

@@ -1,13 +1,11 @@
 """Which interfaces are MTP's: what sysfs tells, and the tables and descriptors that decide doubtful cases.
 
-Strategy: sysfs first. The kernel read the strings and the active configuration
-when the device was plugged in, and lets everybody see them, so a phone is found
-(and "no permission" said of it later) without opening its node. Only what sysfs
-leaves open, a vendor-class interface without a name, is asked of the device
-itself, by the descriptor that Windows asks everything for.
+sysfs comes first. The kernel read the strings and the active configuration when the device was plugged in, and lets
+all users see them. So a phone is found (and "no permission" said of it later) without opening its node. Only what
+sysfs leaves open, a vendor-class interface without a name, is asked of the device itself, by the descriptor that
+Windows asks every device for.
 
-Invariant: pure reading of files and bytes; nothing here knows pyusb or talks to
-a device.
+Invariant: pure reading of files and bytes; nothing here knows pyusb or talks to a device.
 """
 
 from __future__ import annotations
@@ -52,7 +50,7 @@ _NEVER_PROBED_PRODUCTS = {
 """(vendor, mask, product & mask)"""
 
 _HARMLESS_DRIVERS = {"", "usbfs", "usb-storage"}
-"""No program, another MTP program, or the disk half of a player with two modes."""
+"""No driver, another MTP program, or the disk half of a player with two modes."""
 
 _PHONE_MAKERS = set(VENDOR_CLASS_MAKERS) | {0x0B05, 0x0E8D, 0x19D2, 0x2A45, 0x2A70, 0x22D9, 0x2D95, 0x2AE5}
 """And Asus, MediaTek, ZTE, Meizu, OnePlus, Oppo, Vivo, Fairphone."""

@@ -1,12 +1,10 @@
 """Which phone is meant: the SOURCE word of the command line and of fstab.
 
-Strategy: one small grammar, `kind:argument`, chosen to stay clear of what
-mount(8) and systemd take for themselves (`LABEL=`, `UUID=`, anything below
-`/dev`). A device's directory in sysfs, which is what udev and systemd know it
-by, is read at once as its place on the bus.
+It is one small grammar, `kind:argument`. It avoids what mount(8) and systemd take for themselves (`LABEL=`, `UUID=`,
+anything below `/dev`). udev and systemd know a device by its directory in sysfs. Such a path is read at once as the
+device's place on the bus.
 
-Invariant: a `Source` that was parsed is complete; whether its device exists is
-another question.
+Invariant: a `Source` that was parsed is complete; whether its device exists is another question.
 """
 
 from __future__ import annotations

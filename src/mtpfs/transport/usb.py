@@ -1,6 +1,6 @@
 """USB by pyusb: finding MTP interfaces, and the transport over one of them.
 
-Strategy: an interface is MTP's if its string says so, if its class is Still
+An interface is MTP's if its string says so, if its class is Still
 Image, or if it is of vendor class with the same three endpoints and either its
 vendor is known to do that or its OS descriptor names MTP. The configuration,
 names and serial numbers come from sysfs (`mtpfs.transport.recognition`), so
@@ -12,11 +12,11 @@ Transfers block in libusb with the interpreter's lock released. Every timeout is
 finite (0 would mean for ever), and timeouts with nothing moved raise, so that
 "slow" and "dead" stay the session's decision.
 
-A device that was unplugged is looked for in sysfs, which costs nothing, and only
-when it is there again by libusb, in a new context: one that exists learns of
-arrivals from udev alone, and of none where no udevd runs. Whether another device
-shares its serial number is found out whenever the bus is looked at; the first look after
-it has left comes at once, so that what is there then is no replugged one.
+A device that was unplugged is looked for in sysfs, which costs nothing. Only when it is
+there again, libusb looks for it, in a new context: an old one learns of arrivals from
+udev alone, and of none where no udevd runs. Each look at the bus finds out whether another
+device shares its serial number. The first look after it has left comes at once, so a
+device that is seen then at another port with that number is another one.
 
 Invariant: this is the only module that imports pyusb, and no exception of
 pyusb's leaves it.
@@ -84,7 +84,7 @@ def open_phone(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> UsbTransport:
-    """Claim a phone. Raises `SetupError` that says who holds it, or which permission is missing."""
+    """Claim a phone. Raises `SetupError` that says which program holds it, or which permission is missing."""
     device = _device_of(phone, backend)
     if device is None:
         raise left_the_bus(phone)
@@ -239,7 +239,7 @@ class UsbTransport:
             backend = self._backend or _new_context()
             there = [phone for phone in find_phones(backend) if self._phone.is_like(phone)]
             if any(phone.has_twin or (first_look and phone.port != self._phone.port) for phone in there):
-                # At the first look this one has just left: it can't have been plugged in elsewhere.
+                # At the first look this one has just left. It can't have been plugged in elsewhere yet.
                 self._go_by_port()
             phone = next(filter(self._phone.is_same, there), None)
             device = _device_of(phone, backend) if phone else None

@@ -1,12 +1,13 @@
 """The filesystem, without FUSE. Four rooms, each below the one before it:
 
-- `writeback`: what `close` couldn't do.
+- `writeback`: contents that are sent after `close`.
 - `namespace`, `rules`: creating, removing, renaming.
-- `files`, and below it `contents`, `saving`, `edit`: what open files hold, and how the device gets it.
-- `tree`, and below it `settling`, `claims`, `node`: what is on the device.
+- `files`, `openfile`, and below them `contents`, `saving`, `edit`: what open files hold, and how the device
+  gets it.
+- `tree`, and below it `settling`, `stale`, `claims`, `node`: what is on the device.
 
-`filesystem` puts them together for `mtpfs.fuse`; `events` applies what the device announces. At the bottom lie
-`transfers`, `windows`, `spool`, `recovery`, `outcome`, `dates`, `held`, `temporaries`, `numbers`, `names`.
+`filesystem` puts them together for `mtpfs.fuse`. `events` applies what the device announces. At the bottom are
+`transfers`, `windows`, `spool`, `pieces`, `recovery`, `dates`, `held`, `temporaries`, `numbers`, `names`.
 """
 
 from mtpfs.vfs.events import Notifier

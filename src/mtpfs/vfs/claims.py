@@ -1,22 +1,20 @@
-"""Who may change which names: the only lock of the namespace.
+"""Which task may change which names: the only lock of the namespace.
 
-A change claims all the names that it vacates and takes at once, or waits for all of
-them. No task claims while holding a claim, so there is no order to get wrong, and no circle of
-waiting is possible. Waiters are served in order: a later one that conflicts with an earlier
-waiter waits behind it, so no task starves.
+A change claims all the names that it vacates and takes at once, or waits for all of them. No task claims while it
+holds a claim. So there is no order to get wrong, and no circle of waiting is possible. Waiting claims are served
+in order: a later one that conflicts with an earlier one waits behind it. So each gets its turn.
 
-A directory that is removed, renamed or moved is claimed as a subtree. That conflicts with every
-claim below it, also of names that don't exist yet.
+A directory that is removed, renamed or moved is claimed as a subtree. That conflicts with every claim below it,
+also of names that don't exist yet.
 
-A claim is in memory only. Transactions run under it, but no task waits under one for a
-device to come back.
+A claim is in memory only. Transactions run under it, but no task waits under one for a device to come back.
 
-Listings don't claim: they may take long, and everybody waits for them. A listing watches its
-directory instead (`watch`) and leaves alone every name that was claimed at any time since its first
-transaction; what such a name is, the change itself tells the tree.
+Listings don't claim, because they may take long and many tasks wait for them. A listing watches its directory
+instead (`watch`). It leaves alone every name that was claimed at any time since its first transaction. The change
+itself tells the tree what became of such a name.
 
-Names are compared folded, whatever the device does: on a device that folds, `Song` and `song`
-are one name, and on others it costs only a wait.
+Names are compared folded on every device. On a device that folds, `Song` and `song` are one name. On others this
+costs only a wait.
 """
 
 from __future__ import annotations
@@ -68,9 +66,10 @@ class Claims:
 
     @asynccontextmanager
     async def claim(self, *wanted: Name, subtrees: Iterable[Node] = ()) -> AsyncIterator[Claim]:
-        """Hold `wanted` names and `subtrees`; wait for the tasks that have any of them, or want them and came earlier.
+        """Hold `wanted` names and `subtrees`. Wait for claims on any of them that are held, or came earlier.
 
-        Always a checkpoint. Raises `RuntimeError` in a task that holds a claim already: it could wait for itself.
+        Always a checkpoint. If cancelled while waiting, it claims nothing. Raises `RuntimeError` in a task that
+        holds a claim already: it could wait for itself.
         """
         claim = Claim(self, wanted, subtrees)
         if any(held.task is claim.task for held in self._held):
@@ -86,7 +85,7 @@ class Claims:
 
     @contextmanager
     def claim_now(self, *wanted: Name) -> Iterator[Claim | None]:
-        """Hold `wanted` names if no task has or wants any of them; None otherwise. Doesn't wait."""
+        """Hold `wanted` names if no other claim has or wants any of them; None otherwise. Never waits."""
         claim = Claim(self, wanted, ())
         if any(claim.conflicts(other) for other in (*self._held, *self._waiting)):
             yield None
@@ -98,7 +97,7 @@ class Claims:
             self._drop(claim)
 
     def is_claimed(self, directory: Node, name: str) -> bool:
-        """Tell whether a task is changing this name now."""
+        """Tell whether a change holds this name now."""
         key = directory, names.fold(name)
         return any(key in claim.names for claim in self._held)
 

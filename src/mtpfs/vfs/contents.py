@@ -1,15 +1,15 @@
 """Where the bytes of an open file are: the three ways of holding contents.
 
-`OnDevice`: the device's are the newest. They are read through the read-ahead windows, or, where the
-device can't read parts, out of a local copy that is being filled.
+`OnDevice`: the device has the newest contents. They are read through the read-ahead windows. Where the device
+can't read parts, they are read from a local copy that is being filled.
 
-`Spooled`: new contents, all of them here. They become an object as a whole, so the old ones survive until
-then, a date can go along, and the phone never shows half a file.
+`Spooled`: new contents, all of them here. They become an object as a whole. So the old ones survive until then, a
+date can go along, and the phone never shows half a file.
 
-`Edited`: pieces changed where they lie, on a device that can do so.
+`Edited`: pieces changed in place, on a device that can do so.
 
-Which one a file has, and when it changes, decides `mtpfs.vfs.files`. All run under the file's lock but
-for reading from the first two.
+`mtpfs.vfs.openfile` decides which one a file has, and when it changes. All of it runs under the file's lock,
+except reading from the first two.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class OnDevice:
         return await read_object(self._shared, self._node, offset, count)
 
     async def whole(self) -> Spool:
-        """Bring all of it here, and give it up: this has nothing any more. Raises what fetching raises."""
+        """Bring all of it here, and hand it over: this object has nothing any more. Raises what fetching raises."""
         self._start_fetch()
         copy, fetch = self._copy, self._fetch
         assert copy is not None
@@ -216,7 +216,9 @@ Contents = OnDevice | Spooled | Edited
 
 
 async def read_object(shared: Shared, node: Node, offset: int, count: int) -> memoryview:
-    """Return `count` bytes from `offset` of a file's object, whatever its handle is by now; fewer at an unknown end.
+    """Return `count` bytes from `offset` of a file's object; fewer only at an end that isn't known.
+
+    A handle that is out of date is looked up again.
 
     Raises ESTALE for a file that has vanished, EOPNOTSUPP where the device can't read parts.
     """

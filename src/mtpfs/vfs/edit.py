@@ -1,18 +1,17 @@
-"""Changing an object where it lies, by Android's edit operations.
+"""Changing an object in place, by Android's edit operations.
 
-Writes that continue each other are collected up to `COALESCE` bytes and sent as one
-SendPartialObject; anything else is sent first. The device refuses to write beyond the end, so a gap
-is closed by TruncateObject, which fills with zeros. Filling may take long, so it is done in
-steps, between which it can be stopped.
+Writes that continue each other are collected up to `COALESCE` bytes and sent as one SendPartialObject. Before any
+other write they are sent. The device refuses to write beyond the end, so a gap is closed by TruncateObject, which
+fills with zeros. Filling may take long, so it is done in steps, and can be stopped between them.
 
-A device that has left the bus in between has forgotten the edit. What is buffered then goes into a new
-one, but only if the object still is what this edit has made of it.
+A device that has left the bus in between has forgotten the edit. What is buffered then goes into a new one, but
+only if the object still is what this edit has made of it.
 
-Some devices have room for one edit only, and end the other one silently (Sailfish). The next piece is
-refused then; the edit is begun again, and the piece sent once more.
+Some devices have room for one edit only, and end the other one silently (Sailfish). The next piece is refused then.
+The edit is begun again, and the piece is sent once more.
 
-Invariant: after `finish` returned, everything written is on the device; an error is raised by the call
-that met it, and the bytes concerned stay buffered.
+Invariant: after `finish` returned, everything written is on the device. An error is raised by the call that met it,
+and the bytes concerned stay buffered.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ _ENDED_SILENTLY = {Response.InvalidObjectHandle, Response.GeneralError, Response
 
 
 class ConflictError(FsError):
-    """The object on the device isn't the one that was opened here: it was changed by others."""
+    """The object on the device isn't the one that was opened here: it was changed outside of this mount."""
 
     def __init__(self, message: str) -> None:
         super().__init__(errno.EIO, message)
@@ -43,7 +42,7 @@ class ConflictError(FsError):
 class Edit:
     """An object that is being edited in place. Used under the file's lock.
 
-    `find` returns the object's handle in the current session; `stopped` tells that no program waits any more.
+    `find` returns the object's handle in the current session; `stopped` tells that the mount is ending.
     """
 
     def __init__(
@@ -96,7 +95,7 @@ class Edit:
         return self._open is not None and self._open.generation == self._device.session.generation
 
     async def _begin(self) -> Handle:
-        """Begin the edit; under `Device.edit_slot`, so that no other one begins before its first call."""
+        """Begin the edit; under `Device.edit_slot`, so that no other edit begins before its first call."""
         handle = await self._find()
         if self._generation not in {None, handle.generation}:
             await self._check_unchanged(handle)
@@ -207,5 +206,5 @@ class Edit:
                 raise
 
     def drop(self) -> None:
-        """Forget what is buffered: it won't be seen."""
+        """Forget what is buffered."""
         self._buffer.clear()

@@ -1,12 +1,13 @@
 """What the session tells, applied to the tree: exactly what changed, nothing else.
 
-An event names an object; an added one is described by one GetObjectInfo and put where its parent is listed, a
-removed one is taken out, a changed one has its attributes asked for when a program wants them. Echoes of our
-own changes are recognised by the handle being known, or hidden, already. Events are hints: an unknown
-handle changes nothing, and "something happened" ends the trust in all listings. So do more additions at once than
-listing anew would cost. Storages are looked at again at once, because a user who looks into an empty root waits for
-them; and when the device leaves, the kernel forgets the way into it, so that everybody who comes asks,
-and hears that it is away.
+An event names an object. An added one is described by one GetObjectInfo, and put where its parent is listed. A
+removed one is taken out. Of a changed one the attributes are asked for when they are next needed. Echoes of our own
+changes are recognised because their handle is known, or hidden, already.
+
+Events are hints. An unknown handle changes nothing, and "something happened" ends the trust in all listings. So do
+more than `MANY` waiting events, because then each addition would cost more than a new listing. Storages are looked
+at again at once, because a user who looks into an empty root waits for them. When the device leaves, the kernel
+forgets the way into it. So each program that comes asks again, and hears that the device is away.
 
 Invariant: an event never makes the tree list a directory of objects, and never changes a name that is claimed.
 """
@@ -127,7 +128,7 @@ class Events:
         info = await object_info(self._device, handle)
         directory = self._directory(Handle(info.parent_object, handle.generation), info.storage_id)
         if directory is None or not directory.is_folder or not directory.was_listed:
-            return  # no program has looked there yet
+            return  # it was never listed
         described = await entry_of(self._device, handle, info)
         if parse(described.name) is not None:
             return  # in the middle of a change of ours; or the next listing settles it
@@ -136,10 +137,10 @@ class Events:
                 if handle in tree.by_handle:
                     return
                 if claim is None:
-                    directory.distrust()  # it is being changed here; the next look there will tell
+                    directory.distrust()  # it is being changed here; the next look will see
                     return
                 if directory.listing is None:
-                    tree.changed_outside(directory)  # who goes by its date has to know, too
+                    tree.changed_outside(directory)  # programs that go by its date have to know, too
                     return
                 log.debug("%s: new object %r", directory.path, described.name)
                 tree.insert(directory, described)

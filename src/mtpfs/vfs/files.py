@@ -1,7 +1,7 @@
-"""All open files of a mount: descriptors, and saving under a claim on where a file is now.
+"""All open files of a mount: descriptors, and saving under a claim on the place where a file is now.
 
-What one file holds, and how the device gets it, is in `mtpfs.vfs.openfile`. This module counts who has it
-open, decides what a close(2) means, and ends what no program has open any more.
+What one file holds, and how the device gets it, is in `mtpfs.vfs.openfile`. This module counts the descriptors of
+each file, decides what a close(2) means, and drops files that no program has open any more.
 
 `_files` and `_leaving` are written here only, between two awaits.
 """
@@ -35,7 +35,7 @@ class Open:
     file: OpenFile
     writes: bool
     is_forwarded: bool = False
-    """It was opened by the number of a file that this one has replaced meanwhile."""
+    """It was opened by the inode number of another file, which this one has replaced."""
 
 
 class Files:
@@ -58,7 +58,7 @@ class Files:
         self._redated = redated
         self.outcome = Outcome()
         self.is_stopping = False
-        """Work that saves nothing ends: the mount does."""
+        """The mount is ending, so work that saves nothing ends, too."""
         self._claims = claims
         self._files: dict[Node, OpenFile] = {}
         self._leaving: dict[Node, trio.Event] = {}
@@ -93,7 +93,7 @@ class Files:
     # --- descriptors -----------------------------------------------------------------
 
     async def open(self, node: Node, *, write: bool, truncate: bool = False) -> Open:
-        """Open a file, or the one that has taken its place. Raises ESTALE for one that is gone: the kernel looks again.
+        """Open a file, or the one that has taken its place. Raises ESTALE for one that is gone; the kernel looks again.
 
         Waits for a deletion that has begun. Opening with `truncate` sends nothing.
         """
@@ -166,7 +166,7 @@ class Files:
         await self.save(file)
 
     async def release(self, opened: Open) -> None:
-        """Close a descriptor. What the last one leaves unsaved is sent; errors are only logged: no program waits for them."""
+        """Close a descriptor. The last one that can write sends what is unsaved. Errors are only logged."""
         file = opened.file
         file.opens -= 1
         file.writers -= opened.writes
@@ -183,7 +183,7 @@ class Files:
                 log.error("%s: %s", file.node.path, error)
 
     async def end(self, file: OpenFile) -> None:
-        """Let go of a file that no program has open, unless something has to be kept."""
+        """Drop a file that no program has open, unless something has to be kept."""
         node = file.node
         if file.opens or file.must_be_kept or self._files.get(node) is not file:
             return
@@ -202,7 +202,7 @@ class Files:
             self.shared.tree.vanish(node)
         elif stale and not node.unlinked:
             node.attributes_stale = True
-            self.changed(node)  # what was written isn't there, nor as long as it was
+            self.changed(node)  # what was written isn't there, and the size is another one
         self.shared.tree.reap(node)
 
     async def _end_hidden(self, file: OpenFile) -> None:
@@ -233,7 +233,7 @@ class Files:
 
     @contextmanager
     def leaving(self, node: Node) -> Iterator[None]:
-        """Have programs that open the node, or what is in it, wait: its object is being deleted, or replaced."""
+        """Make opens of the node, or of what is in it, wait: its object is being deleted, or replaced."""
         if node in self._leaving:
             yield
             return
@@ -256,12 +256,12 @@ class Files:
             assert parent is not None
             async with self._claims.claim((parent, name)) as claim:
                 if (node.parent, node.object_name) == (parent, name):
-                    with suppress(StoppedError):  # only a deletion stops it, and waits for this claim
+                    with suppress(StoppedError):  # only a deletion stops it, and that waits for this claim
                         await file.save(claim)
                     break
                 # Else it was renamed while this was waiting.
         if (node.size, node.modified) != before and not node.unlinked:
-            self._redated(node)  # the device has its own idea of the date; the contents are as they were
+            self._redated(node)  # the date may be the device's own by now; the contents are as they were
 
     async def send_early(self, file: OpenFile) -> bool:
         """Send new contents before they are complete; False where that can't be."""

@@ -1,8 +1,7 @@
-"""The filesystem's operations, as the kernel thinks of them but without FUSE.
+"""The filesystem's operations as the kernel names them, but without FUSE.
 
-This is what fuse talks to, and nothing more: it puts the rooms together, and hands each question to the one
-that knows. The tree (`tree`), the names (`namespace`), the open files (`files`), and what is sent
-later (`writeback`).
+This is all that `mtpfs.fuse` talks to. It puts the rooms together, and passes each question to the one that knows:
+the tree (`tree`), the names (`namespace`), the open files (`files`), and what is sent later (`writeback`).
 """
 
 from __future__ import annotations
@@ -186,7 +185,7 @@ class Filesystem:
     # --- opening, reading, writing -------------------------------------------------------
 
     async def open(self, node: Node, *, write: bool, truncate: bool = False) -> Open:
-        """Open a file; `truncate`: with no contents. Raises ESTALE for one that is gone: the kernel looks again then."""
+        """Open a file; `truncate`: with no contents. Raises ESTALE for one that is gone; the kernel looks again then."""
         if node.is_folder:
             raise FsError(errno.EISDIR)
         self._check_present(node)
@@ -258,10 +257,10 @@ class Filesystem:
             await self._dates.flush()  # what isn't flushed doesn't survive a kill
 
     async def _set_folder_date(self, node: Node, modified: float) -> None:
-        """Remember a folder's date: no device takes one. What was done in it before is on the device first."""
+        """Remember a folder's date: no device takes one. Files closed in it before are sent first."""
         for file in self._files.all():
             if file.node.parent is node and not file.opens and file.is_being_sent:
-                with contextlib.suppress(MtpfsError):  # who closed it hears of it, or the log does
+                with contextlib.suppress(MtpfsError):  # the error is told by close, or in the log
                     await self._files.save(file)
         node.attributes_stale = True
         await self.refresh(node)
@@ -279,7 +278,7 @@ class Filesystem:
         await self._names.rmdir(parent, name)
 
     async def unlink(self, parent: Node, name: bytes) -> None:
-        """Remove a file; programs that have it open keep its contents."""
+        """Remove a file. Programs that have it open keep its contents."""
         file = await self._names.unlink(parent, name)
         if file is not None:
             await self._late.settle(file)
@@ -315,6 +314,6 @@ class Filesystem:
             self._space.pop(node.storage.id, None)
 
     def _check_present(self, node: Node) -> None:
-        """Raise ENODEV for what no program has open and none can look up: the device is away."""
+        """Raise ENODEV for what isn't open while the device is away: it can't be looked up."""
         if self.device.session.gone and node.holder is None and node.parent is not None:
             raise FsError(errno.ENODEV)

@@ -1,25 +1,21 @@
 """Files that are sent when they get their name: those that programs write under a temporary one.
 
-A program that copies a file with its date writes it under another name, closes it, sets
-the date by that name and renames it. Android takes a date only together with the
-contents. So such a file is best sent when it is renamed: its date is known by then, it
-is sent only once, also where a device refuses renames, and an error still reaches the
+A program that copies a file with its date writes it under another name, closes it, sets the date by that name and
+renames it. Android takes a date only together with the contents. So such a file is best sent when it is renamed.
+Its date is known by then. It is sent only once, also where a device refuses renames. And an error still reaches the
 program, as the rename's.
 
-That means to say 0 at close for something that isn't saved yet. So the name alone
-doesn't decide: `.bashrc.backup` looks like one of rsync's, and no rename ever comes for
-it. How the file was created must fit too. FUSE tells both: CREATE carries the open flags
-with O_EXCL (Linux fs/fuse/dir.c, fuse_create_open, clears no more than O_NOCTTY), and the
-mode with the caller's umask taken off, for we don't ask for FUSE_DONT_MASK. Measured on
-Linux 6.18: mkstemp arrives as O_EXCL and 0100600, open(…, 0666) as 0100644.
+But then close says 0 for contents that are saved nowhere yet. So the name alone doesn't decide: `.bashrc.backup`
+looks like one of rsync's, and no rename ever comes for it. How the file was created must fit too. FUSE tells both:
+CREATE carries the open flags with O_EXCL (Linux fs/fuse/dir.c, fuse_create_open, clears no more than O_NOCTTY),
+and the mode with the caller's umask taken off, because we don't ask for FUSE_DONT_MASK. Measured on Linux 6.18:
+mkstemp arrives as O_EXCL and 0100600, open(…, 0666) as 0100644.
 
-Not in the table, because a held file gains nothing: programs that set the date while the
-file is open, as it travels with the contents then (KIO's copy to NAME.part, cp, tar);
-programs that set it after the rename (KIO's put); and those without a temporary name
-(GIO for a new file, unzip, lftp unless told so). Their late dates are remembered (`dates`).
+The table leaves out programs that gain nothing from a held file. Some set the date while the file is open, and it
+travels with the contents then (KIO's copy to NAME.part, cp, tar). Some set it after the rename (KIO's put). Some use
+no temporary name (GIO for a new file, unzip, lftp unless told so). Late dates are remembered (`dates`).
 
-Invariant: only regular expressions and numbers here; who waits, and how long, is decided
-elsewhere.
+Invariant: only regular expressions and numbers here. What waits, and how long, is decided elsewhere.
 """
 
 from __future__ import annotations

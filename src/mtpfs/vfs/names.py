@@ -1,17 +1,14 @@
 """File names in two alphabets: MTP's UTF-16 strings and Linux's bytes.
 
-Strategy: whatever Linux can store passes unchanged in both directions (lone
-surrogates as the three bytes UTF-8 would give them). The few names that Linux
-can't have, from odd devices, are shown in an escaped form; looking them up goes
-through the listing, so the escape never has to be undone. Names that two
-objects share are told apart by `~2`, `~3`… before the extension.
+What Linux can store passes unchanged in both directions (lone surrogates as the three bytes UTF-8 would give them).
+The few names that Linux can't have, from odd devices, are shown in an escaped form. They are looked up through the
+listing, so the escape never has to be undone. Names that two objects share are told apart by `~2`, `~3`… before the
+extension.
 
-Android's filesystems don't tell `Song` from `song`, nor one way to write `é` from
-the other. Which names are one name to them is the kernel's rule; `fold` has it, so
-that no file is lost under a name that only looks new.
+Android's filesystems don't tell `Song` from `song`, nor one way to write `é` from the other. The kernel's rule says
+which names are one name to them. `fold` follows it, so that no file is lost under a name that only looks new.
 
-Invariant: within a directory shown names are unique, and none is empty, `.`,
-`..`, or contains `/` or NUL.
+Invariant: within a directory shown names are unique, and none is empty, `.`, `..`, or contains `/` or NUL.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """What the kernel knows by an inode number: one file or directory.
 
-A node is plain data. The tree (`mtpfs.vfs.tree`) keeps it true; at each field stands who
-writes it. All of it lives on the trio thread, so a field that is written between two
-awaits needs no lock. What must not change while a task waits is guarded by a claim on the
-name (`mtpfs.vfs.claims`) or by the file's own lock (`mtpfs.vfs.files`).
+A node is plain data. The tree (`mtpfs.vfs.tree`) keeps it true. The comment at each field says which module writes
+it. All of it lives on the trio thread, so a field that is written between two awaits needs no lock. What must
+not change while a task waits is guarded by a claim on the name (`mtpfs.vfs.claims`) or by the file's own lock
+(`OpenFile.lock`).
 
-A directory's date is the later one of what the device tells and of the last change seen here in it. Programs that
-look for changes go by that date, and a device may tell an old one, or none.
+A directory has two dates: the one that the device tells, and that of the last change seen here. The later one is
+shown. Programs that look for changes go by that date, and a device may tell an old one, or none.
 
 Invariant: a node that is `unlinked` is in no directory. `namesakes` finds what `children` holds.
 """
@@ -103,11 +103,11 @@ class Node:
         self.told: float | None = None
         """The date that the device tells; `modified` may be one that a program has set. Written by the tree."""
         self.date_elsewhere = False
-        """Lists don't tell this date; ObjectInfo does, and is asked when a program wants to know."""
+        """Lists don't tell this date. ObjectInfo does. It is asked only when the date is needed."""
         self.attributes_stale = False
         """The device has announced a change, or a change here has failed: ask before telling."""
         self.children: dict[bytes, Node] = {}
-        """By shown name. Written by the tree: by listings for names that no task has claimed, else under the claim.
+        """By shown name. Written by the tree: by listings for names that are not claimed, else under the claim.
 
         Only by `add`, `remove` and `replace_children`."""
         self._folded: dict[str, list[Node]] | None = None
@@ -124,9 +124,9 @@ class Node:
         """References that the kernel holds. Written by the FUSE adapter and `Tree.forget`."""
         self.unlinked = False
         self.lost = False
-        """Unlinked, but not by anybody here: it has vanished from the device, or from memory."""
+        """Unlinked, but not by a change made here: it has vanished from the device, or from memory."""
         self.successor: Node | None = None
-        """The file that has taken this one's name; who opens this one late gets that one."""
+        """The file that has taken this one's name. A late open of this one gets that one."""
         self.holder: Holder | None = None
         """What is held of its contents while it is open, or not saved yet. Written by `Files`."""
 
@@ -143,7 +143,10 @@ class Node:
 
     @property
     def listing_lock(self) -> trio.Lock:
-        """Held while the directory is listed: a leaf, under it only the device is waited for. Made by need, for memory."""
+        """Held while the directory is listed. A leaf: under it only the device is waited for.
+
+        Made when it is first needed, to save memory.
+        """
         if self._listing_lock is None:
             self._listing_lock = trio.Lock()
         return self._listing_lock
@@ -159,7 +162,7 @@ class Node:
 
     @property
     def deleted(self) -> bool:
-        """Unlinked through this mount: what it holds matters only to programs that have it open."""
+        """Unlinked by a change made here: only programs that have it open still need what it holds."""
         return self.unlinked and not self.lost
 
     @property
@@ -231,27 +234,27 @@ class Node:
                 del self._folded[key]
 
     def note_change(self, now: float) -> None:
-        """Give a directory the date of a change of what is in it: a later one than it had, whichever clock is ahead."""
+        """Give a directory the date of a change in it: later than the one it had, even if that is in the future."""
         self.modified = now if now > self.modified else math.floor(self.modified) + 1.0
 
     def latest(self) -> Node:
-        """Return the file that has this one's name by now; itself while it has it, or a program has it open."""
+        """Return the file that has this one's name now: itself while it has the name, or has a holder."""
         node = self
         while node.unlinked and node.holder is None and node.successor is not None:
             node = node.successor
         return node
 
     def check_not_lost(self) -> None:
-        """Raise ESTALE if it has vanished: as a directory it isn't just empty, and what a file holds has no place."""
+        """Raise ESTALE if it has vanished: a directory isn't just empty then, and a file's contents have no place."""
         if self.lost:
             raise FsError(errno.ESTALE, f"{self.path} has vanished from the device")
 
     def distrust(self) -> None:
-        """Have the directory listed anew at the next look there."""
+        """Have the next look into the directory list it anew."""
         self.listing = None
 
     def doubt(self, seconds: float) -> None:
-        """Have the directory listed anew by everybody who looks there in the next `seconds`, and by one after that."""
+        """Have every look into the directory in the next `seconds` list it anew, and one look after that."""
         self.doubted_until = trio.current_time() + seconds
         self.distrust()
 

@@ -2,13 +2,13 @@
 
 restic and borg read a file again if its number differs from the last time, and numbers
 that are counted up differ at every mount. So the number of a path is its hash. Two paths
-with one hash are rare, but the kernel must never take two files for one: the second then
+with one hash are rare, but the kernel must never take two files for one. So the second
 gets the hash of its path with a count behind it. That is the same at the next mount
 too, if both are met in the same order.
 
 A number belongs to a file and not to its path: a file keeps it when it is renamed, and a
 new file under the old path gets the next one. The kernel may still speak of a number
-after the file is gone; until it has said forget, no other file gets it.
+after the file is gone. No other file gets it until the kernel has said forget.
 
 Invariant: a number is in use at most once, is from 2 to 2**63 - 1, and is none of the
 reserved ones. (Programs that know inode numbers as signed 64 bits are common; 0 means

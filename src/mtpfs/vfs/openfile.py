@@ -12,9 +12,9 @@ a device all drive the same `save`.
     REFUSED     the device has it not, and has said why         close, fsync: saving again
     WAITING     the device wasn't there, or didn't answer       its return: saving again
 
-Locks: `OpenFile.lock` guards `contents`, `condition`, `failure` and the dates. It is taken inside a claim,
-never around one: who holds the bytes and needs a claim lets go of them, claims, and looks anew. Under it the
-device is waited for, and directories may be listed.
+Locks: `OpenFile.lock` guards `contents`, `condition`, `failure` and the dates. It is taken inside a claim, never
+around one. A task that holds the lock and needs a claim releases the lock, claims, and looks anew. Under the lock
+the device is waited for, and directories may be listed.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class Destination:
 
 
 class Keeper(Protocol):
-    """What an open file needs of who keeps all of them."""
+    """What an open file needs of `Files`, which keeps all of them."""
 
     is_stopping: bool
 
@@ -112,7 +112,7 @@ class OpenFile:
         self.writers = 0
         self.condition = Condition.CLEAN
         self.failure: MtpfsError | None = None
-        """What was lost already: a spool without room, an edit that was refused. Close and fsync give it."""
+        """Why something is lost already: a spool without room, an edit that was refused. Close and fsync raise it."""
         self.lock = trio.Lock()
         self.shape_is_held = False
         """The name, and how it was created, are those of a temporary file that gets another name."""
@@ -150,7 +150,7 @@ class OpenFile:
 
     @property
     def must_be_kept(self) -> bool:
-        """Tell whether contents are here that a program still counts on."""
+        """Tell whether it holds contents that still have to reach the device."""
         return (
             self.condition in {Condition.HELD, Condition.WAITING, Condition.SAVING} and not self.node.deleted
         )
@@ -160,7 +160,7 @@ class OpenFile:
     async def read(self, offset: int, count: int) -> bytes | memoryview:
         """Return `count` bytes from `offset`, fewer only at the end of the file."""
         if self._changes:
-            # The kernel may keep what it gets for long: it must not be older than a write that came before.
+            # The kernel may keep what it gets for long, so it must not be older than an earlier write.
             async with self.lock:
                 pass
         while True:
@@ -175,7 +175,7 @@ class OpenFile:
             except MtpfsError as error:
                 if self.contents is contents:
                     raise
-                # Where they were has been given up meanwhile: an object that gives way to another, say.
+                # The contents have another place meanwhile: the object was replaced by another, say.
                 log.debug("%s: %s; read from where it is now", self.node.path, error)
 
     # --- changing --------------------------------------------------------------------
@@ -273,7 +273,7 @@ class OpenFile:
         self._note_change(0, condition)
 
     async def _leave_edit(self, contents: Edited) -> Entry | None:
-        """End an edit whose contents aren't wanted any more; return the object that they were in."""
+        """End an edit whose contents aren't needed any more; return the object that they were in."""
         contents.edit.drop()
         if contents.part is not None:
             await self._delete_part(contents.part)
@@ -347,7 +347,7 @@ class OpenFile:
         self.condition = condition
 
     async def _edit_failed(self, error: MtpfsError) -> None:
-        """What was sent stays; the rest is lost, unless it is only that the device is away."""
+        """Drop what is buffered, and note the error; if only the device is away, keep all."""
         contents = self.contents
         if not isinstance(contents, Edited) or is_away(error):
             return
@@ -397,7 +397,7 @@ class OpenFile:
     async def save(self, claim: Claim, destination: Destination | None = None) -> None:
         """Bring everything to the device, at `destination` or where the file is; `claim` has that name.
 
-        Raises what keeps it from arriving, and may be called again then.
+        Raises what keeps it from arriving. It may be called again then.
         """
         async with self.lock:
             node = self.node
@@ -443,7 +443,7 @@ class OpenFile:
         if not isinstance(error, StoppedError):
             reason = await self._shared.tree.reason(node, error)
         if isinstance(reason, StoppedError):
-            # The deletion may still fail; then who has it open sends it, or `WriteBack`.
+            # The deletion may still fail. Then the next close sends it, or `WriteBack`.
             self._become(Condition.DIRTY if self.opens else Condition.WAITING)
         else:
             self._become(Condition.WAITING if is_away(reason) else Condition.REFUSED)
@@ -654,7 +654,7 @@ class OpenFile:
             self.contents.spool.unwanted = False
 
     async def keep(self, claim: Claim) -> None:
-        """Bring all contents here: the object is about to be deleted while a program has it open."""
+        """Bring all contents here: the object is about to be deleted while the file is open."""
         async with self.lock:
             if isinstance(self.contents, Edited):
                 await self._finish_edit(claim, self.contents)
@@ -663,7 +663,7 @@ class OpenFile:
 
     @property
     def needs_object(self) -> bool:
-        """Tell whether programs that have it open need the device's object to go on."""
+        """Tell whether the open file needs the device's object to go on."""
         return not isinstance(self.contents, Spooled)
 
     def store_in_recovery(self, device: str) -> list[Path]:
@@ -682,7 +682,7 @@ class OpenFile:
         """End: the last descriptor is closed, and nothing is to be kept."""
         async with self.lock:
             if isinstance(self.contents, Edited):
-                # What isn't saved by now has been refused, or belongs to a deleted file.
+                # What isn't saved by now was refused, or belongs to a deleted file.
                 self.contents.edit.drop()
                 with suppress(MtpfsError):
                     await self.contents.edit.end_edit()
@@ -697,5 +697,5 @@ def _named(entry: Entry | None, name: str) -> Entry | None:
 
 
 def is_away(error: MtpfsError) -> bool:
-    """Tell whether the device, or its storage, wasn't there or didn't answer: then it isn't a refusal."""
+    """Tell whether the device, or its storage, wasn't there or didn't answer. That is no refusal."""
     return isinstance(error, TransportError) or error.errno == errno.ENODEV

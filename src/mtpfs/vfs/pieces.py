@@ -1,8 +1,8 @@
 """Bytes that continue each other, gathered as they come: what an edit sends next.
 
-Each request of the kernel brings bytes in an object of its own. They are kept so, and copied once, into the
-buffer of the transfer that sends them; joining them here would copy every byte twice more. Only small ones
-are joined, because a list of them would cost more than a copy.
+Each request of the kernel brings bytes in an object of its own. They are kept as they are, and copied once, into
+the buffer of the transfer that sends them. To join them here would copy every byte twice more. Only small ones are
+joined, because a list of them would cost more than a copy.
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
-"""The recovery directory: where contents go that the device never took, or is about to lose.
+"""The recovery directory, for contents that the device never took, or is about to lose.
 
-It lies beside the spools, so that a spool becomes a file there by being given a name, without a
-copy, however large it is. Names are those on the mount, below one directory for each device, so that a plain
-`cp -r` puts them back.
+It lies beside the spools. So a spool becomes a file there when it gets a name, without a copy, however large it is.
+Names are those on the mount, below one directory for each device, so that a plain `cp -r` puts them back.
 
-Invariant: nothing that is there already is overwritten, and only its owner can look into it. Where
-another user has made a directory of that name, another name is taken.
+Invariant: nothing that is there already is overwritten, and only its owner can look into it. Where another user has
+made a directory of that name, another name is taken.
 """
 
 from __future__ import annotations
@@ -70,7 +69,7 @@ def discard(path: Path) -> None:
     """Remove a file that `keep` made, and the directories that are empty then: the device has its contents."""
     path.unlink(missing_ok=True)
     top = recovery_directory()
-    with contextlib.suppress(OSError):  # not empty, or used by another mount meanwhile
+    with contextlib.suppress(OSError):  # not empty, or in use again
         for directory in path.parents:
             if directory == top.parent:
                 break

@@ -1,31 +1,27 @@
 """Remembered dates: those that programs set and the device can't take.
 
-A phone takes a date with the contents and at no other time. But GIO programs, `touch`,
-unzip and others set the date after the file is closed, and rsync copies all again if it
-isn't there at the next mount. So the mount remembers it, cut to whole seconds, and
-shows it in place of the device's own.
+A phone takes a date with the contents and at no other time. But GIO programs, `touch`, unzip and others set the
+date after the file is closed, and rsync copies all again if the date isn't there at the next mount. So the mount
+remembers the date, cut to whole seconds, and shows it in place of the device's own.
 
-A record says which file it is about: its path, and the size and the device's own date at
-the time. If either differs, the file was changed elsewhere, and the record is void. A
-change through this mount may leave both as they were, so each write calls `remove`.
+A record says which file it is about: its path, and the size and the device's own date at the time. If either
+differs, the file was changed outside of this mount, and the record is void. A change through this mount may leave
+both as they were, so the code that writes calls `remove`.
 
-In memory the records are leaves of a tree of names. So a directory moves with all that
-is below it by one link, and to remove a file takes as many steps as its path has names,
-however many others there are: `rm -r` of 10,000 files costs no more than 10,000 times
-that. A second dictionary has the records in order of age, for there is a bound.
+In memory the records are leaves of a tree of names. So a directory moves with all that is below it by one link. To
+remove a file takes as many steps as its path has names, however many other records there are. `rm -r` of 10,000
+files costs no more than 10,000 times that. A second dictionary has the records in order of age, because their
+number is bounded.
 
-On disk there is one log for each device, in $XDG_STATE_HOME/mtpfs, else below the home in
-the password database (mount(8) leaves no HOME), else nowhere. Its lines are JSON, and are
-only added, so that a kill leaves all but the last one whole; to begin a new line is
-the next one's business. When most lines are out of date, a new log with the others
-takes its place by a rename. A mount that writes locks the log and reads it again before it is
-replaced, so that two mounts of one device don't destroy each other's records. Nothing is
-synced to disk: if the power fails, some dates are forgotten, at worst all. A record that
-comes back from before finds another size or date, and is void.
+On disk there is one log for each device: in $XDG_STATE_HOME/mtpfs, else below the home in the password database
+(mount(8) leaves no HOME), else nowhere. Its lines are JSON and are only added, so a kill leaves all but the last one
+whole. The next writer begins a new line. When most lines are out of date, a new log with the others takes its place
+by a rename. A writer locks the log, and reads it again before it replaces it, so that two mounts of one device
+don't destroy each other's records. Nothing is synced to disk: if the power fails, some dates are forgotten, at
+worst all. A record that comes back from before finds another size or date, and is void.
 
-Invariant: no error here is an error of the mount; without a log everything is remembered
-for as long as the mount lasts. Nothing is followed that is a symbolic link, and nothing
-is written to a directory or a file that belongs to another user.
+Invariant: no error here is an error of the mount; without a log everything is remembered for as long as the mount
+lasts. No symbolic link is followed. Nothing is written to a directory or a file that belongs to another user.
 """
 
 from __future__ import annotations
@@ -269,7 +265,7 @@ class _Log:
         if not self._is_stale(tree):
             return
         name = f"{self._name}.new"
-        with contextlib.suppress(FileNotFoundError):  # one that a kill has left; no other mount is here
+        with contextlib.suppress(FileNotFoundError):  # one that a kill has left; the lock keeps others out
             os.unlink(name, dir_fd=self._directory)
         new = self._open(os.O_WRONLY | os.O_CREAT | os.O_EXCL, name)
         try:
@@ -299,7 +295,7 @@ class _Log:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[int]:
-        """Open the log, made if it is missing, while no other mount has it open so."""
+        """Open the log and lock it. It is made if it is missing."""
         while True:
             descriptor = self._open(os.O_RDWR | os.O_APPEND | os.O_CREAT)
             try:
@@ -335,7 +331,7 @@ class _Log:
 
 
 def _lock(descriptor: int) -> None:
-    """Wait for the lock. Raises `BlockingIOError` if another process keeps it: a stopped one must not stop us too."""
+    """Wait for the lock. Raises `BlockingIOError` after `_PATIENCE`: a stopped process must not stop us too."""
     end = time.monotonic() + _PATIENCE
     while True:
         try:
@@ -362,13 +358,13 @@ def _state_directories() -> Iterator[Path]:
         home = Path(pwd.getpwuid(os.getuid()).pw_dir)
     except KeyError:  # a user of a container has no entry
         return
-    # A home that isn't there isn't made, and / is no home.
+    # A home that isn't there isn't made, and / counts as no home.
     if home.is_absolute() and home != Path("/") and home.is_dir():
         yield home / ".local" / "state"
 
 
 def _open_directory(state: Path) -> int:
-    """Open the directory of all logs, made if it is missing. It belongs to this user alone."""
+    """Open the directory of all logs, made if it is missing. Only our user may look into it."""
     directory = state / "mtpfs"
     for missing in reversed([path for path in (state, *state.parents) if not path.exists()]):
         missing.mkdir(mode=0o700, exist_ok=True)
@@ -412,7 +408,7 @@ class RememberedDates:
     """
 
     def __init__(self, identity: str | None = None, *, limit: int = LIMIT) -> None:
-        """Remember those of the device that `identity` tells from all others, once `load` has run. None: in memory only."""
+        """Remember dates of the device called `identity`, once `load` has run. None: in memory only."""
         self._identity = identity
         self._limit = limit
         self._loaded = trio.Event()
@@ -432,12 +428,12 @@ class RememberedDates:
         return dates
 
     async def load(self) -> None:
-        """Read the log, in a thread. A mount doesn't wait for it, but listings do. To be called once, if there is an identity.
+        """Read the log, in a thread. A mount doesn't wait for it, but listings do. Call it once, if there is an identity.
 
-        What takes longer than 10 s is given up: then dates are remembered in memory only.
+        After 10 s it gives up. Then dates are remembered in memory only.
         """
         assert self._identity is not None
-        # The name says nothing about the device, nor whose it is.
+        # The name tells nothing about the device or its owner.
         digest = hashlib.blake2b(
             self._identity.encode("utf-8", "surrogatepass"), digest_size=12, person=b"mtpfs dates"
         )

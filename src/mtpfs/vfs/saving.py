@@ -1,7 +1,8 @@
 """How new contents become an object, step by step.
 
 After each step the old or the new contents have a name that a listing understands
-(`mtpfs.vfs.settling`), so a crash anywhere costs neither. The four ways, the first that the device can go:
+(`mtpfs.vfs.settling`). So a crash anywhere loses neither. There are four ways. The first one that the device
+allows is taken:
 
 1. *New*: room known → sent under NAME → size compared.
 2. *Replacing by renames*: sent under a temporary name → size compared → the old one put aside → the new
@@ -232,7 +233,7 @@ async def _replace_without_renames(
             raise
         except MtpfsError as error:
             if await _was_restored(device, place, before, old.modified):
-                await _discard(kept)  # who has the new ones gets the error
+                await _discard(kept)  # the caller has the new ones, and gets the error
             else:
                 log.error(
                     "%s could not be replaced (%s); see %s", place.path, error, ", ".join(map(str, kept))
@@ -243,7 +244,7 @@ async def _replace_without_renames(
 
 
 async def _was_restored(device: Device, place: Place, before: Spool, modified: float | None) -> bool:
-    """Send contents back that had to go for others which the device doesn't take; tell whether it takes these."""
+    """Send the old contents back, because the device doesn't take the new ones; tell whether it takes these."""
     try:
         await _send(device, place, place.name, before, modified)
     except MtpfsError as error:

@@ -1,12 +1,12 @@
-"""What becomes of a change that was broken off: by a kill, a pulled cable, or a device that refused.
+"""What is done about a change that was broken off: by a kill, a pulled cable, or a device that refused.
 
 One mount owns a device. So an object with a temporary name (`mtpfs.vfs.temporaries`) that a listing
 shows, and that no change of this mount is using, was left behind. It is settled before the listing is shown.
 
-Settling is a change of its own. It claims what it touches without waiting, and leaves out what
-another task has claimed; the next listing tries again.
+Settling is a change of its own. It claims what it touches without waiting, and leaves out what another change has
+claimed. The next listing tries again.
 
-The rule of all rules: the only whole copy of anything is never deleted. Before a copy goes, the last byte of
+The first rule: the only whole copy of anything is never deleted. Before a copy goes, the last byte of
 the other one is read. When in doubt an object stays, and is shown as what it is.
 
 | found | and NAME is | then |
@@ -20,11 +20,11 @@ the other one is read. When in doubt an object stays, and is shown as what it is
 | part | there | it is deleted |
 | old | missing | it gets NAME back |
 | old | there, of the announced size | the change was complete: it is deleted |
-| gone | | it is deleted: a program has asked for that |
+| gone | | it is deleted, as the user asked |
 | move | | at its destination the new name, elsewhere the old one |
 | anything else | | it is shown |
 
-"Gets NAME" means by rename; where the device refuses, it is fetched, sent under NAME, and then deleted.
+"Gets NAME" means by rename. Where the device refuses, it is fetched, sent under NAME, and then deleted.
 """
 
 from __future__ import annotations
@@ -66,13 +66,13 @@ class Settler:
     ) -> tuple[list[Entry], bool]:
         """Settle what was left among a directory's `entries`; return what is to be shown, and whether that will do.
 
-        It won't where something is to be tried again. `touched` are the folded names that a task has
-        changed since the listing began. Raises nothing that one object causes.
+        It won't do where something is to be tried again. `touched` are the folded names that were claimed
+        since the listing began. Raises nothing that one object causes.
         """
         groups: dict[str, list[tuple[Temporary, Entry]]] = {}
         for entry in entries:
             if (temporary := parse(entry.name)) is not None:
-                # One that was deleted concerns no other, so it keeps none from being settled.
+                # One that was deleted has nothing to do with the others, so it must not keep them from being settled.
                 key = entry.name if temporary.kind is Kind.GONE else temporary.subject
                 groups.setdefault(key, []).append((temporary, entry))
         if not groups or self._read_only or not (storage.writable and storage.deletable):
@@ -113,7 +113,7 @@ class Settler:
         was_touched = not folded.isdisjoint(touched)
         with self._claims.claim_now(*((scene.directory, name) for name in wanted)) as claim:
             if claim is None or was_touched:
-                # Another task is at work there, maybe with these very objects.
+                # A change is at work there, maybe with these very objects.
                 for _, entry in group:
                     scene.leave_out(entry)
                 return claim is None and all(
@@ -133,7 +133,7 @@ class Settler:
         self._hopeless[entry.name] = True
 
     def _failed(self, scene: _Scene, group: list[tuple[Temporary, Entry]], error: MtpfsError) -> bool:
-        """Have the next listing try again, unless the device has refused often enough: a silent or locked one hasn't."""
+        """Have the next listing try again, up to `TRIES` refusals. A silent or locked device doesn't count."""
         counts = isinstance(error, FsError) or (
             isinstance(error, ResponseError) and error.code not in WITHDRAWN
         )
@@ -141,7 +141,7 @@ class Settler:
         for left, entry in group:
             if scene.shown.get(entry.handle) is not entry:
                 continue  # settled before this happened
-            # Android doesn't delete names that it has only reserved. Of no use to anybody, unlike contents.
+            # Android doesn't delete names that it has only reserved. Such a name is of no use, unlike contents.
             is_useless = left.kind is Kind.GONE or entry.name in scene.doomed
             if is_useless:
                 scene.hide(entry)
@@ -176,7 +176,7 @@ class _Scene:
         self.shown.pop(entry.handle, None)
 
     def hide(self, entry: Entry) -> None:
-        """Don't show an object that isn't needed and can't be deleted; it doesn't count for its directory."""
+        """Don't show an object that isn't needed and can't be deleted. Its directory counts as empty without it."""
         self.leave_out(entry)
         self._settler.unshown.add(entry.handle)
 

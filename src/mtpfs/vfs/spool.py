@@ -1,17 +1,16 @@
 """A local temporary copy of a file's contents.
 
-Strategy: an anonymous file (O_TMPFILE, mode 0600) in a directory on disk, so
-that a crash leaves nothing behind and other users can't read it. Size and
-contents are the file's own; nothing is cached here.
+It is an anonymous file (O_TMPFILE, mode 0600) in a directory on disk. So a crash leaves nothing behind, and no other
+user can read it. Size and contents are the file's own. Nothing is cached here.
 
-It is closed when it isn't used any more: a reader or a fetch may be at work on a
-spool that has been replaced meanwhile, and were it closed under them, its descriptor's
-number might already be another spool's. Users are counted; the garbage collector alone would
-leave it, and its room on the disk, to the traceback of an error that is kept.
+A reader or a fetch may be at work on a spool that has been replaced meanwhile. If it were closed under them, the
+number of its descriptor might already belong to another spool. So users are counted, and the last one closes it. The
+garbage collector alone isn't enough: the traceback of an error that is kept would keep the spool, and its room on
+the disk.
 
-What a write only copies into the page cache is written at once, for the hop to another
-thread costs as much; when a write has had to wait for the disk, those that follow wait
-in a thread, so that at most one of them keeps the rest of the mount waiting.
+A write that only copies into the page cache is done at once, because the hop to another thread costs as much. After
+a write that had to wait for the disk, later ones wait in a thread. So at most one of them stops the rest of the
+mount.
 
 Invariant: `size` is the file's size, always.
 """
@@ -75,12 +74,12 @@ class Spool:
         return self.take()
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
-        # A task that is cancelled leaves a thread behind that may still be at work here.
+        # A cancelled task leaves a thread behind that may still be at work here.
         if kind is None or issubclass(kind, Exception):
             self.drop()
 
     def drop(self) -> None:
-        """End the use by the one that made or took it."""
+        """End one use: that of the maker, or one begun by `take`."""
         self._users -= 1
         if not self._users:
             self._close()
@@ -101,7 +100,7 @@ class Spool:
             await trio.to_thread.run_sync(self.write_now, offset, data)
 
     def write_now(self, offset: int, data: Buffer) -> None:
-        """Write everything, from whatever thread."""
+        """Write everything. May be called from any thread."""
         view = memoryview(data).cast("B")
         while view:
             count = os.pwrite(self._fd, view, offset)

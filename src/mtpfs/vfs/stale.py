@@ -1,9 +1,9 @@
-"""Handles that are out of date: one policy for all who need a handle.
+"""Handles that are out of date: one policy for all code that needs a handle.
 
-A handle is good for one session, and some devices number their objects anew within one, or don't know one for
-a moment. Code that works with a handle gets it by `Tree.handle` or `Tree.place` inside a step, and has the step
-done here: the tree has noted by then that the handle was refused, so the second time the step gets another one.
-Twice is enough. What is refused then isn't there.
+A handle is good for one session. Some devices number their objects anew within a session, or don't know one for a
+moment. So code that needs a handle gets it by `Tree.handle` or `Tree.place` inside a step, and has the step run here.
+By the second try the tree has noted that the handle was refused, so the step gets another one. Two tries are enough:
+what is refused then isn't there.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ async def with_current_handles(
 ) -> T:
     """Return what `step` returns; do it once more if it failed because a handle of it was out of date.
 
-    That is so where there is a new session, and where `is_stale` says so of the device's answer. A step must
-    be such that doing it again after such an answer does nothing twice. `subject` names it in the log.
+    That is so in a new session, and where `is_stale` says so of the device's answer. A step must be safe to
+    repeat after such an answer. `subject` names it in the log.
     Raises what the second try raises; what the first raises if that had other reasons, or the device is away.
     """
     for last in (False, True):

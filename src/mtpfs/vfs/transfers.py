@@ -59,7 +59,7 @@ class Fetch:
         self._written = 0
 
     def abandon(self) -> None:
-        """Stop, inside the data phase if need be: no reader waits for it any more. From the trio thread."""
+        """Stop, inside the data phase if need be. To be called from the trio thread."""
         self._abandoned = True
 
     async def wait(self, end: int) -> None:
@@ -82,7 +82,7 @@ class Fetch:
             await self._progress.wait()
 
     async def run(self) -> None:
-        """Fetch all of it; what goes wrong is told to those who wait."""
+        """Fetch all of it. Errors are raised in the tasks that wait for it."""
         try:
             await self._run()
         except MtpfsError as error:

@@ -1,22 +1,22 @@
 """The tree of nodes: inode numbers that stay, object handles that come and go.
 
-A `Node` is what the kernel knows by its inode number. An object handle is only a property of
-a node. It is valid in one session; in another one it is looked up again, by listing the
-parent. A directory's listing is kept until an event, a change of our own or its age ends it. A new
-listing is merged into the nodes that are there, matched by name and kind, so inode numbers survive.
+A `Node` is what the kernel knows by its inode number. An object handle is only a property of a node. It is valid
+in one session. In the next session it is looked up again, by listing the parent. A directory's listing is kept
+until an event, a change of our own or its age ends it. A new listing is merged into the nodes that are there,
+matched by name and kind. So inode numbers survive.
 
-A listing and a change may overlap. The listing leaves alone every name that was claimed
-(`mtpfs.vfs.claims`) at any time since its first transaction, because its answer may be older than the change.
-Only a handle of an earlier session is taken from it, for such a name too.
+A listing and a change may overlap. The answer of the listing may then be older than the change. So the listing
+leaves alone every name that was claimed (`mtpfs.vfs.claims`) at any time since its first transaction. It takes one
+thing for such a name: a handle, if the one known is of an earlier session.
 
-A storage that vanishes (a locked phone, a card that is taken out) is put aside with all that is
-known below it, and found again by its name.
+A storage that vanishes (a locked phone, a card that is taken out) is put aside with all that is known below it.
+When it comes back, it is found by its name.
 
-Who waits for what: a listing holds its directory's `listing_lock`, a leaf, and waits for nothing but the
-device under it. It may be asked for with or without a claim, and with or without a file's lock.
+Locks: a listing holds its directory's `listing_lock`. That is a leaf: under it only the device is waited for. A
+listing may be asked for with or without a claim, and with or without a file's lock.
 
-Invariant: `children` of a listed directory are exactly its nodes that exist, by shown name; a
-node that left is `unlinked` and in no directory.
+Invariant: `children` of a listed directory are exactly its nodes that exist, by shown name. A node that left is
+`unlinked` and in no directory.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ class Tree:
             raise
 
     async def look(self, directory: Node) -> list[Entry]:
-        """Ask the device what a directory holds now, and change nothing here: for who holds a claim in it."""
+        """Ask the device what a directory holds now, and change nothing here: for a caller that holds a claim in it."""
         storage, folder = await self.place(directory)
         return await listing.children(self.device, storage.id, folder)
 
@@ -179,9 +179,9 @@ class Tree:
         return node.storage is None
 
     async def reason(self, node: Node, error: MtpfsError) -> MtpfsError:
-        """Return why something with `node` has failed: a phone that is being locked refuses with all kinds of answers."""
+        """Return why something with `node` has failed: a phone that is being locked refuses with many different codes."""
         if isinstance(error, ResponseError):
-            with contextlib.suppress(MtpfsError):  # then it can't be told
+            with contextlib.suppress(MtpfsError):  # then the reason stays unknown
                 if await self.is_absent(node):
                     return FsError(errno.ENODEV, f"the storage of {node.path} isn't there")
         return error
@@ -330,7 +330,7 @@ class Tree:
             if not self._is_valid(node.handle):
                 node.distrust()  # what it holds still has handles of an older session
                 if node.is_folder and node.was_listed and entry.modified is None:
-                    self._touch(node)  # for all we know something else is in it by now
+                    self._touch(node)  # something else may be in it by now
             self._set_handle(node, entry.handle)
         node.object_name, node.protected = entry.name, entry.protected
         node.attributes_stale = False
@@ -381,7 +381,7 @@ class Tree:
         return node
 
     def _succeed(self, node: Node) -> None:
-        """Have who opens the file that had this name before, and knows it still, get this one."""
+        """Have a late open of the file that had this name before get this one."""
         assert node.parent is not None
         departed = self._departed.pop((node.parent, node.name), None)
         if departed is not None and departed is not node and not departed.is_folder and not node.is_folder:
@@ -408,7 +408,7 @@ class Tree:
         self._mark_unlinked(node)
 
     def vanish(self, node: Node) -> None:
-        """Take out a node that the kernel still believes in: its contents never arrived on the device."""
+        """Take out a node that the kernel still knows: its contents never arrived on the device."""
         if node.unlinked:
             return
         self.detach(node)
@@ -469,7 +469,7 @@ class Tree:
             node.distrust()
 
     async def _list_objects(self, directory: Node, storage: Storage, folder: Handle) -> bool:
-        """Ask for a directory's objects; tell whether the next one who looks there can do with that."""
+        """Ask for a directory's objects; tell whether the answer may be kept for the next look."""
         with self._claims.watch(directory) as touched:
             # What the device's layer logs names objects by their handles.
             log.debug("%s is listed: folder %s of storage 0x%08X", directory.path, folder, storage.id)
@@ -524,7 +524,7 @@ class Tree:
             if node.handle is None or node.handle.generation != generation:
                 node.distrust()
                 if node.handle is not None:
-                    self._touch(node)  # it was away; what is in it by now isn't known
+                    self._touch(node)  # it was away, and may hold something else by now
                 node.handle = Handle(0, generation)
             self._set_storage(node, storage)
             after[name] = node
@@ -563,26 +563,26 @@ class Tree:
         node.handle = Handle(node.handle.number, -1)
 
     def forget_handles(self, storage: Node) -> None:
-        """Have everything on a storage looked up again: it comes back with other handles."""
+        """Have the handles of everything on a storage looked up again: it comes back with other ones."""
         for member in storage.subtree():
             if member.handle is not None:
                 self._void(member)
             member.distrust()
 
     def drop(self, node: Node) -> None:
-        """Take out a node that isn't in its directory any more, though it wasn't deleted through this mount."""
+        """Take out a node that isn't in its directory any more, though it wasn't deleted here."""
         if node.parent is not None:
             self._let_go(node, node.parent, node.name)
             self.changed_outside(node.parent)
 
     def changed_outside(self, directory: Node) -> None:
-        """Note that something has appeared in a directory, or vanished from it, without our doing."""
+        """Note that something has appeared in a directory, or vanished from it, and not by us."""
         self._touch(directory)
         if directory.lookups or directory is self.root:
             self._changed(directory)
 
     def _touch(self, directory: Node) -> None:
-        """Note that a directory holds something else than before. Of our own changes the kernel knows."""
+        """Note that a directory holds something else than before. The kernel knows of our own changes."""
         directory.note_change(time.time())
         if self._dates:
             self._dates.void(_place_of(directory))
@@ -613,8 +613,8 @@ class Tree:
         """Forget directories' contents, those listed longest ago first, if there are too many nodes.
 
         A device can invent any number of objects. What is open, not sent yet, or leads to something that stays is
-        kept, and so is what `keep` holds. The kernel is told to forget the names, and drops its references; the
-        next program that looks has the directory listed anew.
+        kept. So is what `keep` holds. The kernel is told to forget the names, and drops its references. The next
+        look lists the directory anew.
         """
         known = (
             sum(1 for node in self.nodes.values() if not node.unlinked) if len(self.nodes) > MOST_NODES else 0
@@ -676,7 +676,7 @@ def _is_to_replace(node: Node, entry: Entry) -> bool:
 def _free_name(object_name: str, taken: Container[bytes], numbers: dict[bytes, int]) -> bytes:
     """Return the shown name of an object, numbered if others have it already.
 
-    `numbers` holds the next number by name, lest each of many who share one tries all of them.
+    `numbers` holds the next number by name, so that not each of many objects of one name tries all of them.
     """
     plain = name = names.shown_name(object_name)
     for number in itertools.count(numbers.get(plain, 2)):

@@ -1,21 +1,18 @@
 """The read-ahead cache: windows of files, fetched in ever larger pieces while reading is sequential.
 
-Strategy: the kernel asks in requests of at most 128 KiB, two at a time, and MTP
-wants transfers of megabytes. A window starts with the size that is asked for;
-a request that continues a window gets one of `GROWTH` times its size, up to
-the pool's limit. When a reader enters the last window of a run, the next one is
-fetched at once, so that link and reader work at the same time. Random reads
-never continue a window and therefore fetch what they ask for and no more.
-The state of a sequential run lives in its last window, so any number of readers
-can run through one file.
+The kernel asks in requests of at most 128 KiB, two at a time, and MTP needs transfers of megabytes to be fast. A
+window starts with the size that is asked for. A request that continues a window gets one of `GROWTH` times its size,
+up to the pool's limit. When a reader enters the last window of a run, the next one is fetched at once, so that link
+and reader work at the same time. Random reads never continue a window. So they fetch what they ask for and no more.
+The state of a sequential run is in its last window, so any number of readers can run through one file.
 
-What a sequential reader has left behind is dropped, because the kernel has it in
-its own cache, and because the same few buffers can then be filled again and again.
+What a sequential reader has passed is dropped. The kernel has it in its own cache, and the same few buffers can be
+filled again and again.
 
 All files share one budget of memory; the least recently used window goes first.
 
-Invariant: a byte returned was fetched after the last `clear` of its file, and no
-range is fetched twice at the same time.
+Invariant: a byte returned was fetched after the last `clear` of its file, and no range is fetched twice at the same
+time.
 """
 
 from __future__ import annotations
@@ -134,7 +131,7 @@ class Windows:
             window.data = None
 
     def drop(self, window: Window) -> None:
-        """Forget one window; readers that wait for it still get it."""
+        """Forget one window. Tasks that wait for it still get it."""
         if self._by_offset.get(window.offset) is window:
             del self._by_offset[window.offset]
             self._offsets.remove(window.offset)
@@ -180,7 +177,7 @@ class Windows:
             window.error = error
             self.drop(window)
         except Exception:
-            # A bug must cost its reader an EIO, not everybody the mount.
+            # A bug must cost only its reader an EIO, and not end the mount.
             log.exception("%s: %d bytes at %d", self._subject(), window.count, window.offset)
             window.error = MtpfsError("internal error")
             self.drop(window)

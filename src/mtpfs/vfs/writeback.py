@@ -1,11 +1,11 @@
-"""What `close` couldn't do: contents that are sent later.
+"""Contents that are sent after `close`.
 
-*Held*: a temporary file that a program is about to rename. The rename sends it; one that isn't renamed is sent
-after `PATIENCE`. Its `close` said that all is well, so what is refused then goes to the recovery directory.
+*Held*: a temporary file that a program is about to rename. The rename sends it. Without a rename it is sent after
+`PATIENCE` seconds. Its `close` said that all is well, so what is refused then goes to the recovery directory.
 
-*Waiting*: the device left, or fell silent, before it had everything. Who wrote it has been told, by `close` or
-`fsync`. But it is kept, and sent when the device is there again: that is waited for as long as the
-mount lasts, and for its storages to be unlocked, too. A device that is there and fails gets a few more tries.
+*Waiting*: the device left, or fell silent, before it had everything. The program that wrote it got an error from
+`close` or `fsync`. But the contents are kept, and sent when the device is there again. They wait as long as the mount
+lasts, also for the storages to be unlocked. A device that is there and fails gets a few more tries.
 
 Invariant: when the mount has ended, contents that are not on the device are in a file that the log names.
 """
@@ -55,7 +55,7 @@ class WriteBack:
             if file.condition is Condition.HELD:
                 await self._send_held(file)
             await self._deliver(file)
-        except Exception as error:  # whatever it is, the mount must outlive it
+        except Exception as error:  # no error here may end the mount
             log.exception("sending %s", file.node.path)
             self._files.send_to_recovery(file, error)
         finally:

@@ -15,8 +15,8 @@ everything else here is the phone's inside. From the bottom:
     faults        misbehaviour on demand
     transport     the cable: `mtpfs.transport.Transport`, in process
 
-The model is a phone that exists, its oddities included: an initiator that works
-here must have got them right. `as=NAME` says which one:
+The model is a phone that exists, with its oddities. An initiator that works here
+must have got them right. `as=NAME` says which one:
 
     android14     AOSP from version 9 on, the default: vacated names stay taken for
                   a moment, its own uploads echo, a full disk is owned up to or not

@@ -1,8 +1,8 @@
 """What kind of phone the virtual one is, and how a source argument says so.
 
-Strategy: one frozen dataclass whose defaults are a current Android phone. A
+One frozen dataclass, whose defaults are a current Android phone. A
 personality (`as=NAME`) is a value of it: a product that exists, by its flags.
-Each further option word switches one thing, whatever the order. Flags are named
+Each further option word switches one thing, in any order. Flags are named
 for the behaviour, never for the maker. The argument is `virtual:DIR?word&word=value`:
 a directory may hold commas, so options come behind a question mark, and since
 it may hold question marks too, the longest existing directory wins.
@@ -29,7 +29,7 @@ from mtpfs.protocol.codes import Operation as Op
 PREFIX = "virtual:"
 MAX_STORAGES = 8
 DATES = ("android", "samsung", "qemu", "jolla", "lumia", "none", "zero", "junk")
-"""The known ways to write a date, by who does it."""
+"""The known ways to write a date, by the product that does it."""
 
 _ANDROID = (
     *range(Op.GetDeviceInfo, Op.SendObject + 1),
@@ -42,7 +42,7 @@ _ANDROID = (
     *range(Op.GetPartialObject64, Op.EndEditObject + 1),
 )
 FULL_MODES = ("refuse", "lie", "early", "stall", "aosp")
-"""What a phone does whose disk is full: see `space`."""
+"""What a phone does when its disk is full: see `space`."""
 FAT_LARGEST_FILE = (4 << 30) - 1
 _EDIT = frozenset({Op.SendPartialObject, Op.TruncateObject, Op.BeginEditObject, Op.EndEditObject})
 
@@ -85,7 +85,7 @@ class Capabilities:
     lists_one_storage: bool = False
     """GetObjectPropList of children fails when there are two storages (buteo-mtp)."""
     lists_one_by_one: bool = False
-    """GetObjectPropList tells of one object only, whatever the depth (uMTP-Responder)."""
+    """GetObjectPropList tells of one object only, for any depth (uMTP-Responder)."""
     dated_lists: bool = True
     """Property lists know the dates; if not, they say 1970 (Android up to 8)."""
     stale_sizes: bool = False
@@ -113,7 +113,7 @@ class Capabilities:
     removable: bool = False
     """All storages are cards, not only those after the first: names are trimmed, files limited."""
     one_edit: bool = False
-    """BeginEdit ends whatever edit was open (buteo-mtp)."""
+    """BeginEdit ends the edit that was open (buteo-mtp)."""
     hollow_edits: bool = False
     """The edit operations answer OK and change nothing (cmtp-responder)."""
     keeps_date_in_edits: bool = False
@@ -164,7 +164,7 @@ def _without(*operations: int) -> Callable[[Capabilities], Capabilities]:
 
 
 _ANDROID_14 = Capabilities()
-_WITHOUT_ANDROID = replace(  # no other has AOSP's table, its thread of events or its transport
+_WITHOUT_ANDROID = replace(  # no other product has AOSP's table, its thread of events or its transport
     _ANDROID_14,
     ghost_seconds=0,
     unordered_events=False,
@@ -315,7 +315,7 @@ def parse_virtual(argument: str) -> tuple[list[Path], Capabilities]:
 def parse_options(options: str, serial: str = "virtual") -> Capabilities:
     """Return what `word&word=value` makes of a phone. Raises `UsageError` that names the word at fault."""
     capabilities = replace(_ANDROID_14, serial=serial)
-    # The personality first, wherever it stands: it's what the other words change
+    # The personality first, at any place: the other words change it
     for word in sorted(filter(None, options.split("&")), key=lambda word: not word.startswith("as=")):
         capabilities = _apply(capabilities, word)
     return capabilities

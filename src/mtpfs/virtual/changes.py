@@ -1,6 +1,6 @@
 """The operations that change what is there: upload, delete, move, copy, rename.
 
-Strategy: AOSP's order of events: look whether the table allows it, do it to
+The order of steps is AOSP's: look whether the table allows it, do it to
 the files, correct the table. Nearly every failure is GeneralError, as on a
 phone; the initiator has to find out why.
 
@@ -186,7 +186,7 @@ class SendObject:
             return
         assert self._node.parent is not None
         os.close(self._writer.descriptor)
-        with self._phone.store.changing(self._node.parent), suppress(OSError):  # it went meanwhile
+        with self._phone.store.changing(self._node.parent), suppress(OSError):  # it is gone already
             Path(self._path).unlink()
         self._phone.store.recount(self._node.storage)
         self._phone.store.forget(self._node)

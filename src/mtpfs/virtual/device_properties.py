@@ -1,6 +1,6 @@
 """The device properties: battery level, friendly name, synchronization partner, kind of device.
 
-Strategy: one table of what each property is; the two strings can be written,
+One table says what each property is. The two strings can be written,
 as on Android, and live as long as the phone object does.
 
 Invariant: description and value of a property always agree.

@@ -1,6 +1,6 @@
 """Android's extension for editing a file in place: 95C2 to 95C5.
 
-Strategy: an edit is an open file descriptor by handle, as in AOSP; several
+An edit is an open file descriptor by handle, as in AOSP; several
 objects can be edited at once, each only once. Edits survive CloseSession.
 
 Others have one edit only (`one_edit`), or none that works (`hollow_edits`).

@@ -1,6 +1,6 @@
 """Misbehaviour on demand: what real devices were seen doing, one fault at a time.
 
-Strategy: a script is a list of faults; each waits for its operation, lets
+A script is a list of faults. Each waits for its operation, lets
 `skip` commands of that operation pass and then strikes `times` times. At most
 one fault strikes a command, the earliest in the script. A fault either
 answers in the operation's place or bends the transfers that answer it.
@@ -8,7 +8,7 @@ answers in the operation's place or bends the transfers that answer it.
 Invariant: no chance and no clock is involved; the same commands meet the same
 faults.
 
-Sources: libmtp, go-mtpfs, libgphoto2 for who does what (see `Kind`).
+Sources: libmtp, go-mtpfs, libgphoto2 for which device does what (see `Kind`).
 """
 
 from __future__ import annotations
@@ -87,18 +87,18 @@ class Kind(Enum):
     FULL = auto()
     """The storage is full when `amount` bytes of an upload went through: StoreFull, when all data was taken."""
     RENUMBER = auto()
-    """Every object gets a new handle before the operation is run, and the host isn't told."""
+    """Every object gets a new handle before the operation is run, and no event tells."""
     VANISH = auto()
     """The object that the command is about (its first parameter) is deleted before the operation is run."""
     PHANTOM = auto()
     """A list of handles holds one more, of no object."""
     LYING_SIZE = auto()
-    """Whatever the answer says of objects' sizes is `amount` too high (negative: too low)."""
+    """Each object's size in the answer is `amount` bytes too high (negative: too low)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing to go wrong. `operation` None: at whatever operation comes."""
+    """One thing to go wrong. `operation` None: at any operation."""
 
     kind: Kind
     operation: int | None = None
@@ -145,7 +145,7 @@ class FaultScript:
         self._waiting: list[_Waiting] = [_Waiting(fault, fault.skip, fault.times) for fault in faults]
         self.struck: list[Fault] = []
         """What has gone wrong so far, for a test to look at."""
-        self._lock = threading.Lock()  # one thread adds faults, another meets them
+        self._lock = threading.Lock()  # faults may be added in another thread than they strike in
 
     def add(self, fault: Fault) -> None:
         with self._lock:

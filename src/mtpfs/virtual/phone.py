@@ -1,7 +1,7 @@
 """The state of one phone between two operations.
 
-Strategy: plain data that the operations' functions read and change; whatever
-outlives an operation is here and nowhere else, so that AOSP's odd lifetimes
+Plain data that the operations' functions read and change. What outlives an
+operation is here and nowhere else, so that AOSP's odd lifetimes
 (edits and handles survive CloseSession, an announced upload does not survive
 any other command) can be read off one page.
 
@@ -126,7 +126,7 @@ class Phone:
     def notify(self, event: Event, parameter: int) -> None:
         """Queue an event."""
         if self.capabilities.events and self.session is not None:
-            # AOSP puts the last request's transaction into the event, whatever it is about
+            # AOSP puts the last request's transaction into every event
             self.events.append(Container(ContainerType.EVENT, event, self.last_transaction, (parameter,)))
 
     def set_locked(self, locked: bool) -> None:

@@ -1,7 +1,7 @@
 """What an object tells about itself: format, properties, ObjectInfo.
 
-Strategy: one table from property code to data type and to a function of the
-object; property lists, single values and descriptions all come from it. As on
+One table maps a property code to its data type and to a function of the
+object. Property lists, single values and descriptions all come from it. As on
 Android, a file's format follows from its name, dates are local time without a
 zone, folders have size 0, and only the file name can be written.
 

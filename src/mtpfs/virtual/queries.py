@@ -1,6 +1,6 @@
 """The operations that only look: device, storages, objects, properties, file contents.
 
-Strategy: one function per operation, from request to reply; a `Refusal` is an
+There is one function per operation, from request to reply; a `Refusal` is an
 answer too. The order of the checks is AOSP's, because it decides which of two
 possible response codes an initiator gets to see.
 

@@ -1,6 +1,6 @@
 """The responder's state machine: bulk transfers in, bulk transfers and events out.
 
-Strategy: sans-I/O. `receive` takes what arrived on the bulk-out endpoint, in
+It does no I/O. `receive` takes what arrived on the bulk-out endpoint, in
 pieces of any size as long as each piece but the last of a transfer is a whole
 number of packets; `fill` serves one read of the initiator; `next_event` one
 poll of the interrupt endpoint. Unlike an initiator, which must forgive
@@ -56,7 +56,7 @@ class _Phase(Enum):
     DATASET = auto()
     STREAM = auto()
     DROP = auto()
-    """Taking the data of a command that was refused already, or that isn't answered."""
+    """Taking the data of a command that was refused already, or that gets no answer."""
     STOPPED = auto()
 
 
@@ -102,7 +102,7 @@ class Responder:
         """The transaction id that has to come next, where the phone is strict."""
 
     def use_clock(self, clock: Callable[[], float]) -> None:
-        """Measure the phone's own delays by the clock of the other end of the cable."""
+        """Measure the phone's own delays by the clock at the other end of the cable."""
         self.phone.store.clock = clock
 
     # --- commands

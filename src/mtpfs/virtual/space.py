@@ -1,6 +1,6 @@
 """A disk that is full: what fits, and what the phone says of the rest.
 
-Strategy: one writer for both operations that bring a file's bytes. It knows how
+There is one writer for both operations that bring a file's bytes. It knows how
 much the storage still takes, writes that much, and lets the mode decide what
 the host hears:
 

@@ -1,15 +1,15 @@
 """The object table: directories as MTP objects with handles.
 
-Strategy: a tree of nodes that is built on demand, one directory at a time,
+It is a tree of nodes that is built on demand, one directory at a time,
 and corrected by every new look at that directory. Handles are given out in
 sequence and never twice. What changed without the initiator's doing is told
 to `notify`, which makes events of it; `poll` looks for such changes cheaply,
 by the modification times of the directories that were listed. Our own changes
-are entered where they are made (`changing`), so they cost no new look.
+are entered by the code that makes them (`changing`), so they cost no new look.
 
 A name that the initiator vacated can stay behind as a ghost: taken and listed
 until the phone has noticed. AOSP drops it when inotify tells, here a clock does.
-Or it is free at once, and the notice comes late (`hear`): whatever has the name by then
+Or it is free at once, and the notice comes late (`hear`): what has the name by then
 is taken for what left it.
 
 Invariant: nothing outside the storages' directories is read or written.
@@ -217,7 +217,7 @@ class Store:
         if node is None or not self.available:
             raise Refusal(Response.InvalidObjectHandle)
         if not node.phantom and not os.path.lexists(self.path(node)) and not self._is_ghost(node):
-            # Android learns this from inotify, we when it is asked for
+            # Android learns this from inotify, we learn it when asked
             self.forget(node)
             self._notify(Event.ObjectRemoved, handle)
             raise Refusal(Response.InvalidObjectHandle)
@@ -307,7 +307,7 @@ class Store:
         return [*folder.children.values(), *self._listed_ghosts(folder)]
 
     def taken(self, folder: Node, name: str) -> bool:
-        """Look whether a name can't be given to a new object. Case matters, whatever the storage says."""
+        """Look whether a name can't be given to a new object. Case matters, on any storage."""
         try:
             self._scan(folder)
         except OSError as error:
@@ -427,7 +427,7 @@ class Store:
             node.parent.ghosts[node.name] = Ghost(dummy, self.clock() + self._ghost_seconds)
 
     def _ghost(self, folder: Node, name: str) -> Ghost | None:
-        """Return a ghost whose time isn't over."""
+        """Return a ghost that still counts."""
         ghost = folder.ghosts.get(name)
         if ghost is None:
             return None
@@ -539,7 +539,7 @@ class Store:
         self._round = iter(())
 
     def vanish(self, handle: int) -> None:
-        """Delete an object's file as a user of the phone does; the table learns of it at the next question."""
+        """Delete an object's file as a user of the phone does. The table learns of it at the next look."""
         node = self._nodes.get(handle)
         if node is not None and not node.folder:
             with suppress(OSError, Refusal):

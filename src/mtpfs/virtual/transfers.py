@@ -1,6 +1,6 @@
 """Outgoing bulk transfers, as the initiator's host controller sees them.
 
-Strategy: a transfer is a list of pieces (bytes, or a range of a file that is
+A transfer is a list of pieces (bytes, or a range of a file that is
 read when its turn comes) that ends with a short packet. An initiator reads
 into a buffer of its own size, so `Outbox.fill` plays the host controller: a
 read ends with the buffer, with a short packet or with a zero-length packet,

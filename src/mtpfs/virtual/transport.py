@@ -1,7 +1,7 @@
 """The cable to a virtual phone: `mtpfs.transport.Transport`, in process.
 
-Strategy: the responder runs inside the caller's `write`, so whatever it has to
-say is there before `read` is called. A read that finds nothing can therefore
+The responder runs inside the caller's `write`, so its answer is there before
+`read` is called. A read that finds nothing can therefore
 only time out, and it does so on the transport's own clock instead of sleeping:
 `monotonic` jumps ahead, and tests of minute-long timeouts take no time. Events
 are different: they may come from another thread or from the directory, so
@@ -187,7 +187,7 @@ class VirtualTransport:
     def replug(self) -> None:
         """Put the cable back: a new MTP service with new handles, over the same directories.
 
-        Its users have to `reconnect`. A phone that isn't unplugged only begins its service anew.
+        A host that was connected has to `reconnect`. A phone that isn't unplugged only begins its service anew.
         """
         with self._changed:
             old = self._responder
