@@ -23,7 +23,7 @@ VENV := .venv$(addprefix -,$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 export PREFIX DESTDIR SBINDIR ZSHDIR FISHDIR PYTHON VENV
 
-.PHONY: help demo mount umount build install uninstall deb test check docs format programs-test vm-test fuzz fsx every-step soak stress coverage bench clean
+.PHONY: help demo mount umount build install uninstall deb test check docs format programs-test desktop-test vm-test fuzz fsx every-step soak stress coverage bench clean
 
 help:
 	@echo "make demo   [MNT=~/mnt]               try it: mount a phone made of software"
@@ -36,6 +36,7 @@ help:
 	@echo "make check                            lint and types"
 	@echo "make docs                             build the documentation, as pages for a browser"
 	@echo "make programs-test                    test with other people's programs: git, rsync, sqlite, ffmpeg ..."
+	@echo "make desktop-test                     test with file managers, on a screen that nobody sees"
 	@echo "make vm-test                          test on real USB, in a virtual machine"
 	@echo "make fuzz   [FUZZ_SECONDS=60]         fuzz what a device's bytes reach"
 	@echo "make fsx    [FSX_STEPS=10000]         random operations on every kind of phone"
@@ -60,7 +61,7 @@ mount:
 	@echo; echo "Mounted on $(MNT). To unmount: make umount MNT=$(MNT)"
 
 umount:
-	@fusermount3 -u "$(MNT)"
+	@$(BIN)/mtpfs umount "$(MNT)"
 
 build:
 	@contrib/setup build
@@ -78,7 +79,7 @@ deb:
 
 test:
 	@contrib/setup dev
-	contrib/leaving-nothing $(BIN)/python -m pytest --numprocesses=$(TEST_PROCESSES)
+	contrib/leaving-nothing $(BIN)/python -m pytest --numprocesses=$(TEST_PROCESSES) --maxschedchunk=4
 
 check:
 	@contrib/setup dev
@@ -125,6 +126,12 @@ coverage:
 stress:
 	@contrib/setup dev
 	PYTHONPATH=tests $(BIN)/python -m stress --seconds $(STRESS_SECONDS) --seed $(STRESS_SEED)
+
+desktop-test:
+	@contrib/setup desktop
+	rm -rf build/desktop
+	contrib/leaving-nothing $(BIN)/python -m pytest -o addopts="-ra --strict-markers --import-mode=importlib" tests/desktop
+	@echo "The screenshots are in build/desktop"
 
 programs-test:
 	@contrib/setup programs

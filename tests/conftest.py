@@ -5,10 +5,14 @@ from __future__ import annotations
 import signal
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from mtpfs.vfs.spool import spool_directory
+
+LONG = frozenset({"install", "soak"})
+"""Directories of tests that take long."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -22,7 +26,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--fsx-steps",
         type=int,
         metavar="N",
-        help="length of the random operation test on each kind of phone (default: 10000 on two, 2000 on the others)",
+        help="length of the random operation test on each kind of phone (default: 4000 on android14, 1000 on the others)",
     )
     group.addoption(
         "--all-steps",
@@ -40,6 +44,12 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the long tests first: at the end all processes but one would wait for the last of them."""
+    items.sort(key=lambda item: Path(item.path).parent.name not in LONG)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def own_directories() -> Iterator[None]:
     """Keep what the tests make mtpfs put aside, and the dates that it remembers, out of where people have theirs.
@@ -53,4 +63,7 @@ def own_directories() -> Iterator[None]:
     ):
         patch.setenv("TMPDIR", spools)
         patch.setenv("XDG_STATE_HOME", state)
+        patch.setenv(
+            "DBUS_SESSION_BUS_ADDRESS", "unix:path=/dev/null"
+        )  # no notifications to who runs the tests
         yield

@@ -26,6 +26,8 @@ ONE_STORAGE = tuple(words for words in WRITABLE if parse_options(words).storages
 """Those of them that have one storage."""
 ANY_FILE = tuple(words for words in WRITABLE if not parse_options(words).formats)
 """Those of them that take files of any format: for programs that choose the names themselves."""
+DIFFERENT = (ANDROID, "as=sailfish", "no-partial", "no-move&no-rename", "storages=2")
+"""Some of them, each with its own way of saving or reading: for programs that only combine what `conformance/` tests."""
 READ_ONLY = (CAMERA, "read-only")
 """Those that can only be read; from a camera files can be deleted."""
 KINDS = (*WRITABLE, *READ_ONLY)

@@ -65,7 +65,7 @@ _mtpfs() {
     word=${words[-1]}
     previous=${words[-2]}
     case ${words[1]} in
-        list | info | doctor | stats) ((${#words[@]} == 2)) || command=${words[1]} ;;
+        umount | list | info | doctor | stats | help) ((${#words[@]} == 2)) || command=${words[1]} ;;
     esac
 
     for ((i = 1; i < ${#words[@]} - 1; i++)); do
@@ -80,16 +80,17 @@ _mtpfs() {
         :-o:*) _mtpfs_mount_option ;;
         :--in:*) _mtpfs_directories '' "$word" ;;
         :*:-*) COMPREPLY=($(compgen -W '-o -f -d -s -h --help -V --version --in --redact' -- "$word")) ;;
-        doctor:*:-*) COMPREPLY=($(compgen -W '--redact -h --help' -- "$word")) ;;
+        help:*) ((positional > 1)) || COMPREPLY=($(compgen -W 'umount list info doctor stats' -- "$word")) ;;
+        doctor:*:-* | umount:*:-*) COMPREPLY=($(compgen -W '--redact -h --help' -- "$word")) ;;
         *:*:-*) COMPREPLY=($(compgen -W '-J --json --redact -h --help' -- "$word")) ;;
         list:*) ;;
-        stats:*) _mtpfs_mounts ;;
+        stats:* | umount:*) ((positional > 1)) || _mtpfs_mounts ;;
         info:*)
             _mtpfs_sources
             _mtpfs_mounts
             ;;
         *)
-            ((${#words[@]} > 2)) || COMPREPLY=($(compgen -W 'list info doctor stats' -- "$word"))
+            ((${#words[@]} > 2)) || COMPREPLY=($(compgen -W 'umount list info doctor stats help' -- "$word"))
             ((positional > (${#command} > 0))) || _mtpfs_sources
             [[ $word == *:* ]] || _mtpfs_directories '' "$word"
             ;;

@@ -1,6 +1,6 @@
 # Completion of mtpfs(1) for fish.
 
-set -l commands list info doctor stats
+set -l commands umount list info doctor stats help
 set -l mounting "not __fish_seen_subcommand_from $commands"
 
 function __mtpfs_sources
@@ -43,11 +43,14 @@ complete -c mtpfs -n "$mounting" -s s -d 'Ignore unknown mount options'
 complete -c mtpfs -n "$mounting" -s V -l version -d 'Show the version'
 complete -c mtpfs -n "$mounting" -l in -x -d 'Mount on a new directory below this one' -a "(__fish_complete_directories (commandline -ct))"
 
+complete -c mtpfs -n __fish_use_subcommand -a umount -d 'Unmount, and wait until everything is on the phone'
 complete -c mtpfs -n __fish_use_subcommand -a list -d 'List the devices on the bus'
 complete -c mtpfs -n __fish_use_subcommand -a info -d 'Tell what a device is and can do'
 complete -c mtpfs -n __fish_use_subcommand -a doctor -d 'Find out what keeps a mount from working'
 complete -c mtpfs -n __fish_use_subcommand -a stats -d 'Show what a mount has done so far'
+complete -c mtpfs -n __fish_use_subcommand -a help -d 'Show help'
+complete -c mtpfs -n "__fish_seen_subcommand_from help" -a "umount list info doctor stats"
 complete -c mtpfs -n "__fish_seen_subcommand_from list info stats" -s J -l json -d 'Print JSON'
 complete -c mtpfs -n "__fish_seen_subcommand_from info doctor" -a "(__mtpfs_sources)"
 complete -c mtpfs -n "__fish_seen_subcommand_from doctor" -a "(__fish_complete_directories (commandline -ct))"
-complete -c mtpfs -n "__fish_seen_subcommand_from info stats" -a "(findmnt -rn -t fuse.mtpfs -o TARGET)"
+complete -c mtpfs -n "__fish_seen_subcommand_from umount info stats" -a "(findmnt -rn -t fuse.mtpfs -o TARGET)"

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import trio
 
-from mtpfs.errors import InterruptedSetupError
+from mtpfs.errors import InterruptedSetupError, MtpfsError
 from mtpfs.fuse import connection
 from mtpfs.fuse.connection import KernelNotifier
 from mtpfs.fuse.operations import Operations
@@ -31,6 +31,7 @@ from mtpfs.phone import open_device, open_filesystem
 from mtpfs.session import Session
 from mtpfs.settings import END_SIGNALS, Settings
 from mtpfs.transport import Transport
+from mtpfs.unmount import UnmountReport
 from mtpfs.vfs import Filesystem
 
 log = logging.getLogger(__name__)
@@ -122,8 +123,11 @@ async def _serve(
 ) -> None:
     async with open_device(open_transport, settings.timeout) as device, trio.open_nursery() as nursery:
         notifier = KernelNotifier(nursery)
-        async with open_filesystem(device, settings, notifier) as fs:
-            await _run(fs, notifier, mountpoint, settings, ready, stopping, ending)
+        with contextlib.closing(UnmountReport()) as report:
+            async with open_filesystem(device, settings, notifier) as fs:
+                await _run(fs, notifier, mountpoint, settings, ready, stopping, ending, report)
+                nursery.start_soon(report.follow, fs)
+            report.conclude(fs)
         nursery.cancel_scope.cancel()
 
 
@@ -135,8 +139,10 @@ async def _run(
     ready: Callable[[], None],
     stopping: Callable[[], None],
     ending: _Ending,
+    report: UnmountReport,
 ) -> None:
-    operations = Operations(fs, settings)
+    operations = Operations(fs, settings, report.process)
+    await _warn_if_empty(fs)
     await trio.lowlevel.checkpoint_if_cancelled()  # from here to `ready` nothing can come in between
     connection.connect(operations, mountpoint, _fuse_options(fs, settings))
     ending.fs = fs
@@ -165,6 +171,20 @@ async def _run(
         with trio.CancelScope(shield=True):
             await notifier.finish(NOTIFICATION_PATIENCE)
         connection.disconnect()
+
+
+async def _warn_if_empty(fs: Filesystem) -> None:
+    """Say why there is nothing to be seen: it looks like a fault."""
+    try:
+        if await fs.device.storages():
+            return
+    except MtpfsError as error:  # programs get it when they look
+        log.info("storages: %s", error)
+        return
+    log.warning(
+        '%s shows no storages: the mount is empty until you unlock it, and tap "Allow" if it asks',
+        fs.device.name,
+    )
 
 
 def _fuse_options(fs: Filesystem, settings: Settings) -> set[str]:

@@ -19,7 +19,7 @@ from mtpfs.settings import METADATA_TIMEOUT, Settings
 from mtpfs.transport import Transport
 from mtpfs.transport.source import Source
 from mtpfs.vfs import Filesystem, Notifier
-from mtpfs.vfs.dates import Dates
+from mtpfs.vfs.remembered import RememberedDates
 
 
 def open_source(source: Source) -> Transport:
@@ -61,7 +61,7 @@ async def open_filesystem(
     """
     info = device.info
     async with trio.open_nursery() as nursery:
-        dates = Dates(f"{info.manufacturer}/{info.model}/{info.serial_number}")
+        dates = RememberedDates(f"{info.manufacturer}/{info.model}/{info.serial_number}")
         nursery.start_soon(dates.load)
         fs = Filesystem(
             device,

@@ -11,6 +11,9 @@ STATISTICS_NAME = ".mtpfs-statistics"
 INFO_NAME = ".mtpfs-info"
 """And the one that tells what its device is."""
 
+UNMOUNT_REPORT = "mtpfs-unmount"
+"""The file in a mount's memory to which it tells its end (`mtpfs.unmount`)."""
+
 END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals that ask a mount to end."""
 

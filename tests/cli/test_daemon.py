@@ -43,6 +43,17 @@ def test_returns_when_usable(phone: Path, mountpoint: Path) -> None:
     run("fusermount3", "-u", mountpoint)
 
 
+def test_locked_phone(phone: Path, mountpoint: Path) -> None:
+    """A phone that is locked is mounted, and why there is nothing to be seen is said on the caller's stderr."""
+    result = run(*MTPFS, f"virtual:{phone}?locked", mountpoint)
+    assert result.stderr == (
+        "mtpfs: mtpfs Virtual phone shows no storages: the mount is empty until you unlock it, "
+        'and tap "Allow" if it asks\n'
+    )
+    assert os.listdir(mountpoint) == []
+    run("fusermount3", "-u", mountpoint)
+
+
 def test_failure_is_the_callers(phone: Path, mountpoint: Path) -> None:
     """What fails before is said on the caller's stderr, in one line, with status 1."""
     result = run(*MTPFS, f"virtual:{phone}", mountpoint, "-o", "storage=none", check=False)

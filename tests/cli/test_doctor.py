@@ -19,7 +19,8 @@ from pathlib import Path
 
 import pytest
 
-from mount.conftest import MTPFS, run, wait_until
+from equipment.conversation import conversation
+from mount.conftest import MTPFS, run, virtual_mount, wait_until
 
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0 or not Path("/dev/fuse").exists(), reason="needs root and FUSE"
@@ -85,7 +86,67 @@ def test_healthy(phone: str, mountpoint: Path) -> None:
     assert not problems(findings)
     assert "Internal shared storage" in findings
     assert f"{mountpoint} can be mounted on" in findings
+    assert f"files go into a storage, such as '{mountpoint}/Internal shared storage'" in findings
     assert findings.endswith("A mount would work.\n")
+
+
+def test_order(mountpoint: Path) -> None:
+    """Problems come first, and what is only worth knowing last."""
+    (mountpoint / "file").touch()
+    _, findings = doctor("virtual:/none", mountpoint)
+    levels = [line.split()[0] for line in findings.splitlines() if line and line[0].islower()]
+    assert set(levels) == {"problem", "ok", "note"}
+    assert levels == sorted(levels, key=["problem", "ok", "note"].index)
+
+
+def test_swapped_arguments(phone: str, mountpoint: Path) -> None:
+    """Source and mountpoint the wrong way round are told in one line."""
+    result = run(*MTPFS, "doctor", mountpoint, phone, check=False)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == f"mtpfs: the source comes first: `mtpfs doctor {phone} {mountpoint}`\n"
+
+
+def test_unreadable_mountpoint(phone: str, mountpoint: Path) -> None:
+    """A directory that one may mount on, but not read, is no problem, and no traceback."""
+    os.chown(mountpoint, 65534, 65534)
+    mountpoint.chmod(0o300)
+    status, findings = doctor(phone, mountpoint, user=True)
+    assert status == 0
+    assert f"{mountpoint} can be mounted on" in findings
+    assert re.search(r"^note .*can't be looked into \(Permission denied\)", findings, re.MULTILINE)
+
+
+def test_shared_mountpoint(phone: str, mountpoint: Path) -> None:
+    """In a directory such as /tmp everybody may write, but only its owner may mount on it."""
+    mountpoint.chmod(0o1777)
+    status, findings = doctor(phone, mountpoint, user=True)
+    assert status == 1
+    assert "make a directory of your own" in problems(findings)
+    result = run(*NOBODY.split(), *MTPFS, phone, mountpoint, check=False)
+    assert (result.returncode, result.stderr) == (
+        1,
+        f"mtpfs: {mountpoint}: can't be mounted: mountpoint {mountpoint} not owned by user\n",
+    )
+    assert doctor(phone, mountpoint)[0] == 0, "root may"
+
+
+def test_mountpoint_in_a_closed_directory(phone: str, place: Path) -> None:
+    """What lies where one may not go is a problem, as it is for a mount."""
+    (place / "closed/m").mkdir(parents=True)
+    (place / "closed").chmod(0o700)
+    status, findings = doctor(phone, place / "closed/m", user=True)
+    assert status == 1
+    assert "Permission denied" in problems(findings)
+
+
+def test_helper_that_may_not_be_looked_at(phone: str) -> None:
+    """Where root keeps the helper's directory to himself, doctor says so, and goes on."""
+    closed = (
+        "mount -t tmpfs -o mode=700 none /mnt; touch /mnt/mount.mtpfs; mount --bind /mnt $(realpath /sbin)"
+    )
+    status, findings = doctor(phone, conditions=closed, user=True)
+    assert status == 0
+    assert re.search(r"^note .*/sbin/mount.mtpfs may not be looked at", findings, re.MULTILINE)
 
 
 def test_missing_mountpoint(phone: str, tmp_path: Path) -> None:
@@ -106,11 +167,105 @@ def test_occupied_mountpoint(phone: str, mountpoint: Path) -> None:
 
 @pytest.mark.usefixtures("mounted")
 def test_mounted_already(phone: str, mountpoint: Path) -> None:
-    """A second mount on the same mountpoint is foreseen."""
-    status, findings = doctor(phone, mountpoint)
+    """A phone that is mounted where it is wanted is no problem, named or not; its storages are pointed at."""
+    for words in ((phone, mountpoint), (mountpoint,), (f"{mountpoint}/",)):
+        status, findings = doctor(*words)
+        assert status == 0
+        assert not problems(findings)
+        assert f"{phone} is mounted on {mountpoint}" in findings
+        assert "/Internal shared storage': the top of the mount holds storages" in findings
+        assert findings.endswith("It is mounted.\n")
+    assert f"is mounted on {mountpoint}" in doctor(phone)[1]
+
+
+@pytest.mark.usefixtures("mounted")
+def test_another_is_mounted_already(place: Path, mountpoint: Path) -> None:
+    """Where another phone is mounted than the one that is wanted, a mount fails, and doctor foresees it."""
+    (place / "another").mkdir()
+    another = f"virtual:{place}/another"
+    status, findings = doctor(another, mountpoint)
     assert status == 1
     assert "mounted here already" in problems(findings)
-    assert f"is mounted on {mountpoint}" in doctor(phone)[1]
+    assert "mounted here already" in run(*MTPFS, another, mountpoint, check=False).stderr
+
+
+@pytest.mark.usefixtures("mounted")
+def test_mount_of_another_user(mountpoint: Path) -> None:
+    """What one may not look into is said in words, by each command."""
+    status, findings = doctor(mountpoint, user=True)
+    assert status == 0
+    assert re.search(r"^note .*another user has mounted this", findings, re.MULTILINE)
+    for command in ("info", "stats"):
+        result = run(*NOBODY.split(), *MTPFS, command, mountpoint, check=False)
+        assert result.returncode == 1
+        assert result.stderr == (
+            f"mtpfs: {mountpoint}: another user has mounted this, and nobody else may look into it\n"
+        )
+
+
+def test_mount_without_phone(place: Path, mountpoint: Path) -> None:
+    """While the phone is away, info and doctor say so, and stats tells what it knows."""
+    (place / "phone").mkdir()
+    control = place / "control"
+    with (
+        virtual_mount(place / "phone", mountpoint, control=control),
+        conversation(control) as say,
+    ):
+        say("unplug")
+        wait_until(lambda: not is_listed(mountpoint), "the news of the unplugging")
+        info = run(*MTPFS, "info", mountpoint, check=False)
+        assert (info.returncode, info.stdout) == (1, "")
+        assert info.stderr == (
+            f"mtpfs: {mountpoint}: the phone is unplugged, or locked; it can be asked again when it is back\n"
+        )
+        assert "transactions" in run(*MTPFS, "stats", mountpoint).stdout
+        status, findings = doctor(mountpoint)
+        assert status == 0
+        assert re.search(r"^note .*the phone is unplugged, or locked", findings, re.MULTILINE)
+        say("plug")
+        wait_until(lambda: is_listed(mountpoint), "its return")
+
+
+def is_listed(directory: Path) -> bool:
+    """Tell whether a directory can be listed."""
+    try:
+        os.listdir(directory)
+    except OSError:
+        return False
+    return True
+
+
+def test_nothing_is_mounted(mountpoint: Path) -> None:
+    """A directory that is no mount is said to be none."""
+    result = run(*MTPFS, "stats", mountpoint, check=False)
+    assert (result.returncode, result.stderr) == (1, f"mtpfs: {mountpoint}: nothing is mounted here\n")
+
+
+@pytest.mark.usefixtures("mounted")
+def test_reader_that_has_enough(mountpoint: Path) -> None:
+    """`mtpfs stats | head -1` ends without a word."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as pipe:
+        result = subprocess.run(
+            [*MTPFS, "stats", mountpoint],
+            check=False,
+            stdout=pipe,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+    assert result.stderr == ""
+
+
+def test_refusal_in_words(phone: str, mountpoint: Path) -> None:
+    """What fusermount3 or the kernel refuses is one line with the reason."""
+    result = run(*NOBODY.split(), *MTPFS, phone, mountpoint, check=False)
+    reason = f"user has no write access to mountpoint {mountpoint}"
+    assert (result.returncode, result.stderr) == (1, f"mtpfs: {mountpoint}: can't be mounted: {reason}\n")
+    result = run("setpriv", "--bounding-set=-sys_admin", *MTPFS, phone, mountpoint, check=False)
+    reason = "mount failed: Operation not permitted"
+    assert (result.returncode, result.stderr) == (1, f"mtpfs: {mountpoint}: can't be mounted: {reason}\n")
 
 
 def test_stale_mount(phone: str, mountpoint: Path, mounted: subprocess.Popen[bytes]) -> None:
@@ -135,8 +290,9 @@ def test_foreign_mountpoint(phone: str, mountpoint: Path) -> None:
 def test_locked_phone(phone: str) -> None:
     """A phone without storages is locked, or asks."""
     status, findings = doctor(f"{phone}?locked")
-    assert status == 1
-    assert "unlock it" in problems(findings)
+    assert status == 0, "a mount of it works, too"
+    assert re.search(r"^note .*unlock it", findings, re.MULTILINE)
+    assert findings.endswith("A mount would work, and be empty until the phone is unlocked.\n")
 
 
 def test_no_fuse(phone: str) -> None:

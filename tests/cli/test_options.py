@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtpfs.cli.options import OPTIONS, help_text, parse_options, split_options
+from mtpfs.cli.options import OPTIONS, foreign_options, help_text, parse_options, split_options
 from mtpfs.errors import SetupError
 from mtpfs.settings import Settings
 
@@ -51,25 +51,64 @@ def test_others_are_let_in_with_permissions() -> None:
 
 
 @pytest.mark.parametrize(
-    "word",
+    ("word", "words"),
     [
-        "nonsense",
-        "nonsense=1",
-        "max_read=4096",
-        "uid",
-        "uid=nobody-has-this",
-        "umask=9",
-        "ro=1",
-        "timeout=0",
-        "timeout=x",
-        "fsname=",
+        ("nonsense", "unknown option: nonsense"),
+        ("nonsense=1", "unknown option: nonsense"),
+        ("uid", "option uid needs a value: uid=USER"),
+        ("uid=nobody-has-this", "option uid=nobody-has-this: there is no user with that name"),
+        ("uid=4294967295", "option uid=4294967295: the largest number is 4294967294"),
+        ("uid=-1", "option uid=-1: there is no user with that name"),
+        ("gid=nobody-has-this", "option gid=nobody-has-this: there is no group with that name"),
+        ("gid=" + "9" * 5000, "the largest number is 4294967294"),
+        ("umask=9", "option umask=9: an octal number such as 022 is needed"),
+        ("ro=1", "option ro takes no value"),
+        ("timeout=0", "option timeout=0: a number of seconds is needed, more than 0 and at most 3600"),
+        ("ttl=1e400", "option ttl=1e400: a number of seconds is needed"),
+        ("timeout=x", "option timeout=x: a number of seconds is needed"),
+        ("readahead=4G", "option readahead=4G: a number of bytes is needed, or one with K or M, such as 4M"),
+        ("readahead=17M", "option readahead=17M: at most 16M are possible"),
+        ("fsname=", "option fsname=: it must not be empty"),
     ],
 )
-def test_mistakes_are_named(word: str) -> None:
+def test_mistakes_are_named(word: str, words: str) -> None:
     """An unknown option or value is named, in one line."""
-    with pytest.raises(SetupError, match=word.split("=", maxsplit=1)[0]) as caught:
+    with pytest.raises(SetupError, match=re.escape(words)) as caught:
         parse_options([word])
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        *("big_writes", "use_ino", "readdir_ino", "hard_remove", "kernel_cache", "auto_cache", "direct_io"),
+        *("large_read", "intr", "max_read=131072", "max_write=131072", "max_readahead=131072"),
+        *("attr_timeout=1", "entry_timeout=1", "ac_attr_timeout=1", "negative_timeout=1"),
+    ],
+)
+def test_words_of_other_filesystems_are_dropped(word: str) -> None:
+    """What lines of other FUSE filesystems have is taken without effect, and can be told."""
+    assert parse_options([f"{word},ro"]) == parse_options(["ro"])
+    assert foreign_options(["ro,noauto", f"{word},uid=0"]) == [word]
+
+
+def test_dropped_words_are_told(tmp_path: Path) -> None:
+    """One line says which words of other filesystems had no effect; the mount goes on to the next mistake."""
+    words = ["virtual:/none", str(tmp_path), "-o", "big_writes,max_read=4096"]
+    result = subprocess.run(
+        [sys.executable, "-m", "mtpfs", *words], check=False, capture_output=True, text=True, timeout=60
+    )
+    assert result.stderr.splitlines()[0] == (
+        "mtpfs: options for other filesystems, without effect here: big_writes, max_read=4096"
+    )
+    assert "/none" in result.stderr.splitlines()[1]
+
+
+def test_remount_is_seen_first() -> None:
+    """mount(8) hands over all options of the mount, some of which nobody may give, and `remount` somewhere."""
+    for words in ("remount,rw", "rw,nosuid,user_id=0,group_id=0,remount"):
+        with pytest.raises(SetupError, match="a mount keeps its options"):
+            parse_options([words], sloppy=True)
 
 
 def test_sloppy_ignores_unknown_options() -> None:

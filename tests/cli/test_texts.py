@@ -9,7 +9,8 @@ from dataclasses import asdict
 import pytest
 
 from mtpfs import redaction
-from mtpfs.cli import devices, info, stats
+from mtpfs.cli import info, stats
+from mtpfs.cli.list import Row, as_json, as_table
 from mtpfs.device.description import Description
 from mtpfs.errors import SetupError
 from mtpfs.transport.phones import UsbPhone, choose
@@ -68,15 +69,15 @@ def test_stats_escapes() -> None:
 @pytest.mark.usefixtures("off_afterwards")
 def test_list() -> None:
     """`list --redact` shows which phones there are, without their serial numbers."""
-    rows = [devices.Row(PHONE, "", "/media/Pixel-SERIAL4711")]
-    assert "SERIAL4711" in devices.as_table(rows)
+    rows = [Row(PHONE, "", "/media/Pixel-SERIAL4711")]
+    assert "SERIAL4711" in as_table(rows)
     redaction.start()
     redaction.hide_serial("SERIAL4711")
-    for text in (devices.as_table(rows), devices.as_json(rows)):
+    for text in (as_table(rows), as_json(rows)):
         assert "SERIAL4711" not in text
         assert "serial:serial-" in text
         assert "Google" in text
-    assert "\x1b" not in devices.as_table(rows)
+    assert "\x1b" not in as_table(rows)
 
 
 @pytest.mark.usefixtures("off_afterwards")
@@ -95,7 +96,7 @@ def test_a_bug_is_redacted() -> None:
     """The traceback of a bug, which no log has, shows no name either."""
     program = (
         "from mtpfs import redaction\n"
-        "from mtpfs.cli.arguments import Parser, add_redact\n"
+        "from mtpfs.cli.command import Parser, add_redact\n"
         "parser = Parser()\n"
         "add_redact(parser)\n"
         "parser.parse_args(['--redact'])\n"

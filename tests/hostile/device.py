@@ -32,7 +32,7 @@ from mtpfs.errors import (
 from mtpfs.session import open_session
 from mtpfs.transport import Buffer
 from mtpfs.vfs import Filesystem, Node
-from mtpfs.vfs.dates import Dates
+from mtpfs.vfs.remembered import RememberedDates
 from mtpfs.virtual.transport import VirtualTransport, open_virtual
 from vfs.world import Kernel
 
@@ -138,7 +138,7 @@ class HostileTransport:
 @asynccontextmanager
 async def mounted(transport: HostileTransport) -> AsyncIterator[Filesystem]:
     async with open_session(transport) as session, trio.open_nursery() as nursery:
-        fs = Filesystem(Device(session), nursery, Kernel(), Dates())
+        fs = Filesystem(Device(session), nursery, Kernel(), RememberedDates())
         nursery.start_soon(fs.events.follow)
         try:
             yield fs

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mount.conftest import MTPFS, run
+from mtpfs.cli.command import printable
 from mtpfs.cli.daemon import log_to_stderr
-from mtpfs.cli.output import printable
 from mtpfs.device import Entry, Handle
 from mtpfs.vfs import Node
 from mtpfs.vfs.names import shown_name

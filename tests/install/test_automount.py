@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from install.conftest import TOP, Machine
 from mount.conftest import PATIENCE, run, wait_until
+from mtpfs.cli.mountpoint import directory_name
 from mtpfs.cli.mounts import mounts
-from mtpfs.cli.place import directory_name
 
 RULES = sorted((TOP / "contrib/udev").glob("*.rules"))
 
@@ -42,21 +42,21 @@ def phone(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def runtime(tmp_path: Path) -> Iterator[Path]:
-    """Return what stands for $XDG_RUNTIME_DIR; nothing stays mounted there."""
-    (tmp_path / "runtime").mkdir()
-    yield tmp_path / "runtime"
+def home(tmp_path: Path) -> Iterator[Path]:
+    """Return what stands for the user's home; nothing stays mounted there."""
+    (tmp_path / "home").mkdir()
+    yield tmp_path / "home"
     for target, _, _ in mounts():
         if Path(target).is_relative_to(tmp_path):
             run("fusermount3", "-u", "-z", target)
 
 
 @contextmanager
-def started(unit: Path, phone: Path, runtime: Path) -> Iterator[tuple[subprocess.Popen[str], socket.socket]]:
+def started(unit: Path, phone: Path, home: Path) -> Iterator[tuple[subprocess.Popen[str], socket.socket]]:
     """Start the unit's command as systemd would, and wait until it says that it is ready."""
     (line,) = re.findall(r"^ExecStart=(.*)$", unit.read_text(), re.MULTILINE)
-    words = [word.replace("%t", str(runtime)).replace("%f", f"virtual:{phone}") for word in shlex.split(line)]
-    address = runtime / "notify"
+    words = [word.replace("%h", str(home)).replace("%f", f"virtual:{phone}") for word in shlex.split(line)]
+    address = home.with_name("notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(address))
         manager.settimeout(PATIENCE)
@@ -89,15 +89,24 @@ def test_unit_is_valid(unit: Path, tmp_path: Path) -> None:
 
 def test_unit_lets_fusermount3_be_root(unit: Path) -> None:
     """Nothing in the unit implies NoNewPrivileges or a mount namespace, which would keep users from mounting."""
-    allowed = {"Type", "ExecStart", "Restart", "RestartSec", "KillMode", "TimeoutStopSec", "UMask"}
+    allowed = {
+        "Type",
+        "ExecStartPre",
+        "ExecStart",
+        "Restart",
+        "RestartSec",
+        "KillMode",
+        "TimeoutStopSec",
+        "UMask",
+    }
     service = unit.read_text().partition("[Service]")[2]
     assert set(re.findall(r"^(\w+)=", service, re.MULTILINE)) <= allowed
 
 
-def test_unit_mounts(unit: Path, phone: Path, runtime: Path) -> None:
+def test_unit_mounts(unit: Path, phone: Path, home: Path) -> None:
     """The unit's command makes the directory, is ready when it is mounted, and removes it when it is stopped."""
-    with started(unit, phone, runtime) as (process, manager):
-        mountpoint = only(runtime / "mtp")
+    with started(unit, phone, home) as (process, manager):
+        mountpoint = only(home / "Phones")
         assert re.fullmatch(r"Virtual-phone-V[0-9A-F]{8}", mountpoint.name)
         assert os.path.ismount(mountpoint)
         assert (only(mountpoint) / "f").read_text() == "contents"
@@ -106,18 +115,44 @@ def test_unit_mounts(unit: Path, phone: Path, runtime: Path) -> None:
         assert process.returncode == 0, log
         assert output.splitlines() == [str(mountpoint)]
         assert manager.recv(100) == b"STOPPING=1"
-    assert list((runtime / "mtp").iterdir()) == []
+    assert list((home / "Phones").iterdir()) == []
 
 
-def test_dead_mount_is_cleared(unit: Path, phone: Path, runtime: Path) -> None:
+def test_indexers_are_told_once(unit: Path, home: Path, tmp_path: Path) -> None:
+    """What the unit does first keeps Tracker and Baloo out of the directory, and doesn't insist on it later."""
+    (line,) = re.findall(r"^ExecStartPre=-(.*)$", unit.read_text(), re.MULTILINE)
+    words = [word.replace("%h", str(home)).replace("$$", "$") for word in shlex.split(line)]
+    told = tmp_path / "told"
+    (tmp_path / "bin").mkdir()
+    baloo = tmp_path / "bin/balooctl"
+    baloo.write_text(f'#!/bin/sh\necho "$@" >> {told}\n')
+    baloo.chmod(0o755)
+    environment = {"PATH": f"{tmp_path}/bin:{os.defpath}"}
+    phones = home / "Phones"
+    subprocess.run(words, check=True, env=environment, timeout=PATIENCE)
+    assert [path.name for path in phones.iterdir()] == [".trackerignore"]
+    assert told.read_text() == f"config add excludeFolders {phones}\n"
+    (phones / ".trackerignore").unlink()
+    subprocess.run(words, check=True, env=environment, timeout=PATIENCE)
+    assert list(phones.iterdir()) == []
+    assert told.read_text() == f"config add excludeFolders {phones}\n"
+    phones.rmdir()
+    baloo.unlink()
+    subprocess.run(
+        words, check=True, env={"PATH": os.defpath.replace("/usr/bin", str(baloo.parent))}, timeout=PATIENCE
+    )
+    assert (phones / ".trackerignore").exists()
+
+
+def test_dead_mount_is_cleared(unit: Path, phone: Path, home: Path) -> None:
     """What a killed program has left doesn't keep the next one from mounting in the same place."""
-    with started(unit, phone, runtime) as (process, _):
+    with started(unit, phone, home) as (process, _):
         process.kill()
         process.wait(PATIENCE)
-    dead = only(runtime / "mtp")
+    dead = only(home / "Phones")
     with pytest.raises(OSError, match="not connected"):
         os.statvfs(dead)
-    with started(unit, phone, runtime) as (process, _):
+    with started(unit, phone, home) as (process, _):
         assert (only(dead) / "f").read_text() == "contents"
         run("fusermount3", "-u", dead)
         process.communicate(timeout=PATIENCE)
@@ -125,10 +160,10 @@ def test_dead_mount_is_cleared(unit: Path, phone: Path, runtime: Path) -> None:
     assert not dead.exists()
 
 
-def test_second_mount_is_refused(unit: Path, phone: Path, runtime: Path) -> None:
+def test_second_mount_is_refused(unit: Path, phone: Path, home: Path) -> None:
     """A phone that is mounted in its directory stays so when another mtpfs wants it there too."""
-    with started(unit, phone, runtime) as (process, _):
-        mountpoint = only(runtime / "mtp")
+    with started(unit, phone, home) as (process, _):
+        mountpoint = only(home / "Phones")
         program = unit.parents[3] / "bin/mtpfs"
         refused = run(program, f"virtual:{phone}", "--in", mountpoint.parent, check=False)
         assert refused.returncode == 1
@@ -139,15 +174,15 @@ def test_second_mount_is_refused(unit: Path, phone: Path, runtime: Path) -> None
         assert process.returncode == 0
 
 
-def test_files_below_are_kept(unit: Path, phone: Path, runtime: Path) -> None:
+def test_files_below_are_kept(unit: Path, phone: Path, home: Path) -> None:
     """Files that somebody has put into the directory before the mount are there after it."""
     program = unit.parents[3] / "bin/mtpfs"
-    mountpoint = Path(run(program, f"virtual:{phone}", "--in", runtime / "mtp").stdout.strip())
+    mountpoint = Path(run(program, f"virtual:{phone}", "--in", home / "Phones").stdout.strip())
     run("fusermount3", "-u", mountpoint)
     wait_until(lambda: not mountpoint.exists(), "the directory's removal")
     mountpoint.mkdir()
     (mountpoint / "mine").touch()
-    with started(unit, phone, runtime) as (process, _):
+    with started(unit, phone, home) as (process, _):
         process.send_signal(signal.SIGTERM)
         _, log = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, log

@@ -89,6 +89,11 @@ def place(tmp_path: Path) -> Path:
         ("mtpfs doctor any m", ["mount", "my phone"]),
         ("mtpfs doctor m", ["mount", "my phone"]),
         ("mtpfs info m", []),
+        ("mtpfs um", ["umount"]),
+        ("mtpfs umount m", []),
+        ("mtpfs umount --r", ["--redact"]),
+        ("mtpfs help do", ["doctor"]),
+        ("mtpfs help list l", []),
     ],
 )
 def test_bash(place: Path, line: str, offered: list[str]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import re
 import shutil
 from pathlib import Path
@@ -20,13 +22,17 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the package, in haste: its contents are what is looked at."""
-    directory = tmp_path_factory.mktemp("package")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DPKG_DEB_COMPRESSOR_TYPE", "none")
-        run(TOP / "contrib/deb/build", directory)
+    """Build the package, in haste: its contents are what is looked at. Once for all of xdist's processes."""
+    base = tmp_path_factory.getbasetemp()
+    directory = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "package"
+    directory.mkdir(exist_ok=True)
+    with (directory / "lock").open("w") as lock, pytest.MonkeyPatch.context() as patch:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not list(directory.glob("mtpfs_*.deb")):
+            patch.setenv("DPKG_DEB_COMPRESSOR_TYPE", "none")
+            run(TOP / "contrib/deb/build", directory)
     (package,) = directory.glob("mtpfs_*.deb")
     return package
 

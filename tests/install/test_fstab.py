@@ -114,6 +114,8 @@ def test_other_ways(users: Machine) -> None:
     is "$(cat "/mnt/m/$storage/f")" contents
     refused any "Read-only" touch "/mnt/m/$storage/g"
     refused any "can't be used: a mount keeps its options" mount -o remount,rw /mnt/m
+    # util-linux 2.41 adds what the kernel shows of the mount
+    refused any "can't be used: a mount keeps its options" mount -o remount,user_id=0,group_id=0 /mnt/m
     refused 32 "mounted here already" mount -t mtpfs "virtual:/srv/my phone" /mnt/m
     umount /mnt/m; gone /mnt/m
     echo "virtual:/srv/my\\040phone /mnt/m mtpfs defaults,noatime,_netdev,x-foo=1,comment=z 0 0" > /etc/fstab
@@ -128,6 +130,26 @@ def test_other_ways(users: Machine) -> None:
     mount -t mtpfs -s virtual:/srv/phone /mnt/m -o nonsense,fsname=mine
     is "$(findmnt -n -r -o SOURCE /mnt/m)" mine
     umount /mnt/m
+    """)
+
+
+def test_lines_of_other_filesystems(users: Machine) -> None:
+    """Words that lines of other FUSE filesystems have are dropped, and told in one line; the mount works."""
+    users(r"""
+    echo contents > $phone/f
+    echo "virtual:$phone /mnt/m mtpfs big_writes,max_read=4096,attr_timeout=1,noauto 0 0" > /etc/fstab
+    mount /mnt/m 2> /tmp/said
+    is "$(cat /tmp/said)" "mtpfs: options for other filesystems, without effect here: big_writes, max_read=4096, attr_timeout=1"
+    is "$(cat "/mnt/m/$storage/f")" contents
+    umount /mnt/m
+    """)
+
+
+def test_redaction(users: Machine) -> None:
+    """The helper takes `--redact` like all commands."""
+    users(r"""
+    refused 32 "'name-" /sbin/mount.mtpfs virtual:$phone /mnt/m -o storage=none --redact
+    ! grep "$storage" /tmp/said
     """)
 
 

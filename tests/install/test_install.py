@@ -23,6 +23,7 @@ FILES = {
     "share/doc/mtpfs/LICENSE",
     "share/doc/mtpfs/README.md",
     "share/doc/mtpfs/design.md",
+    "share/doc/mtpfs/desktops.md",
     "share/doc/mtpfs/fstab.example",
     "share/fish/vendor_completions.d/mtpfs.fish",
     "share/man/man1/mtpfs.1",

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from phones import ANY_FILE, name
+from equipment.programs import environment, held
+from phones import DIFFERENT, name
 
 PATIENCE = 20.0  # seconds
 MTPFS = [sys.executable, "-m", "mtpfs"]
@@ -44,9 +45,9 @@ def run(*words: str | Path, check: bool = True, cwd: Path | None = None) -> subp
     )
 
 
-def wait_until(condition: Callable[[], bool], what: str) -> None:
+def wait_until(condition: Callable[[], bool], what: str, patience: float = PATIENCE) -> None:
     """Look again and again until the condition holds."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     while not condition():
         assert time.monotonic() < deadline, f"{what} didn't happen"
         time.sleep(0.02)
@@ -78,10 +79,16 @@ class Mount:
 
 
 @contextmanager
-def virtual_mount(base: Path, mountpoint: Path, words: str = "", *options: str) -> Iterator[Mount]:
-    """Mount a virtual phone with capability words and options; unmount it at the end if nobody has."""
+def virtual_mount(
+    base: Path, mountpoint: Path, words: str = "", *options: str, control: Path | None = None
+) -> Iterator[Mount]:
+    """Mount a virtual phone with capability words and options; unmount it at the end if nobody has.
+
+    With `control`, the phone obeys words on a socket.
+    """
+    command = MTPFS if control is None else held(control)
     source = f"virtual:{base}?{words}" if words else f"virtual:{base}"
-    with running([*MTPFS, source, str(mountpoint), "-f", *options], base, mountpoint, words) as mounted:
+    with running([*command, source, str(mountpoint), "-f", *options], base, mountpoint, words) as mounted:
         yield mounted
 
 
@@ -109,12 +116,17 @@ def served(base: Path, mountpoint: Path, *faults: str, words: str = "") -> Itera
         yield mounted
 
 
+def unmounted(mountpoint: Path) -> bool:
+    """Unmount, unless that is done; tell whether it is."""
+    return not run("fusermount3", "-u", mountpoint, check=False).returncode or not os.path.ismount(mountpoint)
+
+
 @contextmanager
 def running(command: list[str], base: Path, mountpoint: Path, words: str) -> Iterator[Mount]:
     """Run a command that mounts; unmount at the end if nobody has."""
     log = mountpoint.with_name(f"{mountpoint.name}.log")
     with log.open("w") as file:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=file)
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=file, env=environment())
     try:
         wait_until(lambda: os.path.ismount(mountpoint) or process.poll() is not None, "the mount")
         assert process.poll() is None, log.read_text()
@@ -123,7 +135,8 @@ def running(command: list[str], base: Path, mountpoint: Path, words: str) -> Ite
         yield Mount(mountpoint, storage, phone, words, process, log)
     finally:
         if os.path.ismount(mountpoint):
-            run("fusermount3", "-u", mountpoint, check=False)
+            # Commands of other tests look into all mounts, and have them for a moment.
+            wait_until(lambda: unmounted(mountpoint), "the unmount")
         try:
             process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
@@ -150,9 +163,9 @@ def mount_phone(tmp_path: Path) -> Iterator[Callable[..., Mount]]:
         yield mount
 
 
-@pytest.fixture(params=ANY_FILE, ids=name)
+@pytest.fixture(params=DIFFERENT, ids=name)
 def mounted(request: pytest.FixtureRequest, mount_phone: Callable[..., Mount]) -> Mount:
-    """A mount of each kind of phone that takes any file."""
+    """A mount of a phone, of several kinds."""
     return mount_phone(request.param)
 
 

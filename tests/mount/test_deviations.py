@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mount.conftest import Mount, run, wait_until
+from mount.conftest import Mount, run, virtual_mount, wait_until
 
 MAN = Path(__file__).parents[2] / "man" / "mtpfs.1"
 Check = Callable[[Callable[..., Mount]], None]
@@ -50,6 +50,21 @@ def links(mount_phone: Callable[..., Mount]) -> None:
     fails(errno.EPERM, lambda: (root / "g").symlink_to("f"))
     fails(errno.EPERM, lambda: os.mkfifo(root / "g"))
     assert os.listdir(root) == ["f"]
+
+
+@deviation("Trash")
+def trash(mount_phone: Callable[..., Mount]) -> None:
+    mounted = mount_phone()
+    (mounted.phone / "f").touch()
+    one = mounted.mountpoint.with_name("one storage")
+    one.mkdir()
+    with virtual_mount(mounted.phone, one, "", "-o", f"storage={mounted.root.name}"):
+        for mountpoint in (mounted.mountpoint, one):
+            before = os.listdir(mountpoint)
+            for name in (".Trash", ".Trash-1000"):
+                fails(errno.EPERM, (mountpoint / name).mkdir)
+                fails(errno.EPERM, (mountpoint / name).touch)
+            assert os.listdir(mountpoint) == before
 
 
 @deviation("Extended attributes")

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from equipment.conversation import Say, conversation
+from equipment.programs import environment
+from equipment.programs import held as held_command
 from mount.conftest import MTPFS, PATIENCE, Mount, run, virtual_mount, wait_until
-from virtual.test_control import Say, conversation
 
 AT_ONCE = 1.0  # seconds in which everything is answered while the phone is away
 
@@ -31,8 +33,10 @@ def held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., objec
     @contextmanager
     def mount(words: str = "", *options: str) -> Iterator[tuple[Mount, Say]]:
         control = tmp_path / "control"
-        words = "&".join(filter(None, [f"control={control}", words]))
-        with virtual_mount(phone, mountpoint, words, *options) as mounted, conversation(control) as say:
+        with (
+            virtual_mount(phone, mountpoint, words, *options, control=control) as mounted,
+            conversation(control) as say,
+        ):
             yield mounted, say
 
     return mount
@@ -161,8 +165,9 @@ def test_locked_at_the_start(tmp_path: Path) -> None:
     name = "Internal shared storage"
     for options, file in (((), f"{name}/f"), (("-o", f"storage={name}"), "f")):
         process = subprocess.Popen(
-            [*MTPFS, f"virtual:{phone}?locked&control={control}", mountpoint, "-f", *options],
+            [*held_command(control), f"virtual:{phone}?locked", mountpoint, "-f", *options],
             stderr=subprocess.PIPE,
+            env=environment(),
             text=True,
         )
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mount.conftest import Mount, wait_until
+from mount.conftest import Mount, run, virtual_mount, wait_until
 from programs.conftest import contents, dates, program
 
 
@@ -60,6 +60,17 @@ def test_gio_from_the_phone(filled: Mount, tmp_path: Path) -> None:
     there = filled.phone / "tree/photos"
     assert contents(back) == {name: digest for name, digest in contents(there).items() if "/" not in name}
     assert dates(back) == {name: date for name, date in dates(there).items() if "/" not in name}
+
+
+def test_gio_trash(mounted: Mount) -> None:
+    """gio trash is refused, which is where file managers offer to delete; nothing appears on the phone."""
+    (mounted.phone / "photo.jpg").write_text("photo")
+    one = mounted.mountpoint.with_name("one storage")
+    one.mkdir()
+    with virtual_mount(mounted.phone, one, mounted.words, "-o", f"storage={mounted.root.name}"):
+        for root in (mounted.root, one):
+            assert run("gio", "trash", root / "photo.jpg", check=False).returncode == 1
+            assert [path.name for path in mounted.phone.iterdir()] == ["photo.jpg"]
 
 
 def test_sed_in_place(mounted: Mount) -> None:

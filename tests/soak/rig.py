@@ -23,6 +23,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from equipment.programs import environment, held, on_usb
+
 START, END = 60.0, 60.0  # seconds for the mount to come and to go
 WARM_UP = 60  # seconds, at least, until caches are full, and every path has been taken
 STATISTICS = ".mtpfs-statistics"
@@ -115,23 +117,28 @@ def rig(base: Path, words: str = "", *, usb: bool = False) -> Iterator[Rig]:
     for directory in (phone, mountpoint, spool):
         directory.mkdir()
     control, log = base / "control", base / "log"
-    argument = f"{phone}?control={control}&serial={base.name}&{words}".rstrip("&")
-    source = f"virtual:{argument}"
+    argument = f"{phone}?serial={base.name}&{words}".rstrip("&")
+    source, command = f"virtual:{argument}", held(control)
     programs: list[subprocess.Popen[str]] = []
     with log.open("w") as stream:
         try:
             if usb:
-                gadget = [sys.executable, "-m", "mtpfs.virtual.functionfs", argument, "--name", base.name]
-                programs.append(subprocess.Popen(gadget, stdin=subprocess.PIPE, stdout=stream, text=True))
+                gadget = on_usb(argument, base.name, control)
+                programs.append(
+                    subprocess.Popen(
+                        gadget, stdin=subprocess.PIPE, stdout=stream, text=True, env=environment()
+                    )
+                )
                 wait_until(control.exists, "the phone's arrival")
                 source = f"serial:{base.name}"
+                command = [sys.executable, "-m", "mtpfs"]
                 time.sleep(2)  # the bus has to notice
             process = subprocess.Popen(
-                [sys.executable, "-m", "mtpfs", source, mountpoint, "-f", "-o", "timeout=2"],
+                [*command, source, mountpoint, "-f", "-o", "timeout=2"],
                 stdin=subprocess.DEVNULL,
                 stderr=stream,
                 text=True,
-                env={**os.environ, "TMPDIR": str(spool), "PYTHONFAULTHANDLER": "1"},
+                env=environment(TMPDIR=str(spool), PYTHONFAULTHANDLER="1"),
             )
             programs.append(process)
             wait_until(lambda: os.path.ismount(mountpoint) or process.poll() is not None, "the mount")

@@ -33,7 +33,7 @@ def process(proc: Path, pid: int, name: str, *targets: str, command: str = "") -
         ("kiod6", "kquitapp6 kiod6"),
         ("kioworker", "kquitapp6 kiod6"),
         ("adb", "adb kill-server"),
-        ("mtpfs", "fusermount3 -u MOUNTPOINT"),
+        ("mtpfs", "mtpfs umount MOUNTPOINT"),
         ("whatever", "kill 4242"),
     ],
 )

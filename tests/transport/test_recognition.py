@@ -14,7 +14,7 @@ import usbip
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtpfs.cli.place import directory_name
+from mtpfs.cli.mountpoint import directory_name
 from mtpfs.errors import MachineError, SetupError
 from mtpfs.transport.phones import UsbPhone, choose
 from mtpfs.transport.recognition import (

@@ -13,7 +13,7 @@ from mtpfs.errors import MtpfsError
 from mtpfs.session import open_session
 from mtpfs.transport.usb import UsbTransport, find_phones, open_phone
 from mtpfs.vfs import Filesystem
-from mtpfs.vfs.dates import Dates
+from mtpfs.vfs.remembered import RememberedDates
 from transport.test_usb import Silence
 from transport.usbip_backend import NO_SYSFS, Bus, Port, mtp_device, usb_bus
 
@@ -127,7 +127,7 @@ async def test_unsent_file_waits_for_its_device(
     bus.plug(mtp_device(directories[1], serial=serial), 2)
     transport = open_first(bus)
     async with open_session(transport) as session, trio.open_nursery() as nursery:
-        fs = Filesystem(Device(session), nursery, Silence(), Dates())
+        fs = Filesystem(Device(session), nursery, Silence(), RememberedDates())
         nursery.start_soon(fs.events.follow)
         (storage,) = await fs.entries(fs.tree.root)
         opened = await fs.create(storage, b"letter")

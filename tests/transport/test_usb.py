@@ -18,7 +18,7 @@ from mtpfs.transport.holders import describe_holders, find_holders
 from mtpfs.transport.phones import UsbPhone, choose
 from mtpfs.transport.source import parse_source
 from mtpfs.vfs import Filesystem
-from mtpfs.vfs.dates import Dates
+from mtpfs.vfs.remembered import RememberedDates
 from transport.usbip_backend import usbip_transport
 
 
@@ -54,7 +54,7 @@ async def test_filesystem_on_the_others_responder(filled: Path) -> None:
 async def exercise(transport: Transport, tmp_path: Path) -> None:
     data = (tmp_path / "large").read_bytes()
     async with open_session(transport) as session, trio.open_nursery() as nursery:
-        fs = Filesystem(Device(session), nursery, Silence(), Dates())
+        fs = Filesystem(Device(session), nursery, Silence(), RememberedDates())
         (storage,) = await fs.entries(fs.tree.root)
         folder = await fs.lookup(storage, b"folder")
         sizes = {node.name: node.size for node in await fs.entries(folder)}

@@ -14,7 +14,7 @@ from mtpfs.errors import MtpfsError, TransportGoneError
 from mtpfs.session import open_session
 from mtpfs.transport import Buffer
 from mtpfs.vfs import Filesystem, Node
-from mtpfs.vfs.dates import Dates
+from mtpfs.vfs.remembered import RememberedDates
 from mtpfs.virtual.responder import Responder
 from mtpfs.virtual.transport import VirtualTransport
 from vfs.world import Kernel, World
@@ -80,7 +80,7 @@ class Severed(Quick):
 async def mounted(transport: VirtualTransport) -> AsyncIterator[World]:
     """Open a filesystem that ends without saving anything, as if it were killed."""
     async with open_session(transport) as session, trio.open_nursery() as nursery:
-        fs = Filesystem(Device(session), nursery, Kernel(), Dates())
+        fs = Filesystem(Device(session), nursery, Kernel(), RememberedDates())
         storage = (await fs.entries(fs.tree.root))[0]
         yield World(fs, storage, transport.responder.directories[0], transport, Kernel())
         nursery.cancel_scope.cancel()

@@ -164,7 +164,7 @@ CASES = [
     Case(folders, (BEFORE, after(made=None), after(made=None, made__x=NEW), BEFORE)),
 ]
 MOVES = frozenset({"move", "move_over", "move_renaming"})
-ONE_IN, ONE_IN_ON_ANDROID = 40, 4  # steps are taken, or all of them with --all-steps
+ONE_IN, ONE_IN_ON_ANDROID = 80, 8  # steps are taken, or all of them with --all-steps
 FEWEST = 3
 
 

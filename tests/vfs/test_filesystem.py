@@ -661,3 +661,28 @@ async def test_rmdir_after_closing_a_deleted_file(tmp_path: Path) -> None:
             await trio.testing.wait_all_tasks_blocked()
             await w.fs.rmdir(w.root, b"d")
         assert os.listdir(tmp_path) == []
+
+
+async def test_no_trash(tmp_path: Path) -> None:
+    """No trash can be made in the root, however one tries; one that is there is shown, and elsewhere it is a name."""
+    (tmp_path / ".Trash-1000").mkdir()
+    (tmp_path / ".Trash-1000/deleted").write_text("contents")
+    async with world(tmp_path, storage="Internal shared storage") as w:
+        fs, root = w.fs, w.fs.tree.root
+        for trash in (b".Trash", b".Trash-0", b".Trash-4294967294"):
+            with pytest.raises(FsError) as made:
+                await fs.mkdir(root, trash)
+            with pytest.raises(FsError) as created:
+                await fs.create(root, trash)
+            folder = await fs.mkdir(root, b"folder")
+            with pytest.raises(FsError) as renamed:
+                await fs.rename(root, b"folder", root, trash, replace=True)
+            assert error_of(made) == error_of(created) == error_of(renamed) == "EPERM"
+            await fs.mkdir(folder, trash)
+            await fs.rmdir(folder, trash)
+            await fs.rmdir(root, b"folder")
+        assert [node.name for node in await fs.entries(root)] == [b".Trash-1000"]
+        there = await fs.lookup(root, b".Trash-1000")
+        assert [node.name for node in await fs.entries(there)] == [b"deleted"]
+        for other in (b".Trash-", b".Trash-me", b".Trashes", b"Trash"):
+            await fs.mkdir(root, other)

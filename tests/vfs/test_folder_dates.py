@@ -13,7 +13,7 @@ import trio
 
 from mtpfs.errors import FsError
 from mtpfs.vfs import Node
-from mtpfs.vfs.dates import Dates
+from mtpfs.vfs.remembered import RememberedDates
 from vfs.world import World, world
 
 LONG_AGO = 1_400_000_000
@@ -159,7 +159,7 @@ async def test_listing_again_is_no_change(tmp_path: Path) -> None:
 async def test_a_date_that_a_program_sets(tmp_path: Path) -> None:
     """It is shown at once and at the next mount, until something is added or removed, here or on the phone."""
     tree(tmp_path)
-    dates = Dates()
+    dates = RememberedDates()
     async with world(tmp_path, dates=dates) as w:
         directory = await w.fs.mkdir(w.root, b"copy")
         await w.put(b"a", b"a", directory)

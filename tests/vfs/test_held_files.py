@@ -61,7 +61,11 @@ async def test_unmounted(tmp_path: Path) -> None:
     """One that waits when the mount ends is sent then."""
     async with world(tmp_path) as w:
         await write(w)
+        await w.put(b"other", b"contents")
+        assert w.fs.unsaved == 1
     assert (tmp_path / DRAFT.decode()).read_bytes() == b"contents"
+    assert [path.rpartition("/")[2] for path in w.fs.outcome.arrived] == [DRAFT.decode()]
+    assert w.fs.outcome.unsent == []
 
 
 async def test_synced(tmp_path: Path) -> None:

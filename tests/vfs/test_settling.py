@@ -19,7 +19,7 @@ from mtpfs.protocol.codes import Operation, Response
 from mtpfs.protocol.wire import MAX_STRING_UNITS, utf16_units
 from mtpfs.session import open_session
 from mtpfs.vfs import Filesystem
-from mtpfs.vfs.dates import Dates
+from mtpfs.vfs.remembered import RememberedDates
 from mtpfs.vfs.settling import TRIES
 from mtpfs.vfs.temporaries import Kind, Temporary, moving_name, parse, temporary_name
 from mtpfs.virtual.faults import FOREVER, Fault
@@ -127,7 +127,7 @@ async def test_read_only(tmp_path: Path) -> None:
             open_session(open_virtual(f"{tmp_path}?{words}")) as session,
             trio.open_nursery() as nursery,
         ):
-            fs = Filesystem(Device(session), nursery, Kernel(), Dates(), read_only=read_only)
+            fs = Filesystem(Device(session), nursery, Kernel(), RememberedDates(), read_only=read_only)
             (storage,) = await fs.entries(fs.tree.root)
             assert [node.name for node in await fs.entries(storage)] == [NEW.encode()]
         assert os.listdir(tmp_path) == [NEW]

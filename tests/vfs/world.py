@@ -14,8 +14,8 @@ from mtpfs.errors import FsError
 from mtpfs.session import Session, open_session
 from mtpfs.vfs import Filesystem, Node, Open
 from mtpfs.vfs.claims import Claims
-from mtpfs.vfs.dates import Dates
 from mtpfs.vfs.openfile import OpenFile
+from mtpfs.vfs.remembered import RememberedDates
 from mtpfs.virtual.transport import VirtualTransport, open_virtual
 
 
@@ -122,11 +122,11 @@ async def filesystem(
     ttl: float = 5.0,
     storage: str = "",
     read_only: bool = False,
-    dates: Dates | None = None,
+    dates: RememberedDates | None = None,
 ) -> AsyncIterator[Filesystem]:
     """Open a filesystem in a session; everything is saved at the end. `dates` may be those of an earlier one."""
     async with trio.open_nursery() as nursery:
-        dates = Dates() if dates is None else dates
+        dates = RememberedDates() if dates is None else dates
         fs = Filesystem(
             Device(session), nursery, kernel or Kernel(), dates, ttl=ttl, storage=storage, read_only=read_only
         )
@@ -138,7 +138,7 @@ async def filesystem(
 
 @asynccontextmanager
 async def world(
-    phone: Path, words: str = "", *, ttl: float = 5.0, storage: str = "", dates: Dates | None = None
+    phone: Path, words: str = "", *, ttl: float = 5.0, storage: str = "", dates: RememberedDates | None = None
 ) -> AsyncIterator[World]:
     """Open a filesystem on a virtual phone. Names that stay taken for a moment have tests of their own."""
     transport = open_virtual(f"{phone}?{words}{'&' if words else ''}ghost=0")

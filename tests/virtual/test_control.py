@@ -5,45 +5,27 @@ from __future__ import annotations
 import os
 import socket
 import stat
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from mtpfs.errors import SetupError, TransportGoneError, UsageError
+from equipment.control import ControlSocket
+from equipment.conversation import conversation
+from mtpfs.errors import SetupError, TransportGoneError
 from mtpfs.protocol.codes import Operation, Response
-from mtpfs.virtual.capabilities import parse_virtual
-from mtpfs.virtual.control import ControlSocket
 from mtpfs.virtual.faults import Fault, Kind
-from mtpfs.virtual.transport import open_virtual
 from virtual.conftest import Connect
-
-Say = Callable[[str], str]
-
-
-@contextmanager
-def conversation(path: Path) -> Iterator[Say]:
-    """Say a line, hear the answer."""
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(20)
-        connection.connect(os.fspath(path))
-        with connection.makefile("rw", encoding="utf-8") as stream:
-
-            def say(line: str) -> str:
-                print(line, file=stream, flush=True)
-                return stream.readline().removesuffix("\n")
-
-            yield say
 
 
 def test_everything_that_can_be_said(connect: Connect, root: Path, tmp_path: Path) -> None:
     """Each word is answered when it has happened."""
     (root / "f").touch()
     path = tmp_path / "control"
-    phone = connect(f"control={path}")
+    phone = connect()
+    socket_closed = closing(ControlSocket(path, phone.transport))
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    with conversation(path) as say, conversation(path) as neighbour:
+    with socket_closed, conversation(path) as say, conversation(path) as neighbour:
         assert say("lock") == "done: lock"
         assert phone.do(Operation.GetObjectHandles, 0x10001, 0, 0).code == Response.InvalidStorageID
         assert neighbour("unlock") == "done: unlock"
@@ -71,8 +53,8 @@ def test_everything_that_can_be_said(connect: Connect, root: Path, tmp_path: Pat
 def test_mistakes_are_answered(connect: Connect, tmp_path: Path) -> None:
     """What isn't understood changes nothing, and the conversation goes on."""
     path = tmp_path / "control"
-    phone = connect(f"control={path}")
-    with conversation(path) as say:
+    phone = connect()
+    with closing(ControlSocket(path, phone.transport)), conversation(path) as say:
         for nonsense in ("", "sing", "stall Nonsense", "busy times=x"):
             assert say(nonsense).startswith("error: ")
         assert not phone.transport.faults.pending
@@ -80,23 +62,16 @@ def test_mistakes_are_answered(connect: Connect, tmp_path: Path) -> None:
         assert phone.transport.faults.pending == (Fault(Kind.SILENCE, skip=3),)
 
 
-def test_socket_comes_and_goes_with_the_phone(root: Path, tmp_path: Path) -> None:
+def test_socket_comes_and_goes(connect: Connect, tmp_path: Path) -> None:
     """One that a killed phone has left is replaced; anything else at its place is left alone."""
     path = tmp_path / "control"
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(os.fspath(path))
-    transport = open_virtual(f"{root}?control={path}")
-    with conversation(path) as say:
+    transport = connect().transport
+    with closing(ControlSocket(path, transport)), conversation(path) as say:
         assert say("struck") == "done: struck"
-    transport.close()
     assert not path.exists()
     path.write_text("precious")
     with pytest.raises(SetupError, match="control"):
         ControlSocket(path, transport)
     assert path.read_text() == "precious"
-
-
-def test_path_has_to_be_absolute(root: Path) -> None:
-    """A daemon's directory is another one."""
-    with pytest.raises(UsageError, match="control"):
-        parse_virtual(f"{root}?control=here")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from equipment.functionfs import descriptors, strings
 from mtpfs.errors import SetupError
 from mtpfs.protocol.codes import Operation, Response
 from mtpfs.virtual.faults import FOREVER, Fault, Kind, parse_fault
-from mtpfs.virtual.functionfs import descriptors, strings
 
 
 def test_words() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from equipment.control import obey
 from mtpfs.errors import TransportStallError, TransportTimeoutError
 from mtpfs.protocol.codes import (
     ALL,
@@ -21,7 +22,6 @@ from mtpfs.protocol.codes import (
 )
 from mtpfs.protocol.datasets import SIZE_UNKNOWN, DeviceInfo, ObjectInfo, StorageInfo
 from mtpfs.virtual.capabilities import PERSONALITIES, parse_virtual
-from mtpfs.virtual.control import obey
 from mtpfs.virtual.space import CHUNK, FIRST_READ
 from mtpfs.virtual.store import GHOST_MEETINGS, LARGE
 from virtual.conftest import Complaints, Connect

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from equipment.programs import environment, on_usb
 from vm.program import Program, mtpfs_says
 
 GADGETS = Path("/sys/kernel/config/usb_gadget")
@@ -180,17 +181,11 @@ class VirtualUsbPhone:
         self.serial = name
         self.source = f"serial:{name}"
         self._program = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "mtpfs.virtual.functionfs",
-                f"{directory}?serial={name}&{words}",
-                "--name",
-                name,
-            ],
+            on_usb(f"{directory}?serial={name}&{words}", name),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            env=environment(),
         )
         self._expect("plug")
         wait_until(lambda: any(device["serial"] == name for device in devices()), "the phone's arrival")

@@ -22,9 +22,9 @@ import warnings
 from pathlib import Path
 from typing import NoReturn
 
-import mtpfs.cli.devices
 import mtpfs.cli.doctor
 import mtpfs.cli.info
+import mtpfs.cli.list
 import mtpfs.mount
 import mtpfs.transport.usb  # noqa: F401 - these are what takes long
 from mtpfs.cli.main import main

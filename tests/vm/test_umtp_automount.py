@@ -66,7 +66,7 @@ def test_mount_by_sysfs(umtp_phones: list[UmtpPhone], tmp_path: Path) -> None:
     """The path that systemd fills in mounts this phone, under its name; pulled out, it leaves no directory."""
     phone = umtp_phones[1]
     with subprocess.Popen(
-        [*MTPFS, "-f", "--in", tmp_path / "mtp", phone.sysfs],
+        [*MTPFS, "-f", "--in", tmp_path / "Phones", phone.sysfs],
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -82,7 +82,7 @@ def test_mount_by_sysfs(umtp_phones: list[UmtpPhone], tmp_path: Path) -> None:
             process.terminate()  # what BindsTo= makes of it
             process.communicate(timeout=PATIENCE)
             assert process.returncode == 0
-            assert os.listdir(tmp_path / "mtp") == []
+            assert os.listdir(tmp_path / "Phones") == []
         finally:
             process.kill()
             phone.plug_in()

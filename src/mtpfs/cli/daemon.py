@@ -26,7 +26,7 @@ from pathlib import Path
 from types import FrameType
 
 from mtpfs import redaction
-from mtpfs.cli.output import printable
+from mtpfs.cli.command import printable
 from mtpfs.errors import InterruptedSetupError, MachineError, SetupError
 from mtpfs.settings import END_SIGNALS
 

@@ -14,11 +14,9 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from mtpfs.cli.arguments import SOURCES, Parser, add_redact
-from mtpfs.cli.devices import rows
+from mtpfs.cli.command import SOURCES, Parser, add_redact, ask, printable
+from mtpfs.cli.list import rows
 from mtpfs.cli.mounts import is_mounted, report
-from mtpfs.cli.opening import ask
-from mtpfs.cli.output import printable
 from mtpfs.redaction import hide_name, hide_serial, redacted
 from mtpfs.settings import INFO_NAME, STATISTICS_NAME
 from mtpfs.transport.phones import UsbPhone
@@ -36,7 +34,7 @@ def run(words: list[str]) -> int:
     parser.add_argument("source", nargs="?", default="any", help=argparse.SUPPRESS)
     add_redact(parser)
     parser.add_argument("-J", "--json", action="store_true", help="print JSON")
-    chosen = parser.parse_args(words)
+    chosen = parser.parse(words)
     facts = _facts(chosen.source)
     _hide(facts)
     facts = redacted(facts)

@@ -19,15 +19,15 @@ import argparse
 import importlib
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from mtpfs import __version__
-from mtpfs.cli import checks, daemon, options
-from mtpfs.cli.arguments import SOURCES, Parser, add_redact
-from mtpfs.cli.output import printable
-from mtpfs.cli.place import mountpoint_in
+from mtpfs.cli import daemon, options
+from mtpfs.cli.command import SOURCES, Parser, add_redact, check_order, is_source, printable
+from mtpfs.cli.mountpoint import check_fuse, check_mountpoint, mountpoint_in
 from mtpfs.errors import InterruptedSetupError, MachineError, MtpfsError, SetupError, UsageError, leaves
 from mtpfs.redaction import redact
 from mtpfs.settings import Settings
@@ -35,44 +35,83 @@ from mtpfs.transport.source import Source, parse_source
 
 log = logging.getLogger(__name__)
 
-COMMANDS = {"list": "devices", "info": "info", "doctor": "doctor", "stats": "stats"}
-"""By the first word: the module of this package that runs it."""
+COMMANDS = ("umount", "list", "info", "doctor", "stats")
+"""First words that name a command: the module of this package with that name runs it."""
+RESERVED = (
+    *("ls", "tree", "stat", "get", "put", "cat", "rm", "mkdir", "mv", "cp", "df", "thumbs", "import", "sync"),
+)
+"""First words that may name a command one day: nobody's script is to have them as directories by then."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `mtpfs`; return its exit status."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        if words and words[0] in COMMANDS:
-            command = importlib.import_module(f"mtpfs.cli.{COMMANDS[words[0]]}")
-            return int(command.run(words[1:]))
-        chosen = _mtpfs_parser().parse_args(words)
-        source, mountpoint = _paths(chosen.paths, chosen.directory)
-        return _mount(
-            source,
-            mountpoint,
-            chosen.directory,
-            options.parse_options(chosen.options, sloppy=chosen.sloppy),
-            foreground=chosen.foreground or chosen.debug,
-            debug=chosen.debug,
-            status=_status,
-        )
+        try:
+            return _run(list(sys.argv[1:] if arguments is None else arguments))
+        finally:
+            print(end="", flush=True)  # what fails, fails here, and not when the interpreter ends
     except SetupError as error:
         return _fail(error, _status(error))
     except KeyboardInterrupt:
         return _status(InterruptedSetupError())
+    except OSError as error:
+        # It is the output that can't be written: what else may fail is told where it does. The interpreter, which
+        # tries again when it ends, is not to complain as well.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):  # `mtpfs stats | head -1`: whoever read it has had enough
+            return 128 + signal.SIGPIPE
+        return _fail(SetupError(f"the output can't be written: {error.strerror}"), 1)
+
+
+def _run(words: list[str]) -> int:
+    first = words[0] if words else ""
+    if first == "help":
+        _help(words[1:])
+        return 0
+    if first in COMMANDS:
+        return int(importlib.import_module(f"mtpfs.cli.{first}").run(words[1:]))
+    _check_reserved(first)
+    chosen = _mtpfs_parser().parse(words)
+    source, mountpoint = _paths(chosen.paths, chosen.directory)
+    return _mount(
+        source,
+        mountpoint,
+        chosen.directory,
+        options.parse_options(chosen.options, sloppy=chosen.sloppy),
+        ignored=options.foreign_options(chosen.options),
+        foreground=chosen.foreground or chosen.debug,
+        debug=chosen.debug,
+        status=_status,
+    )
+
+
+def _help(words: list[str]) -> None:
+    """Print the help of a command, or of all. Raises `UsageError`."""
+    if not words:
+        print(_mtpfs_parser().format_help(), end="")
+    elif words[0] in COMMANDS:
+        importlib.import_module(f"mtpfs.cli.{words[0]}").run(["--help"])
+    else:
+        raise UsageError(f"there is no command `{words[0]}`; commands are: {', '.join(COMMANDS)}")
 
 
 def mount_helper(arguments: Sequence[str] | None = None) -> int:
     """Run `mount.mtpfs`, as mount(8) calls it; return its exit status."""
     try:
-        chosen = _helper_parser().parse_args(arguments)
+        chosen = _helper_parser().parse(arguments)
         settings = options.parse_options(chosen.options, sloppy=chosen.sloppy)
         if chosen.fake:
             parse_source(chosen.source)
             return 0
         return _mount(
-            chosen.source, chosen.target, None, settings, foreground=False, debug=False, status=_mount_status
+            chosen.source,
+            chosen.target,
+            None,
+            settings,
+            ignored=options.foreign_options(chosen.options),
+            foreground=False,
+            debug=False,
+            status=_mount_status,
         )
     except SetupError as error:
         return _fail(error, _mount_status(error))
@@ -95,17 +134,18 @@ def _mount_status(error: MtpfsError) -> int:
     return 8 if isinstance(error, InterruptedSetupError) else 32
 
 
-def _mtpfs_parser() -> argparse.ArgumentParser:
+def _mtpfs_parser() -> Parser:
     parser = Parser(
         prog="mtpfs",
         usage="mtpfs [SOURCE] MOUNTPOINT [-o OPTIONS] [-f] [-d] [--redact]\n"
         "       mtpfs [SOURCE] --in DIR [-o OPTIONS] [-f] [-d] [--redact]\n"
-        "       mtpfs list [--json] [--redact]\n       mtpfs info [SOURCE] [--json] [--redact]\n"
+        "       mtpfs umount MOUNTPOINT [--redact]\n"
+        "       mtpfs list [--json] [--redact]\n       mtpfs info [SOURCE|MOUNTPOINT] [--json] [--redact]\n"
         "       mtpfs doctor [SOURCE] [MOUNTPOINT] [--redact]\n"
-        "       mtpfs stats MOUNTPOINT [--json] [--redact]",
+        "       mtpfs stats MOUNTPOINT [--json] [--redact]\n       mtpfs help [COMMAND]",
         description="Mount a phone or player that speaks MTP.",
         epilog=(
-            f"{SOURCES}\nUnmount with: fusermount3 -u MOUNTPOINT\n\nmount options (-o):\n"
+            f"{SOURCES}\n`mtpfs umount MOUNTPOINT` unmounts, and waits until everything is on the phone.\n\nmount options (-o):\n"
             + options.help_text()
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -129,8 +169,8 @@ def _mtpfs_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _helper_parser() -> argparse.ArgumentParser:
-    parser = Parser(prog="mount.mtpfs", usage="mount.mtpfs SOURCE TARGET [-sfnv] [-o OPTIONS]")
+def _helper_parser() -> Parser:
+    parser = Parser(prog="mount.mtpfs", usage="mount.mtpfs SOURCE TARGET [-sfnv] [-o OPTIONS] [--redact]")
     parser.add_argument("source")
     parser.add_argument("target")
     parser.add_argument("-o", dest="options", action="append", default=[], metavar="OPTIONS")
@@ -140,18 +180,39 @@ def _helper_parser() -> argparse.ArgumentParser:
     parser.add_argument("-v", action="store_true", help="ignored")
     parser.add_argument("-t", metavar="TYPE", help="ignored: the type is known")
     parser.add_argument("-N", metavar="NAMESPACE", help="ignored: mount(8) has entered it")
+    add_redact(parser)
     parser.add_argument("-V", "--version", action="version", version=f"mtpfs {__version__}")
     return parser
 
 
 def _paths(paths: list[str], directory: str | None) -> tuple[str, str]:
-    """Tell source and mountpoint apart; with `--in` there is no mountpoint ("")."""
+    """Tell source and mountpoint apart; with `--in` there is no mountpoint (""). Raises `UsageError`."""
+    if paths and not directory:
+        _check_reserved(paths[0])
+    if paths and paths[0] in {*COMMANDS, "help"} and not directory:
+        raise UsageError(
+            f"`{paths[0]}` is a command, and has to come first; a directory of that name is ./{paths[0]}"
+        )
+    most = 1 if directory else 2
+    if len(paths) > most:
+        after = "mount options stand behind -o" if directory is None else "with --in there is no mountpoint"
+        raise UsageError(f"{paths[most]!r} is one argument too many; {after}; see `mtpfs --help`")
     if directory:
-        paths = [*paths, ""]
-    if not 1 <= len(paths) <= 2:
-        raise UsageError("a source, and a mountpoint or --in, are what can be named; see `mtpfs --help`")
-    *source, mountpoint = paths
-    return source[0] if source else "any", mountpoint
+        return (paths[0] if paths else "any"), ""
+    if not paths:
+        raise UsageError("where to mount it is missing: `mtpfs DIRECTORY`; `mtpfs --help` says more")
+    if len(paths) == 1:
+        if is_source(paths[0]) and not os.path.lexists(paths[0]):
+            raise UsageError(f"where to mount it is missing: `mtpfs {paths[0]} DIRECTORY`")
+        return "any", paths[0]
+    source, mountpoint = paths
+    check_order(source, mountpoint, "mtpfs")
+    return source, mountpoint
+
+
+def _check_reserved(word: str) -> None:
+    if word in RESERVED:
+        raise UsageError(f"there is no command `{word}` yet; a directory of that name is ./{word}")
 
 
 def _mount(
@@ -160,6 +221,7 @@ def _mount(
     directory: str | None,
     settings: Settings,
     *,
+    ignored: list[str],
     foreground: bool,
     debug: bool,
     status: Callable[[MtpfsError], int],
@@ -168,12 +230,14 @@ def _mount(
     source = parse_source(source_text).absolute()
     place = os.path.abspath(directory or mountpoint)  # noqa: PTH100 - resolve() would follow a link to a dead mount
     if not directory:
-        checks.check_mountpoint(place)
-    checks.check_fuse(settings.fuse_options)
+        check_mountpoint(place)
+    check_fuse(settings.fuse_options)
     settings = replace(
         settings, fsname=settings.fsname or _fsname(source), debug=settings.debug and foreground
     )
     daemon.log_to_stderr(debug=debug)
+    if ignored:
+        log.warning("options for other filesystems, without effect here: %s", ", ".join(ignored))
 
     def run(ready: Callable[[], None], stopping: Callable[[], None]) -> int:
         failures: list[MtpfsError] = []
@@ -195,7 +259,7 @@ def _serve_in(
     source: Source, directory: str, settings: Settings, ready: daemon.Call, stopping: daemon.Call
 ) -> None:
     with mountpoint_in(directory, source) as (mountpoint, device):
-        checks.check_mountpoint(mountpoint)
+        check_mountpoint(mountpoint)
 
         def announce() -> None:
             print(redact(mountpoint), flush=True)

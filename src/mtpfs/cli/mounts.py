@@ -71,8 +71,31 @@ def report(mountpoint: str, name: str) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads(_patiently((Path(mountpoint) / name).read_text))
     except (OSError, ValueError) as error:
-        raise SetupError(f"{mountpoint}: this mount doesn't tell ({error})") from error
+        raise SetupError(f"{mountpoint}: {_reason(error, mountpoint)}") from error
     return found
+
+
+def names(mountpoint: str) -> list[str]:
+    """Return what is in the top directory of a mount. Raises `SetupError`."""
+    try:
+        return _patiently(lambda: os.listdir(mountpoint))
+    except OSError as error:
+        raise SetupError(f"{mountpoint}: {_reason(error, mountpoint)}") from error
+
+
+def _reason(error: OSError | ValueError, mountpoint: str) -> str:
+    """Say why a mount doesn't tell."""
+    if isinstance(error, ValueError) or error.errno in {errno.ENOENT, errno.ENOTDIR}:
+        return "what is mounted here isn't mtpfs"
+    if isinstance(error, TimeoutError):
+        return f"the mount doesn't answer (in {PATIENCE:.0f} s)"
+    if error.errno == errno.ENODEV:
+        return "the phone is unplugged, or locked; it can be asked again when it is back"
+    if error.errno in {errno.EACCES, errno.EPERM}:
+        return "another user has mounted this, and nobody else may look into it"
+    if error.errno == errno.ENOTCONN:
+        return f"a filesystem died here; `fusermount3 -u {mountpoint}` removes it"
+    return f"the mount doesn't tell: {error.strerror}"
 
 
 def _patiently(ask: Callable[[], T]) -> T:

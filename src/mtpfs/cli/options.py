@@ -2,9 +2,9 @@
 
 Strategy: a word is looked up in the table and applied to the settings in order,
 so the later one wins. Words that mount(8), fstab and systemd keep for
-themselves are dropped, because libfuse rejects most of them. What libfuse takes
-and every mount can have is handed on; what it takes but breaks the mount
-(`max_read`) is refused with the reason.
+themselves are dropped, because libfuse rejects most of them. So are those that
+lines of other FUSE filesystems often have, and these are told to the log. What
+libfuse takes and every mount can have is handed on.
 
 Invariant: `parse_options` returns complete settings or raises a one-line
 `UsageError` naming the word at fault.
@@ -22,6 +22,9 @@ from mtpfs.errors import UsageError
 from mtpfs.settings import Settings
 
 LARGEST_READAHEAD = 16 << 20  # bytes; usbfs gives all transfers together no more
+
+LARGEST_ID = (1 << 32) - 2  # of a user or group; the one above means "nobody at all" to the kernel
+LONGEST = 3600  # seconds that an option can be
 
 Apply = Callable[[Settings, str], Settings]
 
@@ -70,26 +73,41 @@ def _umask(settings: Settings, value: str) -> Settings:
 
 
 def _user(value: str) -> int:
-    return int(value) if value.isdecimal() else pwd.getpwnam(value).pw_uid
+    if re.fullmatch("[0-9]+", value):
+        return _identity(value)
+    try:
+        return pwd.getpwnam(value).pw_uid
+    except (KeyError, ValueError) as error:  # ValueError: a NUL in it
+        raise ValueError("there is no user with that name") from error
 
 
 def _group(value: str) -> int:
-    return int(value) if value.isdecimal() else grp.getgrnam(value).gr_gid
+    if re.fullmatch("[0-9]+", value):
+        return _identity(value)
+    try:
+        return grp.getgrnam(value).gr_gid
+    except (KeyError, ValueError) as error:
+        raise ValueError("there is no group with that name") from error
+
+
+def _identity(value: str) -> int:
+    if len(value) > 10 or int(value) > LARGEST_ID:
+        raise ValueError(f"the largest number is {LARGEST_ID}")
+    return int(value)
 
 
 def _seconds(value: str) -> float:
-    seconds = float(value)
-    if not 0 < seconds <= 3600:
-        raise ValueError("between 0 and 3600 seconds")
-    return seconds
+    if not re.fullmatch(r"[0-9]+(\.[0-9]*)?|\.[0-9]+", value) or not 0 < float(value) <= LONGEST:
+        raise ValueError(f"a number of seconds is needed, more than 0 and at most {LONGEST}")
+    return float(value)
 
 
 def _size(value: str) -> int:
-    if not (parts := re.fullmatch(r"(\d{1,9})([KM]?)", value)):
-        raise ValueError("a number of bytes, or one with K or M, is needed")
+    if not (parts := re.fullmatch(r"([0-9]{1,9})([KM]?)", value)):
+        raise ValueError("a number of bytes is needed, or one with K or M, such as 4M")
     size = int(parts[1]) << {"": 0, "K": 10, "M": 20}[parts[2]]
     if size > LARGEST_READAHEAD:
-        raise ValueError("more than 16M, a transfer that the kernel may refuse")
+        raise ValueError("at most 16M are possible: the kernel may refuse larger transfers")
     return size
 
 
@@ -171,12 +189,13 @@ _DROPPED = {
     *("diratime", "comment", "uhelper", "helper", "loop", "nonempty", "silent", "loud", "mand", "nomand"),
 }
 """Words of mount(8), fstab(5) and systemd.mount(5): theirs, not ours."""
-_REFUSED = {
-    "max_read": "the kernel and libfuse would disagree, and every access fail",
-    "max_readahead": "libfuse doesn't take it; `readahead=SIZE` is ours",
-    "remount": "a mount keeps its options; unmount it and mount it again",
-    "max_write": "libfuse doesn't take it",
+_FOREIGN = {
+    *("big_writes", "use_ino", "readdir_ino", "hard_remove", "kernel_cache", "auto_cache", "direct_io"),
+    *("large_read", "intr", "max_read", "max_write", "max_readahead"),
+    *("attr_timeout", "entry_timeout", "ac_attr_timeout", "negative_timeout"),
 }
+"""Words of libfuse that people have in their lines for other filesystems. With some of them no mount of ours would work."""
+REMOUNT = "remount"
 
 
 def split_options(text: str) -> list[str]:
@@ -188,18 +207,27 @@ def split_options(text: str) -> list[str]:
 def parse_options(texts: Iterable[str], *, sloppy: bool = False) -> Settings:
     """Return the settings that the arguments of all `-o` together make. Raises `UsageError`."""
     settings = Settings()
-    for text in texts:
-        for word in split_options(text):
-            settings = _apply(settings, word, sloppy=sloppy)
+    words = [word for text in texts for word in split_options(text)]
+    if (
+        REMOUNT in words
+    ):  # before all others: mount(8) adds what it finds in the table of mounts, `user_id=0` say
+        raise UsageError(
+            "option remount can't be used: a mount keeps its options; unmount it and mount it again"
+        )
+    for word in words:
+        settings = _apply(settings, word, sloppy=sloppy)
     return settings
+
+
+def foreign_options(texts: Iterable[str]) -> list[str]:
+    """Return the words among all `-o` that have no effect here: they are for other FUSE filesystems."""
+    return [word for text in texts for word in split_options(text) if word.partition("=")[0] in _FOREIGN]
 
 
 def _apply(settings: Settings, word: str, *, sloppy: bool) -> Settings:
     name, equals, value = word.partition("=")
-    if name in _DROPPED or name.lower().startswith("x-"):
+    if name in _DROPPED | _FOREIGN or name.lower().startswith("x-"):
         return settings
-    if name in _REFUSED:
-        raise UsageError(f"option {name} can't be used: {_REFUSED[name]}")
     option = _TABLE.get(name)
     if option is None:
         if sloppy:
@@ -210,8 +238,6 @@ def _apply(settings: Settings, word: str, *, sloppy: bool) -> Settings:
         raise UsageError(f"option {name} {wanted}")
     try:
         return option.apply(settings, value)
-    except KeyError as error:
-        raise UsageError(f"option {name}={value}: nobody has that name") from error
     except ValueError as error:
         raise UsageError(f"option {name}={value}: {error}") from error
 

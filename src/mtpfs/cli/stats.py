@@ -11,9 +11,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from mtpfs.cli.arguments import Parser, add_redact
+from mtpfs.cli.command import Parser, add_redact, printable
 from mtpfs.cli.mounts import report
-from mtpfs.cli.output import printable
 from mtpfs.redaction import redacted
 from mtpfs.settings import STATISTICS_NAME
 
@@ -24,7 +23,7 @@ def run(words: list[str]) -> int:
     parser.add_argument("mountpoint", metavar="MOUNTPOINT")
     add_redact(parser)
     parser.add_argument("-J", "--json", action="store_true", help="print JSON")
-    chosen = parser.parse_args(words)
+    chosen = parser.parse(words)
     found = report(chosen.mountpoint, STATISTICS_NAME)
     found = redacted(found)
     print(as_json(found) if chosen.json else as_text(found))

@@ -8,10 +8,12 @@ time, before the connection is closed.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import math
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Iterable, Iterator
 
 import pyfuse3
 import trio
@@ -23,10 +25,35 @@ log = logging.getLogger(__name__)
 
 def connect(operations: pyfuse3.Operations, mountpoint: str, options: Iterable[str]) -> None:
     """Mount. `options` are libfuse's. Raises `SetupError` if the kernel or fusermount3 refuses."""
+    said: list[str] = []
     try:
-        pyfuse3.init(operations, mountpoint, set(options))
+        with _stderr_in(said):
+            pyfuse3.init(operations, mountpoint, set(options))
     except RuntimeError as error:
-        raise SetupError(f"{mountpoint}: can't be mounted: {error}") from error
+        # "fuse_session_mount failed" is all that pyfuse3 knows; libfuse and fusermount3 have said why.
+        reason = "; ".join(line.removeprefix("fusermount3: ").removeprefix("fuse: ") for line in said)
+        raise SetupError(f"{mountpoint}: can't be mounted: {reason or error}") from error
+    for line in said:
+        log.warning("%s", line)
+
+
+@contextlib.contextmanager
+def _stderr_in(lines: list[str]) -> Iterator[None]:
+    """Collect what C code and child processes write to standard error meanwhile."""
+    before = os.dup(2)
+    written = os.memfd_create("stderr")
+    try:
+        os.dup2(written, 2)
+        try:
+            yield
+        finally:
+            os.dup2(before, 2)
+            os.lseek(written, 0, os.SEEK_SET)
+            with os.fdopen(os.dup(written), "rb") as file:
+                lines += file.read().decode("utf-8", "replace").splitlines()
+    finally:
+        os.close(before)
+        os.close(written)
 
 
 async def answer_requests() -> None:

@@ -92,9 +92,10 @@ class Operations(pyfuse3.Operations):
     supports_dot_lookup = False
     enable_writeback_cache = False
 
-    def __init__(self, fs: Filesystem, settings: Settings) -> None:
+    def __init__(self, fs: Filesystem, settings: Settings, process: dict[str, int]) -> None:
+        """`process` is what others may know of ours: see `mtpfs.unmount.UnmountReport`."""
         super().__init__()
-        self.report = report.Report(fs)
+        self.report = report.Report(fs, process)
         self._fs = fs
         self._settings = settings
         self._directories: dict[int, list[Node]] = {}

@@ -40,8 +40,9 @@ def statistics(fs: Filesystem) -> dict[str, Any]:
 class Report:
     """The open snapshots of the files, by file handle."""
 
-    def __init__(self, fs: Filesystem) -> None:
+    def __init__(self, fs: Filesystem, process: dict[str, int]) -> None:
         self._fs = fs
+        self._process = process
         self._open: dict[int, bytes] = {}
 
     def __contains__(self, handle: int) -> bool:
@@ -50,7 +51,7 @@ class Report:
     async def open(self, ino: int) -> int:
         """Take a snapshot of the file with this inode number; return its handle."""
         if ino == _FIRST:
-            content = statistics(self._fs)
+            content = statistics(self._fs) | {"process": self._process}
         else:
             content = dataclasses.asdict(await describe(self._fs.device))
         handle = _FIRST

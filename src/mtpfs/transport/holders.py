@@ -22,7 +22,7 @@ _ADVICE = {
     "kioslave5": "close the file manager, or run `kquitapp5 kiod5`",
     "kioworker": "close the file manager, or run `kquitapp6 kiod6`",
     "adb": "run `adb kill-server`",
-    "mtpfs": "it is mounted already: `findmnt -t fuse.mtpfs` shows where, `fusermount3 -u MOUNTPOINT` unmounts it",
+    "mtpfs": "it is mounted already: `mtpfs list` shows where, `mtpfs umount MOUNTPOINT` unmounts it",
     "simple-mtpfs": "unmount it with `fusermount -u`",
     "jmtpfs": "unmount it with `fusermount -u`",
     "go-mtpfs": "unmount it with `fusermount -u`",

@@ -23,6 +23,7 @@ from mtpfs.vfs.contents import Shared
 from mtpfs.vfs.held import holds
 from mtpfs.vfs.node import Node
 from mtpfs.vfs.openfile import Condition, OpenFile
+from mtpfs.vfs.outcome import Outcome, Unsent
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,7 @@ class Files:
         self.shared = shared
         self._changed = changed
         self._redated = redated
+        self.outcome = Outcome()
         self.is_stopping = False
         """The mount is ending, so work that saves nothing ends, too."""
         self._claims = claims
@@ -75,6 +77,14 @@ class Files:
 
     def all(self) -> list[OpenFile]:
         return list(self._files.values())
+
+    def unsaved(self) -> list[OpenFile]:
+        """Return the files of which the device lacks something that it should get."""
+        return [
+            file
+            for file in self._files.values()
+            if (file.is_ahead or file.failure is not None) and not file.node.deleted
+        ]
 
     def stop(self) -> None:
         """Have what saves nothing (filling with zeros, fetching) end soon."""
@@ -264,14 +274,16 @@ class Files:
                     return await file.send_early(claim)
         return False
 
-    def rescue(self, file: OpenFile, reason: Exception) -> None:
+    def send_to_recovery(self, file: OpenFile, reason: Exception) -> None:
         """Put what the device hasn't got of a file into the recovery directory, and say so."""
         node = file.node
         if node.deleted:
             return
         try:
-            for path in file.rescued(self.device.name):
+            for path in file.store_in_recovery(self.device.name):
                 log.error("%s could not be saved (%s); its contents are in %s", node.path, reason, path)
+                self.outcome.unsent.append(Unsent(node.path, str(path), str(reason)))
         except OSError as error:
             log.error("%s could not be saved (%s), nor put aside: %s", node.path, reason, error)
+            self.outcome.unsent.append(Unsent(node.path, "", f"{reason}; nor put aside: {error}"))
         file.give_up()

@@ -18,11 +18,12 @@ from mtpfs.errors import FsError, MtpfsError, ResponseError
 from mtpfs.protocol.codes import Response
 from mtpfs.vfs.claims import Claims
 from mtpfs.vfs.contents import Shared
-from mtpfs.vfs.dates import Dates
 from mtpfs.vfs.events import Events, Notifier
 from mtpfs.vfs.files import Files, Open
 from mtpfs.vfs.namespace import Namespace
 from mtpfs.vfs.node import Node
+from mtpfs.vfs.outcome import Outcome
+from mtpfs.vfs.remembered import RememberedDates
 from mtpfs.vfs.rules import Rules
 from mtpfs.vfs.tree import Tree
 from mtpfs.vfs.windows import LARGEST, Pool
@@ -64,7 +65,7 @@ class Filesystem:
         device: Device,
         nursery: trio.Nursery,
         notifier: Notifier,
-        dates: Dates,
+        dates: RememberedDates,
         *,
         ttl: float = 5.0,
         storage: str = "",
@@ -117,8 +118,18 @@ class Filesystem:
             window_bytes=pool.used,
             nodes=len(tree.nodes),
             open_files=sum(file.opens > 0 for file in files),
-            undelivered=sum(not file.opens and file.is_ahead and not file.node.deleted for file in files),
+            undelivered=sum(not file.opens for file in self._files.unsaved()),
         )
+
+    @property
+    def unsaved(self) -> int:
+        """How many files there are of which the device lacks something."""
+        return len(self._files.unsaved())
+
+    @property
+    def outcome(self) -> Outcome:
+        """What became of contents that weren't on the device when the mount ended."""
+        return self._files.outcome
 
     # --- looking ---------------------------------------------------------------------
 

@@ -98,7 +98,7 @@ class Keeper(Protocol):
     async def send_early(self, file: OpenFile) -> bool:
         """Claim the file's name, and have it send what it has."""
 
-    def rescue(self, file: OpenFile, reason: Exception) -> None:
+    def send_to_recovery(self, file: OpenFile, reason: Exception) -> None:
         """Put what the device hasn't got into the recovery directory."""
 
 
@@ -448,7 +448,7 @@ class OpenFile:
         else:
             self._become(Condition.WAITING if is_away(reason) else Condition.REFUSED)
         if isinstance(reason, ConflictError):
-            self._keeper.rescue(self, reason)
+            self._keeper.send_to_recovery(self, reason)
         elif isinstance(self.contents, Edited) and self.condition is Condition.REFUSED:
             await self._edit_failed(reason)
         if reason is error:
@@ -666,7 +666,7 @@ class OpenFile:
         """Tell whether the open file needs the device's object to go on."""
         return not isinstance(self.contents, Spooled)
 
-    def rescued(self, device: str) -> list[Path]:
+    def store_in_recovery(self, device: str) -> list[Path]:
         """Put what the device hasn't got into the recovery directory; return the files. Raises `OSError`."""
         path, found = self.node.path, []
         if isinstance(self.contents, Spooled) and self.is_ahead and self.failure is None:

@@ -6,6 +6,7 @@ Devices answer GeneralError to everything or, worse, obey.
 from __future__ import annotations
 
 import errno
+import re
 
 from mtpfs.device import Device
 from mtpfs.device.folding import find_out_folding
@@ -15,6 +16,9 @@ from mtpfs.vfs import names
 from mtpfs.vfs.node import Node
 from mtpfs.vfs.temporaries import check_not_reserved
 from mtpfs.vfs.tree import Tree
+
+_TRASH = re.compile(rb"\.Trash(-[0-9]+)?")
+"""Where desktops keep what was deleted, in the root of each filesystem (freedesktop.org's Trash specification)."""
 
 
 class Rules:
@@ -48,8 +52,14 @@ class Rules:
         self.check_writable(node)
 
     def new_name(self, parent: Node, name: bytes) -> str:
-        """Return the device's name for a new entry. Raises EROFS, EACCES, ENODEV, and what `names.device_name` raises."""
+        """Return the device's name for a new entry.
+
+        Raises EROFS, EACCES, ENODEV, what `names.device_name` raises, and EPERM for a trash: it would keep on the
+        phone what was deleted to make room there. A desktop that can't make one offers to delete instead.
+        """
         storage = parent.storage
+        if parent.parent is None and _TRASH.fullmatch(name):
+            raise FsError(errno.EPERM, "a phone gets no trash")
         if storage is None:
             if parent.parent is not None:
                 raise FsError(errno.ENODEV, "locked or ejected")

@@ -36,9 +36,9 @@ from mtpfs.errors import FsError, MtpfsError, ResponseError, SessionLostError
 from mtpfs.redaction import hide_name
 from mtpfs.vfs import names
 from mtpfs.vfs.claims import Claims
-from mtpfs.vfs.dates import Dates
 from mtpfs.vfs.node import Listing, Node
 from mtpfs.vfs.numbers import Numbers
+from mtpfs.vfs.remembered import RememberedDates
 from mtpfs.vfs.settling import Settler
 from mtpfs.vfs.stale import with_current_handles
 
@@ -72,7 +72,7 @@ class Tree:
         ttl: float,
         storage: str = "",
         read_only: bool = False,
-        dates: Dates,
+        dates: RememberedDates,
     ) -> None:
         self.device = device
         self._dates = dates

@@ -20,6 +20,7 @@ from mtpfs.errors import MtpfsError, TransportError
 from mtpfs.session import Session
 from mtpfs.vfs.files import Files
 from mtpfs.vfs.openfile import Condition, OpenFile, is_away
+from mtpfs.vfs.outcome import Unsent
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ class WriteBack:
             await self._deliver(file)
         except Exception as error:  # no error here may end the mount
             log.exception("sending %s", file.node.path)
-            self._files.rescue(file, error)
+            self._files.send_to_recovery(file, error)
         finally:
             self._at_work.discard(file)
         await self._files.end(file)
@@ -69,7 +70,7 @@ class WriteBack:
             await self._files.save(file)
         except MtpfsError as error:
             if not is_away(error):
-                self._files.rescue(file, error)
+                self._files.send_to_recovery(file, error)
 
     async def _deliver(self, file: OpenFile) -> None:
         failures = 0
@@ -84,7 +85,7 @@ class WriteBack:
             except MtpfsError as error:
                 failures += isinstance(error, TransportError) and not self._session.gone
                 if not is_away(error) or failures >= TRIES:
-                    self._files.rescue(file, error)
+                    self._files.send_to_recovery(file, error)
                     return
                 await trio.sleep(PAUSE)
 
@@ -95,7 +96,10 @@ class WriteBack:
     async def finish(self) -> None:
         """Bring everything that is left to the device: the mount ends. `hurry` cuts it short."""
         self._files.stop()
+        outcome = self._files.outcome
         for file in self._files.all():
+            path, was_unsaved = file.node.path, file in self._files.unsaved()
+            known = len(outcome.unsent)
             error: MtpfsError | None = None
             with trio.CancelScope() as scope:
                 async with trio.open_nursery() as nursery:
@@ -108,7 +112,12 @@ class WriteBack:
             if scope.cancelled_caught:
                 error = MtpfsError("the mount had to end at once")
             if error is not None:
-                self._files.rescue(file, error)
+                self._files.send_to_recovery(file, error)
+            if was_unsaved and len(outcome.unsent) == known:
+                if error is None:
+                    outcome.arrived.append(path)
+                else:
+                    outcome.unsent.append(Unsent(path, "", str(error)))
             file.opens = 0
             await self._files.end(file)
 

@@ -14,7 +14,6 @@ everything else here is the phone's inside. From the bottom:
     responder     the state machine that ties it all together (sans-I/O)
     faults        misbehaviour on demand
     transport     the cable: `mtpfs.transport.Transport`, in process
-    control       the hand that holds the phone
 
 The model is a phone that exists, with its oddities. An initiator that works here
 must have got them right. `as=NAME` says which one:

@@ -65,8 +65,6 @@ class Capabilities:
     """Bytes that each storage holds; None: as much as the directory's filesystem."""
     dates: str = "android"
     """How dates are written: one of `DATES`."""
-    control: Path | None = None
-    """Where the phone listens to words (see `control`)."""
     serial: str = "virtual"
     model: str = "Virtual phone"
 
@@ -293,7 +291,7 @@ _WORDS: dict[str, Callable[[Capabilities], Capabilities]] = {
     "removable": lambda old: replace(old, removable=True),
     "untrusted": lambda old: replace(old, untrusted=True),
 }
-_VALUES = ("as", "ghost", "full", "max-file", "storages", "capacity", "dates", "control", "serial", "model")
+_VALUES = ("as", "ghost", "full", "max-file", "storages", "capacity", "dates", "serial", "model")
 WORDS = (*_WORDS, *(f"{name}=" for name in _VALUES))
 """Every option word that `parse_virtual` knows."""
 
@@ -368,6 +366,4 @@ def _apply(capabilities: Capabilities, word: str) -> Capabilities:
             return replace(capabilities, capacity=int(value))
         case "dates" if value in DATES:
             return replace(capabilities, dates=value)
-        case "control" if value.startswith("/"):
-            return replace(capabilities, control=Path(value))
     raise UsageError(f"virtual phone: unknown option {word!r}; known are {', '.join(WORDS)}")

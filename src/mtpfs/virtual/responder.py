@@ -27,7 +27,7 @@ from typing import TypeVar
 from mtpfs.errors import TransportGoneError, TransportStallError, name_of
 from mtpfs.protocol.codes import ContainerType, Operation, Response
 from mtpfs.protocol.containers import HEADER_SIZE, MAX_PARAMETERS, UNKNOWN_LENGTH, Container, encode_header
-from mtpfs.virtual import changes, edit, queries, settings
+from mtpfs.virtual import changes, device_properties, edit, queries
 from mtpfs.virtual.capabilities import Capabilities
 from mtpfs.virtual.faults import TRAPS, Fault, FaultScript, Kind, Trap, bend
 from mtpfs.virtual.phone import CutShort, Dataset, Phone, Query, Reply, Request, Sink, Stream
@@ -41,7 +41,7 @@ DATASET_LIMIT = 16384
 """AOSP takes a dataset with a single read of this size."""
 
 _T = TypeVar("_T")
-_MODULES = (queries, changes, edit, settings)
+_MODULES = (queries, changes, edit, device_properties)
 _QUERIES: dict[int, tuple[int, Query]] = {}
 _DATASETS: dict[int, tuple[int, Dataset]] = {}
 _STREAMS: dict[int, tuple[int, Stream]] = {}

@@ -23,7 +23,6 @@ from mtpfs.errors import TransportGoneError, TransportTimeoutError
 from mtpfs.protocol.codes import Event
 from mtpfs.transport import Buffer
 from mtpfs.virtual.capabilities import PREFIX, Capabilities, parse_virtual
-from mtpfs.virtual.control import ControlSocket
 from mtpfs.virtual.faults import FaultScript
 from mtpfs.virtual.responder import Responder
 
@@ -53,7 +52,6 @@ class VirtualTransport:
         self._closed = False
         self._parted = False
         """The phone has left since it was connected last."""
-        self._control: ControlSocket | None = None
         self._changed = threading.Condition(threading.RLock())
         responder.use_clock(self.monotonic)
 
@@ -176,8 +174,6 @@ class VirtualTransport:
                 self._closed = True
                 self._responder.close()
             self._changed.notify_all()
-        if self._control is not None:
-            self._control.close()
 
     # --- the hand on the phone
 
@@ -223,10 +219,6 @@ class VirtualTransport:
             self._responder.phone.notify(Event.DeviceReset, 0)
             self._changed.notify_all()
 
-    def listen(self, path: Path) -> None:
-        """Obey words on a socket (see `control`). Raises `SetupError`."""
-        self._control = ControlSocket(path, self)
-
 
 def open_virtual(
     argument: str,
@@ -237,10 +229,7 @@ def open_virtual(
 ) -> VirtualTransport:
     """Make a phone of `virtual:DIR?options` and plug it in."""
     directories, capabilities = parse_virtual(argument)
-    phone = virtual_phone(directories, capabilities, max_packet=max_packet, faults=faults, sleeper=sleeper)
-    if capabilities.control is not None:
-        phone.listen(capabilities.control)
-    return phone
+    return virtual_phone(directories, capabilities, max_packet=max_packet, faults=faults, sleeper=sleeper)
 
 
 def virtual_phone(

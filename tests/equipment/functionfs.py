@@ -1,4 +1,4 @@
-"""The virtual phone behind real endpoints: `mtpfs-virtual-usb`, on FunctionFS.
+"""The virtual phone behind real endpoints: `python -m equipment.functionfs`, on FunctionFS.
 
 Strategy: the same responder as in process, fed with what arrives on the bulk-out
 endpoint and emptied into the bulk-in endpoint. Three threads, because three things
@@ -7,7 +7,7 @@ one each. A Cancel comes while the main thread may be stuck in a write that nobo
 reads any more; a signal gets it out. Halting an endpoint is FunctionFS's way: by
 using its file in the wrong direction.
 
-Lines on standard input, or on a socket (`control=PATH`), are the words of `control`;
+Lines on standard input, or on a socket (`--control PATH`), are the words of `control`;
 so a test holds the phone in its hand. Each is answered by a line when it is done.
 
 Invariant: the responder is only touched with the lock held, and never while a
@@ -32,12 +32,12 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from equipment.control import ControlSocket, obey
+from equipment.gadget import Gadget, Identity, free_controller
 from mtpfs.errors import SetupError, TransportGoneError, TransportStallError
 from mtpfs.protocol.codes import Event
 from mtpfs.virtual.capabilities import Capabilities, parse_virtual
-from mtpfs.virtual.control import ControlSocket, obey
 from mtpfs.virtual.faults import FaultScript
-from mtpfs.virtual.gadget import Gadget, Identity, free_controller
 from mtpfs.virtual.responder import Responder
 from mtpfs.virtual.transport import POLL_INTERVAL
 
@@ -247,16 +247,19 @@ class UsbPhone:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run `mtpfs-virtual-usb`; return its exit status."""
+    """Run the program; return its exit status."""
     parser = argparse.ArgumentParser(
-        prog="mtpfs-virtual-usb",
+        prog="equipment.functionfs",
         description="Be a virtual phone on a real USB bus, by a gadget (needs root, libcomposite, usb_f_fs).",
     )
     parser.add_argument("phone", metavar="DIR[?WORDS]", help="as in virtual:DIR")
     parser.add_argument("--name", default="mtpfs", help="the gadget's name (default mtpfs)")
     parser.add_argument("--udc", default="", help="the device controller (default: one that is free)")
+    parser.add_argument(
+        "--control", type=Path, metavar="PATH", help="a socket that takes words, as standard input does"
+    )
     chosen = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.WARNING, format="mtpfs-virtual-usb: %(message)s")
+    logging.basicConfig(level=logging.WARNING, format="equipment.functionfs: %(message)s")
     try:
         directories, capabilities = parse_virtual(chosen.phone)
         identity = Identity(chosen.name, capabilities.serial, product=capabilities.model)
@@ -266,11 +269,11 @@ def main(arguments: list[str] | None = None) -> int:
             gadget.plug_in()
             print("done: plug", flush=True)
             with contextlib.ExitStack() as stack:
-                if capabilities.control is not None:
-                    stack.callback(ControlSocket(capabilities.control, phone).close)
+                if chosen.control is not None:
+                    stack.callback(ControlSocket(chosen.control, phone).close)
                 phone.serve()
     except SetupError as error:
-        print(f"mtpfs-virtual-usb: {error}", file=sys.stderr)
+        print(f"equipment.functionfs: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         pass

@@ -28,8 +28,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from mtpfs.session import open_session
 from mtpfs.vfs import Filesystem
-from mtpfs.vfs import dates as module
-from mtpfs.vfs.dates import Dates
+from mtpfs.vfs import remembered as module
+from mtpfs.vfs.remembered import RememberedDates
 from mtpfs.virtual.transport import open_virtual
 from vfs.world import filesystem, world
 
@@ -51,7 +51,7 @@ def the_log(state: Path) -> Path:
 
 async def remembered(*paths: str, identity: str = PHONE) -> list[float | None]:
     """Return what the next mount shows."""
-    dates = await Dates.open(identity)
+    dates = await RememberedDates.open(identity)
     try:
         return [dates.get(path, 100, 5.0) for path in paths]
     finally:
@@ -60,7 +60,7 @@ async def remembered(*paths: str, identity: str = PHONE) -> list[float | None]:
 
 async def test_shown_at_once_and_later() -> None:
     """A date is cut to whole seconds, and shown by this mount and the next."""
-    dates = await Dates.open(PHONE)
+    dates = await RememberedDates.open(PHONE)
     assert dates.get(FILE, 100, 5.0) is None
     dates.set(FILE, 100, 5.0, 1_400_000_000.987)
     assert dates.get(FILE, 100, 5.0) == 1_400_000_000
@@ -70,7 +70,7 @@ async def test_shown_at_once_and_later() -> None:
 
 async def test_before_1970() -> None:
     """To cut is to go back in time, also before 1970, as file systems do."""
-    dates = Dates()
+    dates = RememberedDates()
     dates.set(FILE, 1, None, -1.5)
     assert dates.get(FILE, 1, None) == -2
 
@@ -78,7 +78,7 @@ async def test_before_1970() -> None:
 @pytest.mark.parametrize(("size", "device_date"), [(101, 5.0), (100, 6.0), (100, None)])
 async def test_void(size: int, device_date: float | None) -> None:
     """A file of another size or date isn't the one that the date was set for; what is void stays so."""
-    dates = await Dates.open(PHONE)
+    dates = await RememberedDates.open(PHONE)
     dates.set(FILE, 100, 5.0, 9)
     assert dates.get(FILE, size, device_date) is None
     assert dates.get(FILE, 100, 5.0) is None
@@ -88,7 +88,7 @@ async def test_void(size: int, device_date: float | None) -> None:
 
 async def test_moves_and_removals() -> None:
     """A record follows its file and its directory, and goes with them."""
-    dates = await Dates.open(PHONE)
+    dates = await RememberedDates.open(PHONE)
     for path in ("s/a/1", "s/a/b/2", "s/ab/3", "s/c/4", "s/d"):
         dates.set(path, 100, 5.0, 9)
     dates.move("s/a", "t/x")
@@ -107,19 +107,19 @@ async def test_moves_and_removals() -> None:
 
 async def test_bounded() -> None:
     """The oldest goes first, and one that is set anew is young again; the log has the same in it."""
-    dates = await Dates.open(PHONE, limit=3)
+    dates = await RememberedDates.open(PHONE, limit=3)
     for name in "abcad":
         dates.set(name, 100, 5.0, ord(name) + len(dates))
     assert len(dates) == 3
     await dates.close()
-    dates = await Dates.open(PHONE, limit=3)
+    dates = await RememberedDates.open(PHONE, limit=3)
     assert [dates.get(name, 100, 5.0) is not None for name in "abcd"] == [True, False, True, True]
     await dates.close()
 
 
 async def test_devices_apart(state: Path) -> None:
     """Each device has a log of its own, whose name tells nothing about it."""
-    first, second = await Dates.open("one"), await Dates.open("other")
+    first, second = await RememberedDates.open("one"), await RememberedDates.open("other")
     first.set(FILE, 100, 5.0, 1)
     second.set(FILE, 100, 5.0, 2)
     await first.close()
@@ -132,7 +132,7 @@ async def test_devices_apart(state: Path) -> None:
 
 async def test_two_mounts_of_one_device() -> None:
     """What one has written is left in peace by the other, also when the log is written anew."""
-    one, other = await Dates.open(PHONE, limit=10), await Dates.open(PHONE, limit=10)
+    one, other = await RememberedDates.open(PHONE, limit=10), await RememberedDates.open(PHONE, limit=10)
     other.set("theirs", 100, 5.0, 7)
     await other.flush()
     for number in range(2000):
@@ -147,9 +147,9 @@ async def test_two_mounts_of_one_device() -> None:
 
 async def test_at_the_same_time() -> None:
     """Two mounts that write at once don't mix their lines."""
-    mounts = [await Dates.open(PHONE, limit=200) for _ in range(2)]
+    mounts = [await RememberedDates.open(PHONE, limit=200) for _ in range(2)]
 
-    async def work(dates: Dates, name: str) -> None:
+    async def work(dates: RememberedDates, name: str) -> None:
         for number in range(1500):
             dates.set(f"{name}/{number % 20}", 100, 5.0, number)
             if number % 10 == 0:
@@ -166,7 +166,7 @@ async def test_at_the_same_time() -> None:
 async def test_private(state: Path) -> None:
     """Nobody else can look into it, whatever it was before."""
     state.mkdir(parents=True, mode=0o755)
-    dates = await Dates.open(PHONE)
+    dates = await RememberedDates.open(PHONE)
     dates.set(FILE, 100, 5.0, 9)
     await dates.flush()
     assert state.stat().st_mode & 0o777 == 0o700
@@ -179,7 +179,7 @@ async def test_private(state: Path) -> None:
 
 async def test_the_log_stays_small(state: Path) -> None:
     """Lines that are out of date go, in a mount and at the next."""
-    dates = await Dates.open(PHONE, limit=100)
+    dates = await RememberedDates.open(PHONE, limit=100)
     for number in range(5000):
         dates.set(str(number % 7), 100, 5.0, number)
         if number % 100 == 0:
@@ -195,13 +195,13 @@ async def test_the_log_stays_small(state: Path) -> None:
 @pytest.mark.parametrize("cut", [1, 5, 20])
 async def test_torn(state: Path, cut: int) -> None:
     """A last line that is cut off is lost, and nothing else; nor is what is added to it."""
-    dates = await Dates.open(PHONE)
+    dates = await RememberedDates.open(PHONE)
     dates.set("a", 100, 5.0, 1)
     dates.set("b", 100, 5.0, 2)
     await dates.close()
     with the_log(state).open("r+b") as file:
         file.truncate(the_log(state).stat().st_size - cut)
-    dates = await Dates.open(PHONE)
+    dates = await RememberedDates.open(PHONE)
     dates.set("c", 100, 5.0, 3)
     await dates.close()
     found = await remembered("a", "b", "c")
@@ -231,7 +231,7 @@ DAMAGED = [
 
 async def test_damaged(state: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Lines that say nothing are left out, and only a debug log tells of them."""
-    dates = await Dates.open(PHONE)
+    dates = await RememberedDates.open(PHONE)
     dates.set("a", 100, 5.0, 1)
     await dates.close()
     the_log(state).write_bytes(b"".join([*DAMAGED, the_log(state).read_bytes(), *DAMAGED]))
@@ -243,7 +243,7 @@ async def test_damaged(state: Path, caplog: pytest.LogCaptureFixture) -> None:
 
 async def test_far_too_large(state: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A log that can't be ours is begun anew, and not read for an hour."""
-    dates = await Dates.open(PHONE)
+    dates = await RememberedDates.open(PHONE)
     dates.set("a", 100, 5.0, 1)
     await dates.close()
     os.truncate(the_log(state), 300 << 20)
@@ -254,7 +254,7 @@ async def test_far_too_large(state: Path, caplog: pytest.LogCaptureFixture) -> N
 
 async def test_what_a_kill_left(state: Path) -> None:
     """A half-written new log is no hindrance."""
-    dates = await Dates.open(PHONE)
+    dates = await RememberedDates.open(PHONE)
     for number in range(3000):
         dates.set("a", 100, 5.0, number)
     await dates.close()
@@ -267,9 +267,9 @@ def test_killed(tmp_path: Path) -> None:
     """What is flushed outlives a kill."""
     program = textwrap.dedent(f"""
         import os, signal, trio
-        from mtpfs.vfs.dates import Dates
+        from mtpfs.vfs.remembered import RememberedDates
         async def main():
-            dates = await Dates.open({PHONE!r})
+            dates = await RememberedDates.open({PHONE!r})
             dates.set("a", 100, 5.0, 1)
             await dates.flush()
             dates.set("b", 100, 5.0, 2)
@@ -284,7 +284,7 @@ def test_killed(tmp_path: Path) -> None:
 async def in_memory_only(caplog: pytest.LogCaptureFixture) -> None:
     """Check that dates are remembered until the mount ends, without an error or a warning."""
     with caplog.at_level(logging.INFO, logger="mtpfs"):
-        dates = await Dates.open(PHONE)
+        dates = await RememberedDates.open(PHONE)
     dates.set(FILE, 100, 5.0, 9)
     await dates.flush()
     assert dates.get(FILE, 100, 5.0) == 9
@@ -316,7 +316,7 @@ async def test_below_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, c
     home = tmp_path / "home"
     home.mkdir()
     lives_in(home, monkeypatch)
-    dates = await Dates.open(PHONE)
+    dates = await RememberedDates.open(PHONE)
     dates.set(FILE, 100, 5.0, 9)
     await dates.close()
     assert len(list((home / ".local/state/mtpfs").iterdir())) == 1
@@ -364,7 +364,7 @@ async def test_a_log_that_is_none(
     kind: str, tmp_path: Path, state: Path, homeless: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A link or a pipe in the log's place is neither followed nor waited for."""
-    dates = await Dates.open(PHONE)
+    dates = await RememberedDates.open(PHONE)
     dates.set(FILE, 100, 5.0, 9)
     await dates.close()
     path = the_log(state)
@@ -394,7 +394,7 @@ async def test_somebody_elses(
 
 async def test_full_disk(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """What can't be saved is still shown; one warning tells, and later things are saved again."""
-    dates = await Dates.open(PHONE)
+    dates = await RememberedDates.open(PHONE)
 
     def full(descriptor: int, data: bytes) -> None:
         os.write(descriptor, data[:7])
@@ -418,7 +418,7 @@ async def test_a_log_that_somebody_keeps(
 ) -> None:
     """A stopped process that has the lock doesn't stop this mount from ending."""
     monkeypatch.setattr(module, "_PATIENCE", 0.1)
-    dates = await Dates.open(PHONE)
+    dates = await RememberedDates.open(PHONE)
     dates.set("a", 100, 5.0, 9)
     await dates.flush()
     with the_log(state).open() as file:
@@ -431,7 +431,7 @@ async def test_a_log_that_somebody_keeps(
 
 async def test_the_log_is_deleted(state: Path) -> None:
     """Somebody who cleans up during a mount does no harm."""
-    dates = await Dates.open(PHONE)
+    dates = await RememberedDates.open(PHONE)
     dates.set("a", 100, 5.0, 1)
     await dates.flush()
     the_log(state).unlink()
@@ -442,7 +442,7 @@ async def test_the_log_is_deleted(state: Path) -> None:
 
 async def test_closed_when_cancelled() -> None:
     """A mount that is being torn down still saves, and closing twice is nothing."""
-    dates = await Dates.open(PHONE)
+    dates = await RememberedDates.open(PHONE)
     dates.set("a", 100, 5.0, 1)
     with trio.CancelScope() as scope:
         scope.cancel()
@@ -456,7 +456,7 @@ async def test_closed_when_cancelled() -> None:
 
 async def test_nothing_to_save(state: Path) -> None:
     """What changes nothing writes nothing: not every file that is deleted has a date."""
-    dates = await Dates.open(PHONE)
+    dates = await RememberedDates.open(PHONE)
     dates.remove("a/b")
     dates.move("a/b", "c")
     assert dates.get("a/b", 1, None) is None
@@ -466,7 +466,7 @@ async def test_nothing_to_save(state: Path) -> None:
 
 def test_large_and_quick() -> None:
     """With all 65,536 records, `rm -r` of 10,000 files and the move of a directory are quick."""
-    dates = Dates()
+    dates = RememberedDates()
     for number in range(module.LIMIT):
         dates.set(f"s/directory {number % 100}/file {number}", 100, 5.0, number)
     begun = time.process_time()
@@ -496,7 +496,7 @@ class Remembering(RuleBasedStateMachine):
         self.before = os.environ.get("XDG_STATE_HOME")
         os.environ["XDG_STATE_HOME"] = self.directory
         self.model: dict[str, tuple[int, float | None, int]] = {}
-        self.dates = trio.run(Dates.open, PHONE)
+        self.dates = trio.run(RememberedDates.open, PHONE)
 
     def teardown(self) -> None:
         trio.run(self.dates.close)
@@ -553,7 +553,7 @@ class Remembering(RuleBasedStateMachine):
     @rule()
     def mount_anew(self) -> None:
         trio.run(self.dates.close)
-        self.dates = trio.run(Dates.open, PHONE)
+        self.dates = trio.run(RememberedDates.open, PHONE)
         for path, (size, device_date, date) in self.model.items():
             assert self.dates.get(path, size, device_date) == date
 
@@ -568,7 +568,7 @@ TestRemembering.settings = settings(max_examples=60, stateful_step_count=40, dea
 
 async def test_lines_are_plain(state: Path) -> None:
     """The log is text that a newer mtpfs can still read: its lines are part of the promise."""
-    dates = await Dates.open(PHONE)
+    dates = await RememberedDates.open(PHONE)
     dates.set("s/é", 100, None, 9)
     dates.move("s/é", "s/b")
     dates.get("s/b", 1, None)
@@ -590,7 +590,7 @@ async def test_a_mount_does_not_wait_for_the_log(tmp_path: Path, monkeypatch: py
     phone.mkdir()
     (phone / "f").write_bytes(b"x")
     os.utime(phone / "f", (1_300_000_000, 1_300_000_000))
-    dates = await Dates.open(PHONE)
+    dates = await RememberedDates.open(PHONE)
     async with world(phone, dates=dates) as w:
         await w.fs.set_modified(await w.fs.lookup(w.root, b"f"), 1_400_000_000)
     await dates.close()
@@ -602,7 +602,7 @@ async def test_a_mount_does_not_wait_for_the_log(tmp_path: Path, monkeypatch: py
         return open_log(name, limit)
 
     monkeypatch.setattr(module, "_open_log", slow)
-    dates = Dates(PHONE)
+    dates = RememberedDates(PHONE)
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(dates.load)
@@ -641,7 +641,7 @@ async def test_a_log_that_cannot_be_read_in_time(
         return None, module._Tree(limit)
 
     monkeypatch.setattr(module, "_open_log", never)
-    dates = Dates(PHONE)
+    dates = RememberedDates(PHONE)
     await dates.load()
     end.set()
     await dates.until_loaded()

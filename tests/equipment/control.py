@@ -1,8 +1,8 @@
 """The hand that holds a virtual phone: words that make it misbehave, lock, unplug.
 
 Strategy: one line, one word, one answer (`done: WORD…` or `error: …`), the same on
-a socket (`virtual:DIR?control=PATH`, for a phone that is a mount's own) and on the
-standard input of `mtpfs-virtual-usb`. An answer says that it has happened.
+a socket (`held`, for a phone that is a mount's own) and on the standard input of
+`functionfs`. An answer says that it has happened.
 
     KIND [OPERATION] …   a fault to come (see `parse_fault`)
     forget               no fault is to come any more

@@ -399,7 +399,7 @@ def _open_log(name: str, limit: int) -> tuple[_Log | None, _Tree]:
     return None, _Tree(limit)
 
 
-class Dates:
+class RememberedDates:
     """The remembered dates of one device.
 
     A `path` is `storage/directory/name`, as the device has it. All but `open`, `load`, `until_loaded`, `flush` and

@@ -11,9 +11,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from mtpfs.cli.arguments import Parser, add_redact
+from mtpfs.cli.command import Parser, add_redact, printable
 from mtpfs.cli.mounts import KIND, is_dead, mounts, report
-from mtpfs.cli.output import printable
 from mtpfs.errors import SetupError
 from mtpfs.redaction import redact, redacted
 from mtpfs.settings import STATISTICS_NAME
@@ -30,7 +29,7 @@ def run(words: list[str]) -> int:
     )
     add_redact(parser)
     parser.add_argument("-J", "--json", action="store_true", help="print JSON")
-    chosen = parser.parse_args(words)
+    chosen = parser.parse(words)
     from mtpfs.transport.usb import find_phones  # noqa: PLC0415 - pyusb is slow to load and may be missing
 
     found = rows(find_phones())

@@ -1,0 +1,29 @@
+"""What became of contents that the device hadn't got when the mount ended, for those who want to unplug it.
+
+`close` and `fsync` tell programs, and the log tells administrators. But nobody tells who waits for the end of a mount:
+so it is noted here, where it happens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Unsent:
+    """Contents that never arrived."""
+
+    path: str
+    """The file's, from the mount's root."""
+    kept: str
+    """The file in the recovery directory; empty: there is none."""
+    reason: str
+
+
+@dataclass(slots=True)
+class Outcome:
+    """Of one mount. `arrived` has the paths of what was sent after the unmount."""
+
+    arrived: list[str] = field(default_factory=list)
+    unsent: list[Unsent] = field(default_factory=list)
+    """Also from before: a held file, say, that the device has refused after its `close`."""
