@@ -1,13 +1,13 @@
 """What is told after a mount has left the kernel, while its process still sends what the phone hasn't got.
 
-fusermount3, umount(8) and file managers return at once. Whoever wants to pull the cable has to know when that process
+fusermount3, umount(8) and file managers return at once. A user who wants to pull the cable has to know when that process
 has ended, and what became of the files. `mtpfs umount` asks the mount, before it unmounts, for its process and for
 the number of a file descriptor there: that of a file in memory, to which a line of JSON is appended each second, and
 a last one with the outcome. So nothing is written to a disk, nothing has to be cleared away, and a process that was
 killed has not written the last line.
 
 Who unmounts in a file manager hears by a notification of the desktop, if there was anything to send. It is sent by a
-program of the desktop that nobody waits for: the end of a mount must not depend on it.
+program of the desktop that isn't waited for: the end of a mount must not depend on it.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class UnmountReport:
         os.write(self._file, json.dumps(facts).encode() + b"\n")
 
     def _is_awaited(self) -> bool:
-        """Tell whether somebody has the file locked: that is how a reader shows that it is still there."""
+        """Tell whether a reader has the file locked: that is how it shows that it is still there."""
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

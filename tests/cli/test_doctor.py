@@ -199,7 +199,7 @@ def test_mount_of_another_user(mountpoint: Path) -> None:
         result = run(*NOBODY.split(), *MTPFS, command, mountpoint, check=False)
         assert result.returncode == 1
         assert result.stderr == (
-            f"mtpfs: {mountpoint}: another user has mounted this, and nobody else may look into it\n"
+            f"mtpfs: {mountpoint}: another user has mounted this, and no other user may look into it\n"
         )
 
 

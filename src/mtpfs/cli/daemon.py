@@ -6,11 +6,11 @@ end of the pipe means that the child has failed, has said why on the caller's
 stderr, and the parent exits with its status. No timeout is needed, because
 every step of the child has one.
 
-Signals that ask for an end are blocked until somebody can heed them: the mount,
+Signals that ask for an end are blocked until they can be heeded: the mount,
 once trio runs; the parent, which hands them on, because a terminal's Ctrl-C
 doesn't reach a child with a session of its own.
 
-Invariant: whoever waits for the command gets its status and keeps no
+Invariant: a program that waits for the command gets its status and keeps no
 descriptor of a running mount open; if he was interrupted, nothing is mounted.
 """
 
@@ -108,7 +108,7 @@ def in_background(run: Run) -> int:
     if usable and not interrupted:
         return 0
     os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
-    signal.pthread_sigmask(signal.SIG_BLOCK, END_SIGNALS)  # `child` means somebody else from now on
+    signal.pthread_sigmask(signal.SIG_BLOCK, END_SIGNALS)  # `child` may be another process from now on
     _, status = os.waitpid(child, 0)
     if os.WIFSIGNALED(status):
         name = signal.Signals(os.WTERMSIG(status)).name

@@ -3,7 +3,7 @@
 Strategy: each part (program, FUSE, mountpoint, bus, phone) is looked at even if
 an earlier one has failed, because two things may be wrong at once. Where the
 mount itself has a check, that one is called, so the two can't disagree. The
-phone is opened last, and only if nobody holds it. What is wrong is printed
+phone is opened last, and only if no program holds it. What is wrong is printed
 first, because that is what the reader came for.
 
 Invariant: the exit status is 0 exactly if no finding is a problem; nothing is
@@ -213,7 +213,7 @@ def _mountpoint(wanted: str) -> Iterator[Finding]:
     status = Path(wanted).stat()
     if os.geteuid() not in {0, status.st_uid} and status.st_mode & stat.S_ISVTX:
         yield Finding(
-            PROBLEM, f"{wanted} belongs to somebody else, and is shared: make a directory of your own"
+            PROBLEM, f"{wanted} belongs to another user, and is shared: make a directory of your own"
         )
         return
     yield Finding(OK, f"{wanted} can be mounted on")

@@ -40,7 +40,7 @@ COMMANDS = ("umount", "list", "info", "doctor", "stats")
 RESERVED = (
     *("ls", "tree", "stat", "get", "put", "cat", "rm", "mkdir", "mv", "cp", "df", "thumbs", "import", "sync"),
 )
-"""First words that may name a command one day: nobody's script is to have them as directories by then."""
+"""First words that may name a command one day: no script is to have them as directories by then."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # It is the output that can't be written: what else may fail is told where it does. The interpreter, which
         # tries again when it ends, is not to complain as well.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if isinstance(error, BrokenPipeError):  # `mtpfs stats | head -1`: whoever read it has had enough
+        if isinstance(error, BrokenPipeError):  # `mtpfs stats | head -1`: its reader has had enough
             return 128 + signal.SIGPIPE
         return _fail(SetupError(f"the output can't be written: {error.strerror}"), 1)
 

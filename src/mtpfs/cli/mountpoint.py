@@ -5,7 +5,7 @@ them. They change nothing, and leave to the mount what they can't find out.
 
 A directory that is made for a device (`--in`) is named after the product and the serial number. So it is the same
 every time, and two phones of one kind get two. Where the serial number doesn't tell them apart, the port is added.
-What a killed mount has left on it is cleared first, because nobody else would. It is only ever removed with rmdir,
+What a killed mount has left on it is cleared first, because nothing else would. It is only ever removed with rmdir,
 which can't remove anybody's files.
 """
 

@@ -92,7 +92,7 @@ def _reason(error: OSError | ValueError, mountpoint: str) -> str:
     if error.errno == errno.ENODEV:
         return "the phone is unplugged, or locked; it can be asked again when it is back"
     if error.errno in {errno.EACCES, errno.EPERM}:
-        return "another user has mounted this, and nobody else may look into it"
+        return "another user has mounted this, and no other user may look into it"
     if error.errno == errno.ENOTCONN:
         return f"a filesystem died here; `fusermount3 -u {mountpoint}` removes it"
     return f"the mount doesn't tell: {error.strerror}"

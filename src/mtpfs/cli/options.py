@@ -23,7 +23,7 @@ from mtpfs.settings import Settings
 
 LARGEST_READAHEAD = 16 << 20  # bytes; usbfs gives all transfers together no more
 
-LARGEST_ID = (1 << 32) - 2  # of a user or group; the one above means "nobody at all" to the kernel
+LARGEST_ID = (1 << 32) - 2  # of a user or group; the one above means "no user" to the kernel
 LONGEST = 3600  # seconds that an option can be
 
 Apply = Callable[[Settings, str], Settings]

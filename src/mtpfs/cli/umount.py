@@ -114,7 +114,7 @@ def watched(mountpoint: str) -> Iterator[Program]:
                 raise ProcessLookupError
             report_file = os.open(place, os.O_RDONLY)
             stack.callback(os.close, report_file)
-            fcntl.flock(report_file, fcntl.LOCK_SH)  # so it knows that somebody waits
+            fcntl.flock(report_file, fcntl.LOCK_SH)  # so it knows that this waits
         except PermissionError as error:
             raise SetupError(f"{mountpoint}: another user has mounted this, and has to unmount it") from error
         except (OSError, KeyError, ValueError) as error:
@@ -168,7 +168,7 @@ def _users(directory: str) -> list[str]:
             links = [process / "cwd", *(process / "fd").iterdir()]
             targets = [os.readlink(link) for link in links]  # noqa: PTH115 - not followed
         except OSError:
-            continue  # it ended, or belongs to somebody else
+            continue  # it ended, or belongs to another user
         if any(target == directory or target.startswith(f"{directory}/") for target in targets):
             found.append(f"{name} (pid {process.name})")
     return found

@@ -394,7 +394,7 @@ class Engine:
             if left < source.size:
                 # Not before a part of it is on its way: what is stopped has to be in its data phase.
                 if source.stopped():
-                    raise StoppedError("nobody wants the rest")
+                    raise StoppedError("the rest isn't wanted any more")
                 if (response := self._early_response(receipt, GLANCE)) is not None:
                     return response
             take = min(left, len(chunk) - start)

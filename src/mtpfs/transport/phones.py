@@ -124,7 +124,7 @@ def claim_failure(phone: UsbPhone, error: OSError) -> UnavailableError:
         return UnavailableError(
             errno.EACCES,
             f"no permission to open {phone.name} ({phone.node}). On a desktop, installing libmtp-common (its "
-            "udev rules) and plugging the phone in again gives it to whoever sits there (uaccess); over ssh, add "
+            "udev rules) and plugging the phone in again gives it to the user at the machine (uaccess); over ssh, add "
             "a udev rule with a group that you are in, such as plugdev, or mount as root with allow_other.",
         )
     code = errno.ENODEV if error.errno is None else error.errno

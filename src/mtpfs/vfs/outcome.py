@@ -1,6 +1,6 @@
 """What became of contents that the device hadn't got when the mount ended, for those who want to unplug it.
 
-`close` and `fsync` tell programs, and the log tells administrators. But nobody tells who waits for the end of a mount:
+`close` and `fsync` tell programs, and the log tells administrators. A user who waits for the end of a mount hears neither:
 so it is noted here, where it happens.
 """
 

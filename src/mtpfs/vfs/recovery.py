@@ -47,7 +47,7 @@ def keep(spool: Spool, device: str, path: str) -> Path:
     top.mkdir(mode=0o700, exist_ok=True)
     status = top.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
-        raise PermissionError(errno.EPERM, "somebody else has made it", str(top))
+        raise PermissionError(errno.EPERM, "another user has made it", str(top))
     top.chmod(0o700)
     *folders, name = [_safe(part) for part in [device, *path.split("/")] if part]
     for folder in folders[1:]:

@@ -373,7 +373,7 @@ def _open_directory(state: Path) -> int:
     try:
         status = os.fstat(descriptor)
         if status.st_uid != os.geteuid():
-            raise PermissionError(f"{directory} is somebody else's")
+            raise PermissionError(f"{directory} is another user's")
         if stat.S_IMODE(status.st_mode) != 0o700:
             os.fchmod(descriptor, 0o700)
     except BaseException:

@@ -99,7 +99,7 @@ class Fetch:
         if self.size is not None and can_read_ranges(self._device, self.size):
             while self.arrived < self.size:
                 if self._abandoned:
-                    raise StoppedError("nobody wants the rest")
+                    raise StoppedError("the rest isn't wanted any more")
                 count = min(WINDOW, self.size - self.arrived)
                 try:
                     data = await read(self._device, handle, self.arrived, count, self.size, bulk=True)
@@ -121,7 +121,7 @@ class Fetch:
     def _take(self, piece: memoryview) -> None:
         """Store a piece; runs on the worker thread."""
         if self._abandoned:
-            raise StoppedError("nobody wants the rest")
+            raise StoppedError("the rest isn't wanted any more")
         self.spool.write_now(self._written, piece)
         self._written += len(piece)
         self._token.run_sync_soon(self._advance, self._written)
