@@ -119,9 +119,11 @@ soak:
 
 coverage:
 	@contrib/setup dev
-	$(BIN)/coverage run -m pytest -q tests/protocol tests/virtual tests/transport tests/session tests/device tests/vfs \
-		tests/stress tests/hostile
-	$(BIN)/coverage report
+	rm -rf build/coverage
+	mkdir -p build/coverage
+	$(BIN)/coverage run -m pytest -q --numprocesses=$(TEST_PROCESSES) --maxschedchunk=4 tests/protocol tests/virtual \
+		tests/transport tests/session tests/device tests/vfs tests/fuse tests/stress tests/hostile; \
+	status=$$?; $(BIN)/coverage combine --quiet && $(BIN)/coverage report && exit $$status
 
 stress:
 	@contrib/setup dev

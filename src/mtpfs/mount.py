@@ -1,12 +1,14 @@
-"""The life of a mount: a phone (`mtpfs.phone`), the kernel's connection, signals, and the end in order.
+"""The life of a mount: a phone (`mtpfs.phone`), the kernel's connection, signals, and everything back in order.
 
-Lifetimes are nested. The phone outlives the kernel's connection. So when the mount ends, for any reason, what is
-still unsaved is sent before the session closes. `umount` makes `answer_requests` return by itself. A signal before
-the mount is there stops the set-up, between two transactions. Later it asks for the unmount, and the same end
-follows. A busy mount is detached lazily.
+Strategy: nested lifetimes. The phone outlives the kernel's connection; so when
+the mount ends, for whatever reason, what is still unsaved is sent before the
+session closes. `umount` makes `answer_requests` return by itself. A signal before the mount is there
+calls the whole thing off, between two transactions; later it asks for the unmount, which a busy mount
+answers by detaching lazily, and then waits for the same end.
 
-Invariant: `ready` is called exactly once, when the kernel has the mount. Errors before that are raised. Later ones
-are logged and answered by errno. No signal ends the program in the middle.
+Invariant: `ready` is called exactly once, when the kernel has the mount; whatever
+fails before raises, whatever fails later is logged and answered by errno. No
+signal ends the program in the middle.
 """
 
 from __future__ import annotations
@@ -49,49 +51,100 @@ async def serve(
 ) -> None:
     """Mount the phone behind `open_transport` and serve it until it is unmounted.
 
-    Calls `ready` when it is usable, and `stopping` when it isn't any more; data may remain to be sent then.
+    Calls `ready` when it is usable and `stopping` when it isn't any more, but things may remain to be sent.
     The caller may have blocked `END_SIGNALS`; here they are heeded.
     Raises `SetupError` and what opening the device raises, before `ready`.
     """
-    ending = _Ending(mountpoint)
+    mount = _Mount(mountpoint, settings, ready, stopping)
     with _heeded_signals() as signals:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(ending.await_signals, signals, nursery)
-            with ending.setup:
-                await _serve(open_transport, mountpoint, settings, ready, stopping, ending)
+            nursery.start_soon(mount.await_signals, signals, nursery)
+            with mount.setup:
+                await mount.serve(open_transport)
             nursery.cancel_scope.cancel()
-    if ending.setup.cancelled_caught:
+    if mount.setup.cancelled_caught:
         raise InterruptedSetupError
 
 
-class _Ending:
-    """What a signal does: it stops the set-up, asks for the unmount, or ends the sending after that."""
+class _Mount:
+    """One mount. A signal calls its set-up off, asks for the unmount, or ends the sending after that."""
 
-    def __init__(self, mountpoint: str) -> None:
+    def __init__(
+        self, mountpoint: str, settings: Settings, ready: Callable[[], None], stopping: Callable[[], None]
+    ) -> None:
         self.setup = trio.CancelScope()
-        self.fs: Filesystem | None = None
-        """Set when it is mounted."""
-        self.unmounted = False
         self._mountpoint = mountpoint
+        self._settings = settings
+        self._ready = ready
+        self._stopping = stopping
+        self._fs: Filesystem | None = None
+        """Set when it is mounted."""
+        self._unmounted = False
         self._asked = False
 
+    async def serve(self, open_transport: Callable[[], Transport]) -> None:
+        """Open the phone, mount it, and see to everything that is left when it is unmounted."""
+        settings = self._settings
+        async with open_device(open_transport, settings.timeout) as device, trio.open_nursery() as nursery:
+            notifier = KernelNotifier(nursery)
+            with contextlib.closing(UnmountReport()) as report:
+                async with open_filesystem(device, settings, notifier) as fs:
+                    await self._run(fs, notifier, report)
+                    nursery.start_soon(report.follow, fs)
+                report.conclude(fs)
+            nursery.cancel_scope.cancel()
+
+    async def _run(self, fs: Filesystem, notifier: KernelNotifier, report: UnmountReport) -> None:
+        settings = self._settings
+        operations = Operations(fs, settings, report.process)
+        await _warn_if_empty(fs)
+        await trio.lowlevel.checkpoint_if_cancelled()  # from here to `ready` nothing can come in between
+        connection.connect(operations, self._mountpoint, _fuse_options(fs, settings))
+        self._fs = fs
+        try:
+            log.info("%s is mounted on %s", fs.device.name, self._mountpoint)
+            # A process that is told that it is ready may send a signal at once.
+            with trio.open_signal_receiver(signal.SIGUSR1) as questions:
+                self._ready()
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(_report_on_signal, questions, operations.report)
+                    if settings.exit_on_unplug:
+                        nursery.start_soon(_end_when_gone, fs.device.session)
+                    if os.geteuid() == 0:
+                        # In a thread, because it is this process that answers; not waited for if the mount ends first.
+                        nursery.start_soon(
+                            partial(trio.to_thread.run_sync, abandon_on_cancel=True),
+                            _raise_read_ahead,
+                            self._mountpoint,
+                        )
+                    await connection.answer_requests()
+                    nursery.cancel_scope.cancel()
+        finally:
+            self._unmounted = True
+            self._stopping()
+            # Every request is answered by now. A notification that is under way may need the connection.
+            with trio.CancelScope(shield=True):
+                await notifier.finish(NOTIFICATION_PATIENCE)
+            connection.disconnect()
+
     async def await_signals(self, signals: AsyncIterator[int], nursery: trio.Nursery) -> None:
+        """Do what signals ask for, until cancelled."""
         async for number in signals:
             log.info("%s: ending", signal.Signals(number).name)
-            if self.fs is None:
+            if self._fs is None:
                 self.setup.cancel()
                 continue
             if self._asked:
                 log.warning("asked again: what isn't sent yet goes to the recovery directory")
-                self.fs.hurry()
-            elif not self.unmounted:
+                self._fs.hurry()
+            elif not self._unmounted:
                 nursery.start_soon(self._unmount)
             self._asked = True
-            self.fs.stop()
+            self._fs.stop()
 
     async def _unmount(self) -> None:
         await trio.to_thread.run_sync(self._write_back)
-        if not self.unmounted:
+        if not self._unmounted:
             connection.end()
 
     def _write_back(self) -> None:
@@ -111,66 +164,6 @@ def _heeded_signals() -> Iterator[AsyncIterator[int]]:
     with trio.open_signal_receiver(*heeded, signal.SIGTERM) as signals:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, END_SIGNALS)
         yield signals
-
-
-async def _serve(
-    open_transport: Callable[[], Transport],
-    mountpoint: str,
-    settings: Settings,
-    ready: Callable[[], None],
-    stopping: Callable[[], None],
-    ending: _Ending,
-) -> None:
-    async with open_device(open_transport, settings.timeout) as device, trio.open_nursery() as nursery:
-        notifier = KernelNotifier(nursery)
-        with contextlib.closing(UnmountReport()) as report:
-            async with open_filesystem(device, settings, notifier) as fs:
-                await _run(fs, notifier, mountpoint, settings, ready, stopping, ending, report)
-                nursery.start_soon(report.follow, fs)
-            report.conclude(fs)
-        nursery.cancel_scope.cancel()
-
-
-async def _run(
-    fs: Filesystem,
-    notifier: KernelNotifier,
-    mountpoint: str,
-    settings: Settings,
-    ready: Callable[[], None],
-    stopping: Callable[[], None],
-    ending: _Ending,
-    report: UnmountReport,
-) -> None:
-    operations = Operations(fs, settings, report.process)
-    await _warn_if_empty(fs)
-    await trio.lowlevel.checkpoint_if_cancelled()  # from here to `ready` nothing can come in between
-    connection.connect(operations, mountpoint, _fuse_options(fs, settings))
-    ending.fs = fs
-    try:
-        log.info("%s is mounted on %s", fs.device.name, mountpoint)
-        # A caller that is told that the mount is ready may send a signal at once.
-        with trio.open_signal_receiver(signal.SIGUSR1) as questions:
-            ready()
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(_report_on_signal, questions, operations.report)
-                if settings.exit_on_unplug:
-                    nursery.start_soon(_end_when_gone, fs.device.session)
-                if os.geteuid() == 0:
-                    # In a thread, because it is this process that answers; not waited for if the mount ends first.
-                    nursery.start_soon(
-                        partial(trio.to_thread.run_sync, abandon_on_cancel=True),
-                        _raise_read_ahead,
-                        mountpoint,
-                    )
-                await connection.answer_requests()
-                nursery.cancel_scope.cancel()
-    finally:
-        ending.unmounted = True
-        stopping()
-        # Every request is answered by now. A notification that is under way may need the connection.
-        with trio.CancelScope(shield=True):
-            await notifier.finish(NOTIFICATION_PATIENCE)
-        connection.disconnect()
 
 
 async def _warn_if_empty(fs: Filesystem) -> None:

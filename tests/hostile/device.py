@@ -21,7 +21,6 @@ from typing import TypeVar
 import trio
 import trio.testing
 
-from mtpfs.device import Device
 from mtpfs.device.description import describe
 from mtpfs.errors import (
     MtpfsError,
@@ -29,10 +28,10 @@ from mtpfs.errors import (
     TransportStallError,
     TransportTimeoutError,
 )
-from mtpfs.session import open_session
+from mtpfs.phone import open_device, open_filesystem
+from mtpfs.settings import Settings
 from mtpfs.transport import Buffer
 from mtpfs.vfs import Filesystem, Node
-from mtpfs.vfs.remembered import RememberedDates
 from mtpfs.virtual.transport import VirtualTransport, open_virtual
 from vfs.world import Kernel
 
@@ -137,15 +136,11 @@ class HostileTransport:
 
 @asynccontextmanager
 async def mounted(transport: HostileTransport) -> AsyncIterator[Filesystem]:
-    async with open_session(transport) as session, trio.open_nursery() as nursery:
-        fs = Filesystem(Device(session), nursery, Kernel(), RememberedDates())
-        nursery.start_soon(fs.events.follow)
-        try:
-            yield fs
-        finally:
-            with trio.CancelScope(shield=True):
-                await fs.finish()
-            nursery.cancel_scope.cancel()
+    async with (
+        open_device(lambda: transport) as device,
+        open_filesystem(device, Settings(), Kernel()) as fs,
+    ):
+        yield fs
 
 
 async def use(fs: Filesystem, depth: int = 3) -> None:

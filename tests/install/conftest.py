@@ -16,6 +16,8 @@ Machine = Callable[[str], str]
 
 _ENTER = r"""
 set -e
+# A copy of another test's mount would keep that alive after its unmounting.
+umount --all --types fuse.mtpfs --lazy
 mount -t tmpfs machine "$1"
 mkdir "$1/upper" "$1/work" "$1/root"
 mount -t overlay -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" machine "$1/root"

@@ -53,6 +53,14 @@ def wait_until(condition: Callable[[], bool], what: str, patience: float = PATIE
         time.sleep(0.02)
 
 
+def contents(path: Path) -> bytes | None:
+    """Return what is in a file; None while it can't be read."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
+
+
 @dataclass
 class Mount:
     """A mounted virtual phone: `root` on the mount is `phone` on this machine's disk."""
@@ -149,16 +157,20 @@ def running(command: list[str], base: Path, mountpoint: Path, words: str) -> Ite
 
 @pytest.fixture
 def mount_phone(tmp_path: Path) -> Iterator[Callable[..., Mount]]:
-    """Mount a virtual phone with capability words and options; everything is unmounted at the end."""
+    """Mount a virtual phone with capability words and options; everything is unmounted at the end.
+
+    With `control`, the phone obeys words on a socket of that name beside its mountpoint.
+    """
     with ExitStack() as mounts:
         numbers = itertools.count()
 
-        def mount(words: str = "", *options: str) -> Mount:
+        def mount(words: str = "", *options: str, control: str = "") -> Mount:
             number = next(numbers)
             base, mountpoint = tmp_path / f"phone{number}", tmp_path / f"mount{number}"
             base.mkdir()
             mountpoint.mkdir()
-            return mounts.enter_context(virtual_mount(base, mountpoint, words, *options))
+            socket = tmp_path / control if control else None
+            return mounts.enter_context(virtual_mount(base, mountpoint, words, *options, control=socket))
 
         yield mount
 

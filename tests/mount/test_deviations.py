@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from mount.conftest import Mount, run, virtual_mount, wait_until
+from equipment.conversation import conversation
+from mount.conftest import Mount, contents, run, virtual_mount, wait_until
 
 MAN = Path(__file__).parents[2] / "man" / "mtpfs.1"
 Check = Callable[[Callable[..., Mount]], None]
@@ -232,8 +233,20 @@ def others(mount_phone: Callable[..., Mount]) -> None:
 
 
 @deviation("Unplugging")
-def unplugging(_: Callable[..., Mount]) -> None:
-    """tests/vfs/test_replug.py and the tests in the virtual machine have it; a mount can't pull its own cable."""
+def unplugging(mount_phone: Callable[..., Mount]) -> None:
+    mounted = mount_phone(control="control")
+    (mounted.root / "f").write_bytes(b"old")
+    with conversation(mounted.mountpoint.with_name("control")) as say:
+        file = os.open(mounted.root / "f", os.O_WRONLY | os.O_TRUNC)
+        os.write(file, b"contents")
+        say("unplug")
+        fails(errno.ENODEV, lambda: os.fsync(file))
+        fails(errno.ENODEV, lambda: os.listdir(mounted.root))
+        fails(errno.ENODEV, lambda: os.close(file))
+        assert (mounted.phone / "f").read_bytes() == b"old"
+        say("plug")
+        wait_until(lambda: contents(mounted.phone / "f") == b"contents", "the arrival of what was kept")
+        wait_until(lambda: os.listdir(mounted.phone) == ["f"], "the end of the saving")
 
 
 def titles() -> list[str]:

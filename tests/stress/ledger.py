@@ -51,6 +51,7 @@ class Ledger:
         self._numbers = itertools.count(1)
         self.changes: list[Change] = []
         self._owners: dict[bytes, Node | None] = {}
+        self._sources: dict[Node, set[Node]] = {}
 
     def now(self) -> int:
         return next(self._clock)
@@ -78,6 +79,16 @@ class Ledger:
         for change in changes:
             change.acknowledged = min(change.acknowledged, now)
 
+    def may_have_got(self, target: Node, source: Node) -> None:
+        """Note that a rename was broken off: the device may have put one file in the other's place all the same."""
+        self._sources.setdefault(target, set()).add(source)
+
+    def _may_be(self, source: Node, data: bytes) -> bool:
+        stamp = data[:WIDTH]
+        return (stamp in self._owners and self._owners[stamp] is None) or any(
+            change.allows(data) for change in self.changes if change.node is source
+        )
+
     def check_read(self, node: Node, data: bytes, *, calm: bool) -> None:
         """Raise `ViolationError` unless somebody may have written `data` to this file."""
         if not data:
@@ -95,6 +106,8 @@ class Ledger:
         changes = [change for change in self.changes if change.node is node]
         last = max((change.began for change in changes if change.acknowledged < inf), default=0)
         allowed = [change for change in changes if change.acknowledged > last]
+        if any(self._may_be(source, data) for source in self._sources.get(node, ())):
+            return
         if last and not any(change.allows(data) for change in allowed):
             wanted = [(change.stamp, change.size, change.acknowledged) for change in allowed]
             raise ViolationError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import logging
 import os
 import random
@@ -49,6 +50,8 @@ REAL = 20.0  # real seconds after which it does
 SETTLING = 60.0  # seconds in which a phone forgets what it had under other names
 NEVER = {errno.EBADF, errno.ESTALE, errno.ENOENT, errno.EIO}
 """What nobody may hear of a descriptor that was opened while all was well."""
+BROKEN_OFF = {errno.ENODEV, errno.EIO, errno.ETIMEDOUT, errno.ESTALE}
+"""After these it isn't known whether the device has done it."""
 ACTIONS = (
     *("write", "write", "replace", "read", "rename", "rename", "unlink", "truncate"),
     *("read_long", "append_sync", "mkdir", "rmdir", "list", "move_folder"),
@@ -305,13 +308,29 @@ class Run:
         finally:
             await self._close(who, opened, *([change] if change is not None else []))
         await self._pass(chance, 5)
-        await self.fs.rename(directory, temporary, directory, name)
+        await self._rename(directory, temporary, directory, name)
 
     async def _do_rename(self, who: str, chance: random.Random) -> None:
         old, new = await self._directory(chance), await self._directory(chance)
         names = chance.choice(NAMES), chance.choice(NAMES)
         self.note(who, f"rename {old.path}/{names[0]!r} to {new.path}/{names[1]!r}")
-        await self.fs.rename(old, names[0], new, names[1], replace=chance.random() < 0.7)
+        await self._rename(old, names[0], new, names[1], replace=chance.random() < 0.7)
+
+    async def _rename(
+        self, old: Node, old_name: bytes, new: Node, new_name: bytes, *, replace: bool = True
+    ) -> None:
+        def nodes() -> tuple[Node | None, Node | None]:
+            return old.children.get(old_name), new.children.get(new_name)
+
+        before = nodes()
+        try:
+            await self.fs.rename(old, old_name, new, new_name, replace=replace)
+        except MtpfsError as error:
+            if error.errno in BROKEN_OFF:
+                for (source, _), (_, target) in itertools.product((before, nodes()), repeat=2):
+                    if source is not None and target is not None:
+                        self.ledger.may_have_got(target, source)
+            raise
 
     async def _do_move_folder(self, who: str, chance: random.Random) -> None:
         names = [b"d", b"e"]

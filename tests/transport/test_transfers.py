@@ -34,6 +34,7 @@ SEND_OBJECT_INFO, SEND_OBJECT = 0x100C, 0x100D
 ROOT = 0xFFFFFFFF
 MEBIBYTE = 1 << 20
 EVENT = struct.pack("<IHHII", 16, 4, 0x4002, ROOT, 7)
+PATIENCE = 10.0  # seconds in which what comes at once has come, however busy the machine is
 
 
 class Clock:
@@ -181,8 +182,8 @@ def test_halt(wire: Wire, endpoint: str) -> None:
     """A halted pipe is told apart, and works again once the halt is cleared."""
     getattr(wire.mtp, endpoint).stall()
     transfers = {
-        "in_ep": lambda: wire.transport.read(wire.buffer, 1),
-        "out_ep": lambda: wire.transport.write(b"x" * 12, 1),
+        "in_ep": lambda: wire.transport.read(wire.buffer, PATIENCE),
+        "out_ep": lambda: wire.transport.write(b"x" * 12, PATIENCE),
     }
     with pytest.raises(TransportStallError):
         transfers[endpoint]()

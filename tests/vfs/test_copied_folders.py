@@ -133,3 +133,38 @@ async def test_a_rename_and_an_unlink_of_a_file_that_is_sent(
     assert answers == [errno.ENOENT if deleted else 0]
     assert (tmp_path / "target").read_bytes() == (b"old" if deleted else b"new contents")
     assert os.listdir(tmp_path) == ["target"]
+
+
+async def test_file_that_is_opened_anew_while_its_renaming_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The renaming waited for a descriptor that was being closed: then the next one waits for the renaming."""
+    (tmp_path / "f").write_bytes(b"contents")
+    copying, may_go_on, copy = trio.Event(), trio.Event(), Namespace._copy_at_rest
+
+    async def slow(self: Namespace, *arguments: object) -> None:
+        copying.set()
+        await may_go_on.wait()
+        await copy(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Namespace, "_copy_at_rest", slow)
+    async with world(tmp_path, NO_RENAMES) as w, trio.open_nursery() as nursery:
+        opened = await w.open(b"f")
+        node = opened.file.node
+
+        async def write() -> None:
+            again = await w.open(b"f")
+            await w.fs.write(again, 0, b"CON")
+            await w.close(again)
+
+        async with opened.file.lock:
+            nursery.start_soon(w.fs.release, opened)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(w.fs.rename, w.root, b"f", w.root, b"g")
+            await trio.testing.wait_all_tasks_blocked(0.05)
+        await copying.wait()
+        nursery.start_soon(write)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        may_go_on.set()
+    assert node.name == b"g"
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"g": b"CONtents"}

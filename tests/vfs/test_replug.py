@@ -637,6 +637,10 @@ async def test_failures_keep_no_spool(phone: Path) -> None:
     try:
         for words in ("", "no-edit", "no-partial"):
             async with world(phone, words) as w:
+                opened = await w.fs.create(w.root, f"held {words}".encode())
+                await w.fs.write(opened, 0, bytes(5000))
+                assert spools() == 1  # this look would see one that is left
+                await w.close(opened)
                 for kind in (Kind.REFUSE, Kind.STALL, Kind.SILENCE):
                     for operation in (
                         Operation.SendObject,

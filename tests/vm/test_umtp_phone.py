@@ -105,6 +105,8 @@ def test_sizes_around_packets(phone: UmtpPhone, root: Path, tmp_path: Path, size
     data = os.urandom(size)
     (tmp_path / "source").write_bytes(data)
     run("cp", tmp_path / "source", root / f"size{size}")
+    if not size:
+        wait_until((phone.directory / "size0").exists, "an empty file's arrival, which isn't waited for")
     assert (phone.directory / f"size{size}").read_bytes() == data
     (phone.directory / f"other{size}").write_bytes(data)
     wait_until((root / f"other{size}").exists, "the new file's appearance")

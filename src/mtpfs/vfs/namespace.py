@@ -1,14 +1,14 @@
 """Creating, removing, renaming and moving, in POSIX's terms on a device that knows few of them.
 
-Each change claims the names that it vacates and takes. It looks once more whether all is as it was, does the
-change on the device, and then changes the tree. Rules that MTP doesn't know (ENOTEMPTY, EEXIST, replacing by a
-rename, deleting an open file) are made here.
+Each change claims the names that it vacates and takes, looks once more whether everything is as it
+seemed, does it on the device, and has the tree follow. Rules that MTP doesn't know (ENOTEMPTY,
+EEXIST, replacing by a rename, deleting an open file) are made here.
 
-After a failure only the device knows what it has done. So the directory is listed anew. That completes or undoes
-what is halfway (`mtpfs.vfs.settling`).
+After a failure only the device knows what it has done: the directory is listed anew, which completes or
+undoes what is halfway (`mtpfs.vfs.settling`).
 
-Invariant: the tree follows the device only after the device has confirmed. No contents are deleted before others
-have their name.
+Invariant: the tree follows the device only after the device has confirmed, and no contents are deleted
+before others have their name.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Namespace:
     # --- removing --------------------------------------------------------------------
 
     async def rmdir(self, parent: Node, name: bytes) -> None:
-        """Remove an empty directory. The device is asked first whether it is empty, because it deletes recursively."""
+        """Remove an empty directory. Whether it is empty is asked of the device, which deletes recursively."""
         while True:
             node = await self._tree.child(parent, name)
             if not node.is_folder:
@@ -125,9 +125,9 @@ class Namespace:
             raise FsError(errno.ENOTEMPTY)
 
     async def unlink(self, parent: Node, name: bytes) -> OpenFile | None:
-        """Remove a file. Programs that have it open keep its contents. Returns what is left of it, for `Files.end`.
+        """Remove a file; who has it open keeps its contents. Returns what is left of it, for `Files.end`.
 
-        If it is a new file that is being sent, the sending ends early.
+        A new file that is being sent isn't sent to its end.
         """
         while True:
             node = await self._tree.child(parent, name)
@@ -279,14 +279,14 @@ class Namespace:
     async def _send_renamed(
         self, claim: Claim, file: OpenFile, new_parent: Node, text: str, target: Node | None
     ) -> bool:
-        """Send a file that the device hasn't got yet under its new name; False: it had to be saved under the old one.
+        """Send a file that the device hasn't got yet under its new name; False where it has to have its old one first.
 
-        This is only an upload, so it works also on a device that can't rename.
+        It needs nothing of the device but to be sent, so it works also where nothing can be renamed.
         """
         if file.is_doubtful or (
             target is not None and (target.is_folder or self._files.of(target) is not None)
         ):
-            # There may be an object of it. Or the target is open, and its contents stay only if it is put aside.
+            # There may be an object of it; or who has the target open keeps it only if that is put aside.
             await file.save(claim)
             return False
         entry = None
@@ -319,7 +319,7 @@ class Namespace:
     async def _rename_object(
         self, claim: Claim, node: Node, old_parent: Node, place: Place, target: Node | None
     ) -> None:
-        """Give an object its new name and place. What had the name before is put aside first, and deleted last."""
+        """Give an object its new name and place; what had the name before is put aside first, and deleted last."""
         device, new_parent = self._device, place.directory
         if not device.can_rename and (
             old_parent is new_parent or place.name != node.object_name or target is not None
@@ -399,18 +399,17 @@ class Namespace:
     async def _copy_renamed(
         self, claim: Claim, node: Node, old_parent: Node, place: Place, target: Node | None
     ) -> None:
-        """Copy a small file or folder to its new name, and delete the old one. Raises EXDEV for larger ones."""
+        """Make a small file or folder anew under its new name, and delete the old one. EXDEV for larger ones."""
         if old_parent is not place.directory:
             raise FsError(errno.EXDEV, "the device can't rename")
-        file = self._files.of(node)
-        if file is None:
-            with self._files.leaving(
-                node
-            ):  # an open of it, or of what is in it, would get an object that goes
-                self._check_unused(node)
-                await self._copy_at_rest(claim, node, place, target)
-            return
-        async with file.at_rest(claim):
+        while (file := self._files.of(node)) is not None:
+            async with file.at_rest(claim):
+                # Else it was closed while this was waiting, and may have been opened anew.
+                if self._files.of(node) is file:
+                    await self._copy_at_rest(claim, node, place, target)
+                    return
+        with self._files.leaving(node):  # what is opened now would have an object that goes
+            self._check_unused(node)
             await self._copy_at_rest(claim, node, place, target)
 
     async def _copy_at_rest(self, claim: Claim, node: Node, place: Place, target: Node | None) -> None:
@@ -458,12 +457,12 @@ class Namespace:
 
     @staticmethod
     def _check_unused(folder: Node) -> None:
-        """Raise EXDEV if a file in a folder is open or unsaved: its object would go, and with it what is written."""
+        """Raise EXDEV if a file in a folder is open or unsaved: its object would go, and what is written with it."""
         if any(member.holder is not None for member in folder.subtree()):
             raise FsError(errno.EXDEV, "the device can't rename, and a file in it is open")
 
     def _become_object(self, node: Node, handle: Handle, name: str, told: float | None) -> None:
-        """Make another object, with the same contents, the one that a node stands for."""
+        """Have another object with the same contents be what a node is on the device."""
         self._tree.forget_handles(node)
         self._tree.describe(
             node, Entry(handle, name, is_folder=node.is_folder, size=node.size, modified=told)
@@ -494,9 +493,9 @@ class Namespace:
 
     @asynccontextmanager
     async def _changing(self, *directories: Node) -> AsyncIterator[None]:
-        """After a failure on the device, believe no listing. List anew, which settles what is halfway.
+        """After a failure on the device, believe no listing; look anew, which settles what is halfway.
 
-        This is outside of the claim, because settling leaves out what is claimed.
+        Outside of the claim, because settling leaves out what is claimed.
         """
         try:
             yield
@@ -508,7 +507,7 @@ class Namespace:
             reason = await self._tree.reason(directories[0], error)
             if reason is error and not self._device.session.gone:
                 for directory in dict.fromkeys(directories):
-                    with contextlib.suppress(MtpfsError):  # then the next look does it
+                    with contextlib.suppress(MtpfsError):  # then who looks there next does it
                         await self._tree.ensure_listed(directory)
             if reason is error:
                 raise

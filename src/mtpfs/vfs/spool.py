@@ -128,6 +128,9 @@ class Spool:
                 offset = 0
                 while count := os.sendfile(copy, self._fd, offset, 1 << 30):
                     offset += count
+            except OSError:
+                path.unlink()  # a part would be taken for the whole
+                raise
             finally:
                 os.close(copy)
 
