@@ -125,7 +125,7 @@ class Namespace:
             raise FsError(errno.ENOTEMPTY)
 
     async def unlink(self, parent: Node, name: bytes) -> OpenFile | None:
-        """Remove a file; who has it open keeps its contents. Returns what is left of it, for `Files.end`.
+        """Remove a file. Programs that have it open keep its contents. Returns what is left of it, for `Files.end`.
 
         A new file that is being sent isn't sent to its end.
         """
@@ -286,7 +286,7 @@ class Namespace:
         if file.is_doubtful or (
             target is not None and (target.is_folder or self._files.of(target) is not None)
         ):
-            # There may be an object of it; or who has the target open keeps it only if that is put aside.
+            # There may be an object of it. Or the target is open, and its contents stay only if it is put aside.
             await file.save(claim)
             return False
         entry = None
@@ -507,7 +507,7 @@ class Namespace:
             reason = await self._tree.reason(directories[0], error)
             if reason is error and not self._device.session.gone:
                 for directory in dict.fromkeys(directories):
-                    with contextlib.suppress(MtpfsError):  # then who looks there next does it
+                    with contextlib.suppress(MtpfsError):  # then the next look does it
                         await self._tree.ensure_listed(directory)
             if reason is error:
                 raise
