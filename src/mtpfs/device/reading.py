@@ -97,7 +97,7 @@ async def _read_once(
         empty.append(operation)
     if size is not None and offset + count <= size:
         for useless in empty:
-            device.operations.note_refusal(useless, handle)  # as good as one
+            device.operations.note_refusal(useless, handle)  # as good as a refusal
     raise FsError(errno.EOPNOTSUPP, "no partial reads")
 
 

@@ -132,7 +132,8 @@ class Session:
     async def transact_each(self, operation: int, handles: Sequence[Handle]) -> list[Result | ResponseError]:
         """Run one transaction for each handle, back to back; return their results or errors in order.
 
-        Others get their turn every `BATCH` seconds. Raises `SessionLostError`, `TransportError`, `ProtocolError`.
+        Other jobs get their turn every `BATCH` seconds. Raises `SessionLostError`, `TransportError`, `ProtocolError`.
+        A caller that is cancelled stops waiting.
         """
         found: list[Result | ResponseError] = []
         generation = _common_generation(handles)
