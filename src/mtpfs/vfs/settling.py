@@ -20,7 +20,7 @@ the other one is read. When in doubt an object stays, and is shown as what it is
 | part | there | it is deleted |
 | old | missing | it gets NAME back |
 | old | there, of the announced size | the change was complete: it is deleted |
-| gone | | it is deleted, as the user asked |
+| gone | | it is deleted: a program has asked for that |
 | move | | at its destination the new name, elsewhere the old one |
 | anything else | | it is shown |
 
