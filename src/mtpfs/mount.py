@@ -1,14 +1,12 @@
-"""The life of a mount: a phone (`mtpfs.phone`), the kernel's connection, signals, and everything back in order.
+"""The life of a mount: a phone (`mtpfs.phone`), the kernel's connection, signals, and the end in order.
 
-Strategy: nested lifetimes. The phone outlives the kernel's connection; so when
-the mount ends, for whatever reason, what is still unsaved is sent before the
-session closes. `umount` makes `answer_requests` return by itself. A signal before the mount is there
-calls the whole thing off, between two transactions; later it asks for the unmount, which a busy mount
-answers by detaching lazily, and then waits for the same end.
+Lifetimes are nested. The phone outlives the kernel's connection. So when the mount ends, for any reason, what is
+still unsaved is sent before the session closes. `umount` makes `answer_requests` return by itself. A signal before
+the mount is there stops the set-up, between two transactions. Later it asks for the unmount, and the same end
+follows. A busy mount is detached lazily.
 
-Invariant: `ready` is called exactly once, when the kernel has the mount; whatever
-fails before raises, whatever fails later is logged and answered by errno. No
-signal ends the program in the middle.
+Invariant: `ready` is called exactly once, when the kernel has the mount. Errors before that are raised. Later ones
+are logged and answered by errno. No signal ends the program in the middle.
 """
 
 from __future__ import annotations
@@ -51,7 +49,7 @@ async def serve(
 ) -> None:
     """Mount the phone behind `open_transport` and serve it until it is unmounted.
 
-    Calls `ready` when it is usable and `stopping` when it isn't any more, but things may remain to be sent.
+    Calls `ready` when it is usable, and `stopping` when it isn't any more; files may remain to be sent then.
     The caller may have blocked `END_SIGNALS`; here they are heeded.
     Raises `SetupError` and what opening the device raises, before `ready`.
     """
@@ -67,7 +65,7 @@ async def serve(
 
 
 class _Mount:
-    """One mount. A signal calls its set-up off, asks for the unmount, or ends the sending after that."""
+    """One mount. A signal stops its set-up, asks for the unmount, or ends the sending after that."""
 
     def __init__(
         self, mountpoint: str, settings: Settings, ready: Callable[[], None], stopping: Callable[[], None]
@@ -83,7 +81,7 @@ class _Mount:
         self._asked = False
 
     async def serve(self, open_transport: Callable[[], Transport]) -> None:
-        """Open the phone, mount it, and see to everything that is left when it is unmounted."""
+        """Open the phone, mount it, and send what is left when it is unmounted."""
         settings = self._settings
         async with open_device(open_transport, settings.timeout) as device, trio.open_nursery() as nursery:
             notifier = KernelNotifier(nursery)
@@ -159,7 +157,7 @@ class _Mount:
 
 @contextlib.contextmanager
 def _heeded_signals() -> Iterator[AsyncIterator[int]]:
-    """Receive `END_SIGNALS`, but not those that are ignored from the start (nohup)."""
+    """Receive `END_SIGNALS`, but not those that were ignored when we were started (nohup)."""
     heeded = [number for number in END_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
     with trio.open_signal_receiver(*heeded, signal.SIGTERM) as signals:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, END_SIGNALS)

@@ -1,13 +1,13 @@
 """What is told after a mount has left the kernel, while its process still sends what the phone hasn't got.
 
-fusermount3, umount(8) and file managers return at once. A user who wants to pull the cable has to know when that process
-has ended, and what became of the files. `mtpfs umount` asks the mount, before it unmounts, for its process and for
-the number of a file descriptor there: that of a file in memory, to which a line of JSON is appended each second, and
-a last one with the outcome. So nothing is written to a disk, nothing has to be cleared away, and a process that was
+fusermount3, umount(8) and file managers return at once. A user who wants to pull the cable has to know when that
+process has ended, and what became of the files. Before it unmounts, `mtpfs umount` asks the mount for its process, and
+for the number of a file descriptor there. That is a file in memory. A line of JSON is appended to it each second, and
+a last one with the outcome. So nothing is written to a disk, and nothing has to be cleared away. A process that was
 killed has not written the last line.
 
-Who unmounts in a file manager hears by a notification of the desktop, if there was anything to send. It is sent by a
-program of the desktop that isn't waited for: the end of a mount must not depend on it.
+A user who unmounts in a file manager gets a notification of the desktop, if there was anything to send. A program of
+the desktop sends it. That program isn't waited for: the end of a mount must not depend on it.
 """
 
 from __future__ import annotations

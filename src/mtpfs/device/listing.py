@@ -52,7 +52,7 @@ async def children(device: Device, storage_id: int, parent: Handle) -> list[Entr
     """Return the objects in a folder (`parent` 0: the storage's root), in the device's order.
 
     Without what was deleted less than 3 s ago. Raises `ResponseError` (folder or storage gone), `RemoteProtocolError` (handles that don't
-    last), and whatever the session raises; never for single objects.
+    last), and what the session raises; never for single objects.
     """
     handles = await child_handles(device, storage_id, parent)
     found: dict[Handle, Entry] = {}
@@ -104,7 +104,7 @@ async def child_handles(device: Device, storage_id: int, parent: Handle) -> list
     """Return the handles in a folder, each once, without the two values that name no object.
 
     Without those that were deleted, or moved to another folder, less than 3 s ago. Raises `ResponseError` (folder or storage
-    gone) and whatever the session raises.
+    gone) and what the session raises.
     """
     return [
         handle
@@ -144,7 +144,7 @@ async def entry(device: Device, handle: Handle) -> Entry:
     """Describe one object by GetObjectInfo (and ObjectSize from 4 GiB on).
 
     Raises `ResponseError` InvalidObjectHandle when it is gone, `ProtocolError` when the answer
-    makes no sense, and whatever the session raises. What it says of the date is the last word.
+    makes no sense, and what the session raises. What it says of the date is final.
     """
     return await entry_of(device, handle, await object_info(device, handle))
 

@@ -72,7 +72,7 @@ async def _read_once(
 ) -> memoryview:
     """Read some of a range: nothing only where the object ends, as far as the device can be believed."""
     if device.quirks.eof_short_packet and offset + count == size and count > 1:
-        # Whatever the packet size is, a reply of a whole number of 64-byte packets may fill its last one.
+        # With any packet size, a reply of a whole number of 64-byte packets may fill its last one.
         count -= (count + 12) % 64 == 0
     empty: list[Operation] = []
     for operation in _operations(device, offset + count):
@@ -97,7 +97,7 @@ async def _read_once(
         empty.append(operation)
     if size is not None and offset + count <= size:
         for useless in empty:
-            device.operations.note_refusal(useless, handle)  # as good as one
+            device.operations.note_refusal(useless, handle)  # as good as a refusal
     raise FsError(errno.EOPNOTSUPP, "no partial reads")
 
 

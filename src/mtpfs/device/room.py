@@ -83,8 +83,8 @@ class Room:
     async def must_confirm(self, storage_id: int, count: int) -> bool:
         """Tell whether a change that wrote `count` bytes has to be compared afterwards.
 
-        So it is from 1 MiB on, where less than 256 MiB are free, where the room is unknown, and
-        once the device was caught.
+        It has to be from 1 MiB on, where less than 256 MiB are free, where the room is unknown, and
+        after the device was caught.
         """
         if count >= CONFIRMED or self.caught:
             return True

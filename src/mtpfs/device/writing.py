@@ -57,8 +57,8 @@ async def upload(
     """Create an object with the contents of `source`; return its handle.
 
     `name` must be free: some devices truncate an existing object, others keep both. `modified`
-    (seconds since the epoch) is honoured by Android from 8.1 on. That the size is right is for
-    `confirm_size` to say.
+    (seconds since the epoch) is honoured by Android from 8.1 on. `confirm_size` checks
+    the size.
 
     Raises `ResponseError`, `FsError(EIO)` if the device created nothing, and what the session
     raises; `refusal` tells which of them mean a full disk. It is tried again only after
@@ -106,9 +106,9 @@ def _upload_job(
 ) -> Callable[[Engine], Handle]:
     """Return the job that sends one object.
 
-    Of one that failed, `removed` gets the handle if it was deleted again, `left` if that can be done
-    only when both sides are back in step. One whose data was all sent, and not answered, may be
-    whole: it is in neither.
+    If the upload fails, `removed` gets the handle if the object was deleted again, and `left` gets it if
+    that can be done only when both sides are back in step. If all data was sent and not answered, the
+    object may be whole. Then the handle is in neither.
     """
     info = ObjectInfo(
         storage_id=storage_id,
@@ -183,13 +183,13 @@ async def _unless_busy(device: Device, parent: Handle, job: Callable[[Engine], H
 
 
 async def _while_vacated(device: Device, name: str, attempt: Callable[[], Awaitable[T]]) -> T:
-    """Do what takes `name`; if it became free a moment ago and the device refuses, again for about 3 s.
+    """Do a change that takes `name`. If the name became free a moment ago and is refused, try for about 3 s.
 
-    Then the refusal is raised. Nothing is done again after a SendObject has begun.
+    After that the refusal is raised. Nothing is done again after a SendObject has begun.
     """
     vacated = device.recent.was_vacated(name)
     if vacated and device.quirks.notices_late:
-        # Hearing of it now, it finds nothing to drop
+        # If it takes notice now, it finds nothing to drop
         await device.call(Operation.GetStorageIDs, limit=4096)
     for pause in (*PAUSES, None):
         try:

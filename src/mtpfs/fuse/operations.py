@@ -93,7 +93,7 @@ class Operations(pyfuse3.Operations):
     enable_writeback_cache = False
 
     def __init__(self, fs: Filesystem, settings: Settings, process: dict[str, int]) -> None:
-        """`process` is what others may know of ours: see `mtpfs.unmount.UnmountReport`."""
+        """`process` is what other programs may know of our process: see `mtpfs.unmount.UnmountReport`."""
         super().__init__()
         self.report = report.Report(fs, process)
         self._fs = fs
@@ -213,7 +213,7 @@ class Operations(pyfuse3.Operations):
         data.f_bsize = data.f_frsize = 4096
         data.f_blocks = space.capacity // 4096
         data.f_bfree = data.f_bavail = space.free // 4096
-        data.f_files = data.f_ffree = data.f_favail = 0  # what devices say of objects is a constant
+        data.f_files = data.f_ffree = data.f_favail = 0  # devices tell a constant for the number of objects
         data.f_namemax = MAX_STRING_UNITS
         return data
 

@@ -41,7 +41,7 @@ class Job(Generic[T]):
     """0: metadata, 1: bulk."""
     function: Callable[[Engine], T] = field(compare=False)
     generation: int | None = field(compare=False, default=None)
-    """The session whose object handles it uses; None: it uses none."""
+    """The generation of the object handles that it uses; None: it uses none."""
     number: int = field(default_factory=lambda: next(_numbers))
     done: trio.Event = field(compare=False, default_factory=trio.Event)
     value: T | None = field(compare=False, default=None)

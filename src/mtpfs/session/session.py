@@ -83,7 +83,7 @@ class Session:
 
     @property
     def generation(self) -> int:
-        """The number of this session on the device: object handles of older ones are void."""
+        """A number that grows with each session, and with `renumbered`: object handles of older ones are void."""
         return self._engine.generation
 
     def renumbered(self) -> None:
@@ -132,7 +132,8 @@ class Session:
     async def transact_each(self, operation: int, handles: Sequence[Handle]) -> list[Result | ResponseError]:
         """Run one transaction for each handle, back to back; return their results or errors in order.
 
-        Others get their turn every `BATCH` seconds. Raises `SessionLostError`, `TransportError`, `ProtocolError`.
+        Other jobs get their turn every `BATCH` seconds. Raises `SessionLostError`, `TransportError`, `ProtocolError`.
+        A caller that is cancelled stops waiting.
         """
         found: list[Result | ResponseError] = []
         generation = _common_generation(handles)
@@ -222,7 +223,7 @@ class Session:
         return True
 
     def _work_off(self) -> Exception | None:
-        """Run jobs, on the worker thread, until none comes or one needs recovery: return its error."""
+        """Run jobs, on the worker thread, until none comes or one puts the device out of step: return its error."""
         while (job := self._queue.take(LINGER)) is not None:
             session_lost = False
             try:
@@ -257,7 +258,7 @@ class Session:
             self._leave()
             return
         if isinstance(error, StoppedError) or (isinstance(error, ResponseError) and not self._engine.in_step):
-            # Stopped by us, or by an answer that came early: no sign of trouble.
+            # Stopped by us, or by an answer that came early. That is no fault.
             log.debug("%s: %s", self.transport_name, error)
         else:
             self._recoveries += 1

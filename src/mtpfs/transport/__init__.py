@@ -62,12 +62,12 @@ class Transport(Protocol):
         """Give the interface up, stay quiet for a moment, claim it again (no reset)."""
 
     def release(self) -> None:
-        """Give up what `reconnect` has claimed: it is another device. Only `reconnect` and `close` are of use then."""
+        """Give up what `reconnect` has claimed: it is another device. Only `reconnect` and `close` may be called then."""
 
     def reconnect(self) -> bool:
         """After `TransportGoneError`: claim the same device if it is on the bus again; tell whether it is.
 
-        `name` and `max_packet` may be others then. Raises `SetupError` when it is there but can't be had.
+        `name` and `max_packet` may be others then. Raises `SetupError` when it is there but can't be claimed.
         """
 
     def close(self) -> None:

@@ -21,7 +21,7 @@ from mtpfs.transport.source import Source
 
 
 class UnavailableError(SetupError):
-    """A phone can't be had; `errno` says which kind of can't."""
+    """A phone can't be claimed; `errno` says why."""
 
     def __init__(self, code: int, text: str) -> None:
         super().__init__(text)
@@ -66,7 +66,7 @@ class UsbPhone:
 
     @property
     def goes_by_port(self) -> bool:
-        """Tell whether only its port tells it from others."""
+        """Tell whether it differs from others only by its port."""
         return self.has_twin or not self.serial
 
     @property
@@ -79,7 +79,7 @@ class UsbPhone:
         return self.is_like(other) and (not self.goes_by_port or self.port == other.port)
 
     def is_like(self, other: UsbPhone) -> bool:
-        """Tell whether `other` says of itself what this one says."""
+        """Tell whether `other` describes itself as this one does."""
         if self.serial or other.serial:
             # The product id is that of the mode: with and without debugging, say.
             return (self.vendor_id, self.serial) == (other.vendor_id, other.serial)

@@ -79,7 +79,7 @@ OS_ANSWER_LENGTH = 16 + 24 * 8
 def vendor_class_objection(vendor_id: int, product_id: int, driver: str) -> str:
     """Return why an unnamed vendor-class interface must not be asked whether it is MTP's; "" if it may be.
 
-    The kernel has no MTP driver, so whatever has one (modems mostly) is something else.
+    The kernel has no MTP driver. So an interface that has a driver (modems mostly) is something else.
     """
     if driver not in _HARMLESS_DRIVERS:
         return f"the driver {driver} drives it"

@@ -64,7 +64,7 @@ _OUT_REQUEST, _IN_REQUEST = 0x21, 0xA1
 _GET_DESCRIPTOR, _STRING_DESCRIPTOR = 0x06, 0x03
 _IN_STANDARD, _IN_VENDOR = 0x80, 0xC0
 _SPEAKING_ERRORS = {errno.EACCES, errno.EBUSY, errno.ENOMEM, errno.EOVERFLOW}
-"""Those that mean to a program on the mount what they mean here. ENOENT, say, would be a lie about a file."""
+"""Error numbers that mean the same to a program on the mount. ENOENT, say, would be wrong about a file."""
 
 
 def find_phones(backend: Any = None, sysfs: Path = SYSFS) -> list[UsbPhone]:
@@ -111,7 +111,7 @@ def _devices(backend: Any, wanted: Callable[[Any], bool]) -> list[Any]:
     except usb.core.USBError as error:
         raise UnavailableError(errno.EIO, f"libusb can't list the USB devices: {error}.") from error
     for device in found:
-        # To let go of a device after its context has ended crashes libusb; pyusb does that, in an order left to chance.
+        # libusb crashes if a device is released after its context. pyusb may do so: its order is left to chance.
         device._ctx.dev.context = device.backend  # noqa: SLF001 - the only object that goes when libusb's own does
     return found
 
@@ -137,7 +137,7 @@ class UsbTransport:
         self._before = phone
         """The phone that was claimed before `reconnect` found one."""
         self._is_missing = False
-        """It has been looked for since it was there."""
+        """It was looked for at least once since it left."""
         # Releasing an interface while a transfer is in flight deadlocks libusb (libusb #1143).
         self._event_lock = threading.Lock()
 
@@ -307,7 +307,7 @@ class UsbTransport:
         return _Translated(self)
 
     def translate(self, error: BaseException | None) -> TransportError | None:
-        """Return the error that callers know instead of one of pyusb's; None for any other."""
+        """Return our error for one that pyusb raises; None for any other."""
         if isinstance(error, usb.core.USBError):
             return self._translate(error)
         if isinstance(error, NotImplementedError | ValueError):
@@ -331,7 +331,7 @@ class UsbTransport:
 
 
 class _Translated:
-    """Has the errors of a block in the callers' terms.
+    """Turns pyusb's errors in a block into ours.
 
     A generator would do, but contextlib's frame refers to the error that refers to the frame. The device, which
     both refer to, and libusb's context would then live until the next garbage collection.

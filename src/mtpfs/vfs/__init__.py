@@ -7,7 +7,8 @@
 - `tree`, and below it `settling`, `stale`, `claims`, `node`: what is on the device.
 
 `filesystem` puts them together for `mtpfs.fuse`. `events` applies what the device announces. At the bottom are
-`transfers`, `windows`, `spool`, `pieces`, `recovery`, `dates`, `held`, `temporaries`, `numbers`, `names`.
+`transfers`, `windows`, `spool`, `pieces`, `recovery`, `outcome`, `remembered`, `held`, `temporaries`, `numbers`,
+`names`.
 """
 
 from mtpfs.vfs.events import Notifier

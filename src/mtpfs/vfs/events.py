@@ -5,7 +5,7 @@ removed one is taken out. Of a changed one the attributes are asked for when the
 changes are recognised because their handle is known, or hidden, already.
 
 Events are hints. An unknown handle changes nothing, and "something happened" ends the trust in all listings. So do
-more than `MANY` waiting events, because then each addition would cost more than a new listing. Storages are looked
+additions while more than `MANY` events wait: to describe each would cost more than to list anew. Storages are looked
 at again at once, because a user who looks into an empty root waits for them. When the device leaves, the kernel
 forgets the way into it. So each program that comes asks again, and hears that the device is away.
 

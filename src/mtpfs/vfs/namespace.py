@@ -125,7 +125,7 @@ class Namespace:
             raise FsError(errno.ENOTEMPTY)
 
     async def unlink(self, parent: Node, name: bytes) -> OpenFile | None:
-        """Remove a file; who has it open keeps its contents. Returns what is left of it, for `Files.end`.
+        """Remove a file. Programs that have it open keep its contents. Returns what is left of it, for `Files.end`.
 
         A new file that is being sent isn't sent to its end.
         """
@@ -161,9 +161,9 @@ class Namespace:
         self._tree.detach(node)
 
     async def _remove_object(self, claim: Claim, parent: Node, node: Node) -> None:
-        """Delete a file's object, or hide it if a program has it open and goes on needing it."""
+        """Delete a file's object, or hide it if the file is open and still needs the object."""
         handle = await self._tree.handle(node)
-        # Asked for anew after each wait: meanwhile it may have been closed, and opened by another program.
+        # Asked for anew after each wait: meanwhile it may have been closed, and opened again.
         file = self._files.of(node)
         if (
             file is not None
@@ -236,7 +236,7 @@ class Namespace:
                         claim, node, old_parent, new_parent, new_name, text, target, replace=replace
                     )
                 except StoppedError:
-                    continue  # it is being unlinked, by a task that has waited for this claim: then it is ENOENT
+                    continue  # an unlink was waiting for this claim: then it is ENOENT
             ended = [self._files.of(each) for each in (node, target) if each is not None]
             return [file for file in ended if file is not None]
 
@@ -259,7 +259,7 @@ class Namespace:
         file = self._files.of(node)
         with contextlib.ExitStack() as stack:
             if target is not None and not target.is_folder:
-                # Its object may go at any time. A program that opens it from here on waits, and gets the new one.
+                # Its object may go at any time. An open from here on waits, and gets the new one.
                 stack.enter_context(self._files.leaving(target))
             if (
                 file is None
@@ -286,7 +286,7 @@ class Namespace:
         if file.is_doubtful or (
             target is not None and (target.is_folder or self._files.of(target) is not None)
         ):
-            # There may be an object of it; or who has the target open keeps it only if that is put aside.
+            # There may be an object of it. Or the target is open, and its contents stay only if it is put aside.
             await file.save(claim)
             return False
         entry = None
@@ -360,7 +360,7 @@ class Namespace:
             await self._remove_replaced(claim, new_parent, target, aside)
 
     async def _remove_replaced(self, claim: Claim, parent: Node, target: Node, aside: str) -> None:
-        """Delete a file or folder that was put aside, or have it deleted when no program has it open any more."""
+        """Delete a file or folder that was put aside, or have it deleted when its last descriptor is closed."""
         target.object_name = aside
         try:
             if target.is_folder:
@@ -447,7 +447,7 @@ class Namespace:
             async with fetched(device, entry) as spool:
                 new = await saving.save(device, place, spool, old=old, modified=node.modified)
         old_name, told = node.object_name, node.told
-        # Programs that have it open go on reading: from the new object before the old one is gone.
+        # Open descriptors go on reading: from the new object before the old one is gone.
         self._become_object(node, new, place.name, node.modified)
         try:
             await writing.delete(device, handle, old_name)
@@ -507,7 +507,7 @@ class Namespace:
             reason = await self._tree.reason(directories[0], error)
             if reason is error and not self._device.session.gone:
                 for directory in dict.fromkeys(directories):
-                    with contextlib.suppress(MtpfsError):  # then who looks there next does it
+                    with contextlib.suppress(MtpfsError):  # then the next look does it
                         await self._tree.ensure_listed(directory)
             if reason is error:
                 raise

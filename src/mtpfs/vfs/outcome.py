@@ -1,7 +1,7 @@
-"""What became of contents that the device hadn't got when the mount ended, for those who want to unplug it.
+"""What became of contents that the device hadn't got when the mount ended.
 
-`close` and `fsync` tell programs, and the log tells administrators. A user who waits for the end of a mount hears neither:
-so it is noted here, where it happens.
+`close` and `fsync` tell programs, and the log tells administrators. A user who waits for the end of a mount, to unplug
+the device, sees neither. So it is noted here, where it happens.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ class Unsent:
     """Contents that never arrived."""
 
     path: str
-    """The file's, from the mount's root."""
+    """The file's path, from the mount's root."""
     kept: str
     """The file in the recovery directory; empty: there is none."""
     reason: str
@@ -22,8 +22,8 @@ class Unsent:
 
 @dataclass(slots=True)
 class Outcome:
-    """Of one mount. `arrived` has the paths of what was sent after the unmount."""
+    """The outcome of one mount. `arrived` has the paths of what was sent after the unmount."""
 
     arrived: list[str] = field(default_factory=list)
     unsent: list[Unsent] = field(default_factory=list)
-    """Also from before: a held file, say, that the device has refused after its `close`."""
+    """Also from before the unmount: a held file, say, that the device has refused after its `close`."""

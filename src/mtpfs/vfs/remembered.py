@@ -82,7 +82,7 @@ class _Node:
 
 
 class _Tree:
-    """The records. What changes it tells whether anything changed."""
+    """The records. Methods that change it tell whether anything changed."""
 
     def __init__(self, limit: int = LIMIT) -> None:
         self._limit = limit
@@ -136,7 +136,7 @@ class _Tree:
         return True
 
     def move(self, old: str, new: str) -> bool:
-        """Give all at and below `old` to `new`, of which nothing is left."""
+        """Move all records at and below `old` to `new`. Those that `new` had are dropped."""
         if old == new:
             return False
         node = self._take_out(old)
@@ -219,7 +219,7 @@ class _Log:
         self._directory = directory
         self._name = name
         self._limit = limit
-        self._lines = 0  # that we know to be in it
+        self._lines = 0  # that are known to be in it
 
     def close(self) -> None:
         os.close(self._directory)
@@ -402,9 +402,10 @@ def _open_log(name: str, limit: int) -> tuple[_Log | None, _Tree]:
 class RememberedDates:
     """The remembered dates of one device.
 
-    A `path` is `storage/directory/name`, as the device has it. All but `open`, `load`, `until_loaded`, `flush` and
-    `close` work in memory and at once, and before `until_loaded` has returned they must not be called. Changes are on disk after `flush`, which costs one write for all
-    of them; so flush once in a while, as what isn't flushed takes memory and is lost by a kill.
+    A `path` is `storage/directory/name`, as the device has it. `open`, `load`, `until_loaded`, `flush` and
+    `close` may wait. The other methods work in memory and at once, and must not be called before `until_loaded` has
+    returned. Changes are on disk after `flush`, which costs one write for all of them. What isn't flushed takes memory
+    and is lost by a kill, so flush once in a while.
     """
 
     def __init__(self, identity: str | None = None, *, limit: int = LIMIT) -> None:

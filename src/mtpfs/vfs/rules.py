@@ -1,6 +1,6 @@
 """What may be changed, and what new names may be: decided before the device is asked.
 
-Devices answer GeneralError to everything or, worse, obey.
+Devices answer GeneralError to every mistake or, worse, do what they are told.
 """
 
 from __future__ import annotations

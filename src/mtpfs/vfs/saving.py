@@ -100,7 +100,7 @@ async def replace(
 ) -> Handle:
     """Give the complete object `temporary` the name of `old`, and delete that; return its handle.
 
-    `spool`: the same contents, in case that the name is refused; without, they are fetched again then.
+    `spool`: the same contents, for the case that the name is refused. Without it they are fetched from the device then.
     """
     aside = place.temporary(Kind.OLD, size)
     there = True
@@ -110,7 +110,7 @@ async def replace(
         if isinstance(error, ResponseError) and error.code == Response.InvalidObjectHandle:
             there = False  # gone already: as it should be
         elif isinstance(error, ResponseError) and error.code in WITHDRAWN:
-            raise  # the phone is being locked: no reason to go a way on which the old contents go first
+            raise  # the phone is being locked: no reason to choose a way that deletes the old contents first
         else:
             log.info("%s: can't be put aside: %s", place.path, error)
             return await _replace_by_last_copy(device, place, handle, temporary, size, spool, old, modified)

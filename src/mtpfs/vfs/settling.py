@@ -20,7 +20,7 @@ the other one is read. When in doubt an object stays, and is shown as what it is
 | part | there | it is deleted |
 | old | missing | it gets NAME back |
 | old | there, of the announced size | the change was complete: it is deleted |
-| gone | | it is deleted, as the user asked |
+| gone | | it is deleted: a program has asked for that |
 | move | | at its destination the new name, elsewhere the old one |
 | anything else | | it is shown |
 
@@ -89,7 +89,7 @@ class Settler:
         # What was moved here comes first: the name that it is to have may be an old one's, put aside for it.
         for group in sorted(groups.values(), key=lambda group: group[0][0].kind is not Kind.MOVE):
             will_do &= await self._settle_group(scene, group, touched)
-        self.unshown.difference_update(scene.shown)  # what is shown counts again, whatever it was
+        self.unshown.difference_update(scene.shown)  # what is shown counts again
         return [*scene.shown.values()], will_do
 
     async def _settle_group(
