@@ -83,6 +83,7 @@ test:
 
 check:
 	@contrib/setup dev
+	! git grep -nE '^(<<<<<<<|>>>>>>>) '  # what a merge has left
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
