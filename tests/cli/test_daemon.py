@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from mount.conftest import MTPFS, PATIENCE, run, wait_until
+from mtpfs.cli.mounts import is_mounted
 
 pytestmark = pytest.mark.skipif(not Path("/dev/fuse").exists(), reason="no FUSE")
 
@@ -31,7 +32,7 @@ def mountpoint(tmp_path: Path) -> Iterator[Path]:
     directory = tmp_path / "mount"
     directory.mkdir()
     yield directory
-    if os.path.ismount(directory):
+    if is_mounted(str(directory)):
         run("fusermount3", "-uz", directory)
 
 

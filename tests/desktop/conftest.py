@@ -19,6 +19,7 @@ from urllib.parse import quote
 import pytest
 
 from mount.conftest import MTPFS, PATIENCE, run, wait_until
+from mtpfs.cli.mounts import is_mounted
 
 PICTURES = Path(__file__).parents[2] / "build/desktop"
 SIZE = "1280x800"
@@ -121,7 +122,7 @@ class Desktop:
         self._stack.close()
 
     def _unmount(self) -> None:
-        if os.path.ismount(self.mountpoint):
+        if is_mounted(str(self.mountpoint)):
             run("fusermount3", "-u", "-z", self.mountpoint)
         wait_until(lambda: not self.mountpoint.exists(), "the end of the mount")
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from equipment.programs import environment, held
+from mtpfs.cli.mounts import is_mounted
 from phones import DIFFERENT, name
 
 PATIENCE = 20.0  # seconds
@@ -126,13 +127,7 @@ def served(base: Path, mountpoint: Path, *faults: str, words: str = "") -> Itera
 
 def unmounted(mountpoint: Path) -> bool:
     """Unmount, unless that is done; tell whether it is."""
-    return not run("fusermount3", "-u", mountpoint, check=False).returncode or not is_mounted(mountpoint)
-
-
-def is_mounted(mountpoint: Path) -> bool:
-    """Tell whether something is mounted there, also a mount that answers with an error only."""
-    escaped = str(mountpoint).replace(" ", r"\040")
-    return any(line.split()[4] == escaped for line in Path("/proc/self/mountinfo").read_text().splitlines())
+    return not run("fusermount3", "-u", mountpoint, check=False).returncode or not is_mounted(str(mountpoint))
 
 
 @contextmanager
@@ -148,7 +143,7 @@ def running(command: list[str], base: Path, mountpoint: Path, words: str) -> Ite
         phone = base / storage.name if "storages" in words else base
         yield Mount(mountpoint, storage, phone, words, process, log)
     finally:
-        if is_mounted(mountpoint):
+        if is_mounted(str(mountpoint)):
             # Commands of other tests look into all mounts, and have them for a moment.
             wait_until(lambda: unmounted(mountpoint), "the unmount")
         try:

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from equipment.programs import environment, held, on_usb
+from mtpfs.cli.mounts import is_mounted
 
 START, END = 60.0, 60.0  # seconds for the mount to come and to go
 WARM_UP = 60  # seconds, at least, until caches are full, and every path has been taken
@@ -147,7 +148,7 @@ def rig(base: Path, words: str = "", *, usb: bool = False) -> Iterator[Rig]:
             with contextlib.closing(Hand(control)) as hand:
                 yield Rig(mountpoint, next(mountpoint.iterdir()), phone, hand, process, spool, log)
         finally:
-            if os.path.ismount(mountpoint):
+            if is_mounted(str(mountpoint)):
                 subprocess.run(["fusermount3", "-uz", mountpoint], check=False, timeout=END)
             for program in reversed(programs):
                 program.terminate()

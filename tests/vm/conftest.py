@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mtpfs.cli.mounts import is_mounted
 from vm.phones import UmtpPhone, run
 
 
@@ -38,7 +39,7 @@ def mountpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A directory to mount on; whatever is mounted there at the end is unmounted."""
     directory = tmp_path_factory.mktemp("mount")
     yield directory
-    if os.path.ismount(directory):
+    if is_mounted(str(directory)):
         run("fusermount3", "-u", directory, check=False)
-    if os.path.ismount(directory):
+    if is_mounted(str(directory)):
         run("fusermount3", "-uz", directory)
