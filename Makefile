@@ -36,7 +36,7 @@ help:
 	@echo "make check                            lint and types"
 	@echo "make docs                             build the documentation, as pages for a browser"
 	@echo "make programs-test                    test with other people's programs: git, rsync, sqlite, ffmpeg ..."
-	@echo "make desktop-test                     test with file managers, on a screen that nobody sees"
+	@echo "make desktop-test                     test with file managers, on a virtual screen"
 	@echo "make vm-test                          test on real USB, in a virtual machine"
 	@echo "make fuzz   [FUZZ_SECONDS=60]         fuzz what a device's bytes reach"
 	@echo "make fsx    [FSX_STEPS=10000]         random operations on every kind of phone"

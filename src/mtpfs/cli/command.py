@@ -75,10 +75,8 @@ def is_source(text: str) -> bool:
     """Tell whether a word is a source, be its device there or not."""
     try:
         parse_source(text)
-    except UsageError:
-        return False
-    except SetupError:
-        return True
+    except SetupError as error:
+        return not isinstance(error, UsageError)
     return True
 
 

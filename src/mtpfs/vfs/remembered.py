@@ -36,7 +36,7 @@ import os
 import pwd
 import stat
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -318,16 +318,7 @@ class _Log:
         # O_NONBLOCK: a named pipe in its place is an error, and not an endless wait.
         flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         descriptor = os.open(name or self._name, flags, 0o600, dir_fd=self._directory)
-        try:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
-                raise PermissionError("the log of dates isn't a file of ours")
-            if stat.S_IMODE(status.st_mode) != 0o600:
-                os.fchmod(descriptor, 0o600)
-        except BaseException:
-            os.close(descriptor)
-            raise
-        return descriptor
+        return _private(descriptor, stat.S_ISREG, 0o600, "the log of dates isn't a file of ours")
 
 
 def _lock(descriptor: int) -> None:
@@ -370,12 +361,17 @@ def _open_directory(state: Path) -> int:
         missing.mkdir(mode=0o700, exist_ok=True)
     directory.mkdir(mode=0o700, exist_ok=True)
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    return _private(descriptor, stat.S_ISDIR, 0o700, f"{directory} is another user's")
+
+
+def _private(descriptor: int, is_kind: Callable[[int], bool], mode: int, refusal: str) -> int:
+    """Return a descriptor of what is ours, for us alone. Closes one of anything else, and raises `PermissionError`."""
     try:
         status = os.fstat(descriptor)
-        if status.st_uid != os.geteuid():
-            raise PermissionError(f"{directory} is another user's")
-        if stat.S_IMODE(status.st_mode) != 0o700:
-            os.fchmod(descriptor, 0o700)
+        if not is_kind(status.st_mode) or status.st_uid != os.geteuid():
+            raise PermissionError(refusal)
+        if stat.S_IMODE(status.st_mode) != mode:
+            os.fchmod(descriptor, mode)
     except BaseException:
         os.close(descriptor)
         raise
