@@ -169,7 +169,7 @@ def test_home_elsewhere(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("moved", [0, 1, 5, 12])
+@pytest.mark.parametrize("moved", [0, 7])
 def test_half_an_installation_can_be_removed(tmp_path: Path, moved: int) -> None:
     """After an installation that broke off, uninstalling leaves nothing; installing again works, too."""
     tools = tmp_path / "tools"
