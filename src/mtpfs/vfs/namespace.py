@@ -171,18 +171,25 @@ class Namespace:
             and file.needs_object
             and self._device.can_rename
             and await self._hide(claim, parent, node, handle)
+            and (file := self._files.of(node)) is not None
+            and file.opens
         ):
-            handle = await self._tree.handle(node)
-            file = self._files.of(node)
-            if file is not None and file.opens:
-                return
-        while (file := self._files.of(node)) is not None and file.opens and file.needs_object:
-            await file.keep(claim)
+            return
         hidden = self._tree.hidden.get(node.object_name) is node
-        with self._files.leaving(node):
-            await writing.delete(self._device, handle, node.object_name)
-            if hidden:
+        try:
+            handle = await self._tree.handle(node)
+            while (file := self._files.of(node)) is not None and file.opens and file.needs_object:
+                await file.keep(claim)
+            with self._files.leaving(node):
+                await writing.delete(self._device, handle, node.object_name)
+        except MtpfsError:
+            if hidden and self._files.of(node) is None:
+                # Closed while it was put aside, so no close comes that would delete it: the next listing does.
                 self._tree.hidden.pop(node.object_name, None)
+                parent.distrust()
+            raise
+        if hidden:
+            self._tree.hidden.pop(node.object_name, None)
         if node.protected:
             parent.doubt(MOMENT)  # cameras answer OK, and keep what is protected
         if node.storage is not None:
