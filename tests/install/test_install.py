@@ -18,6 +18,8 @@ pytestmark = pytest.mark.usefixtures("built")
 FILES = {
     "bin/mtpfs",
     "lib/systemd/user/mtpfs@.service",
+    "lib/udev/rules.d/72-mtpfs-readahead.rules",
+    "libexec/mtpfs-readahead",
     "share/bash-completion/completions/mtpfs",
     "share/doc/mtpfs/CHANGELOG.md",
     "share/doc/mtpfs/LICENSE",
@@ -240,7 +242,7 @@ def test_what_was_changed_is_left(tmp_path: Path, change: str) -> None:
 def test_the_list_is_complete() -> None:
     """Whatever lies in man/ and contrib/ to be installed is in contrib/files; the wheel has nothing else."""
     lines = [line.split() for line in (TOP / "contrib/files").read_text().splitlines()]
-    listed = {line[1] for line in lines if line and line[0] == "file"}
+    listed = {line[1] for line in lines if line and line[0] in {"file", "program"}}
     for directory in ("man", "contrib/completions", "contrib/systemd", "contrib/udev"):
         assert {f"{directory}/{path.name}" for path in (TOP / directory).iterdir()} <= listed
     project = tomllib.loads((TOP / "pyproject.toml").read_text())

@@ -36,6 +36,12 @@ from mtpfs.transport.source import Source, parse_source
 OK, NOTE, PROBLEM = "ok", "note", "problem"
 SYSFS = Path("/sys/bus/usb/devices")
 HELPER = Path("/sbin/mount.mtpfs")
+READ_AHEAD_RULE = "72-mtpfs-readahead.rules"
+RULES = [
+    f"{directory}/udev/rules.d/{READ_AHEAD_RULE}"
+    for directory in ("/etc", "/usr/local/lib", "/usr/lib", "/lib")
+]
+"""Where udev looks for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +124,11 @@ def _program() -> Iterator[Finding]:
         yield Finding(NOTE, f"{HELPER} may not be looked at by you: {error.strerror}")
     except OSError:
         yield Finding(NOTE, "mount.mtpfs isn't in /sbin: `mount -t mtpfs` and lines of fstab need it there")
+    if os.geteuid() and not any(map(os.path.exists, RULES)):
+        yield Finding(
+            NOTE,
+            f"{READ_AHEAD_RULE} isn't among udev's rules: reading from your mounts costs more processor time",
+        )
 
 
 def _fuse() -> Iterator[Finding]:
