@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from install.conftest import TOP
+from install.conftest import TOP, Machine
 from mount.conftest import HAS_FUSE, PATIENCE, run, virtual_mount, wait_until
 
 pytestmark = [
@@ -84,3 +84,20 @@ def test_rule_names_the_program(built: None, tmp_path: Path) -> None:
     (program,) = re.findall(r'RUN\+="(\S+) %k"', rule)
     assert os.access(program, os.X_OK)
     assert Path(program).is_relative_to(tmp_path)
+
+
+def test_rule_applies(machine: Machine, directories: tuple[Path, Path]) -> None:
+    """udev would call the program for a mount's device, and not for a disk's."""
+    with virtual_mount(*directories):
+        number = number_of(directories[1])
+        disk = next((path.name for path in Path("/sys/class/bdi").iterdir() if path.name[:2] != "0:"), number)
+        output = machine(
+            f"""
+            mkdir -p /run/udev/rules.d
+            sed 's|@LIBEXEC@|/libexec|' {TOP}/contrib/udev/72-mtpfs-readahead.rules > /run/udev/rules.d/72-mtpfs-readahead.rules
+            udevadm test --action=add /sys/devices/virtual/bdi/{number} 2>&1
+            udevadm test --action=add /sys/devices/virtual/bdi/{disk} 2>&1
+            """
+        )
+    assert f"/libexec/mtpfs-readahead {number}" in output
+    assert disk == number or f"/libexec/mtpfs-readahead {disk}" not in output
