@@ -43,6 +43,8 @@ WITHDRAWN = {Response.InvalidObjectHandle, Response.InvalidStorageID, Response.S
 """What devices answer when an object's storage is locked or ejected, among other occasions."""
 UNKNOWN_HANDLE = {Response.InvalidObjectHandle, Response.InvalidParentObject}
 """What they answer to a handle, of an object or of a folder, that is another one by now."""
+_INSIDE_AN_EDIT = {Operation.SendPartialObject, Operation.TruncateObject, Operation.EndEditObject}
+"""To these the same answers may say that there is no edit. `BeginEditObject` then tells whether the handle is known."""
 _UNTRUSTED = {Response.StoreNotAvailable, Response.InvalidStorageID, Response.AccessDenied}
 """What iPhones answer about the storage that they list before "Trust" was chosen."""
 _PARTIAL = {Operation.GetPartialObject, Operation.GetPartialObject64}
@@ -162,7 +164,7 @@ class Device:
         handles = [value for value in parameters if isinstance(value, Handle)]
         if error.code == Response.OperationNotSupported:
             self.operations.note_refusal(error.operation, handles[0] if handles else None)
-        elif error.code in UNKNOWN_HANDLE:
+        elif error.code in UNKNOWN_HANDLE and error.operation not in _INSIDE_AN_EDIT:
             for handle in handles:
                 self._tell_unknown(handle)
 

@@ -185,11 +185,25 @@ class Files:
     async def end(self, file: OpenFile) -> None:
         """Drop a file that no program has open, unless something has to be kept."""
         node = file.node
-        if file.opens or file.must_be_kept or self._files.get(node) is not file:
+        while node.handle is None and not node.unlinked and self._has_ended(file):
+            # The device hasn't got it, so its node goes, too. A rename may be at work on that.
+            parent, name = node.parent, node.object_name
+            assert parent is not None
+            async with self._claims.claim((parent, name)):
+                if (node.parent, node.object_name) == (parent, name) and self._has_ended(file):
+                    await self._drop(file)
+        if not self._has_ended(file):
             return
         if self.shared.tree.hidden.get(node.object_name) is node:
             await self._end_hidden(file)
-            return
+        else:
+            await self._drop(file)
+
+    def _has_ended(self, file: OpenFile) -> bool:
+        return not file.opens and not file.must_be_kept and self._files.get(file.node) is file
+
+    async def _drop(self, file: OpenFile) -> None:
+        node = file.node
         if file.is_ahead and not node.deleted and file.failure is None:
             log.error("%s: %d bytes could not be saved", node.path, node.size)
         stale = file.is_ahead or file.failure is not None

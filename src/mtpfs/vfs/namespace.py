@@ -333,9 +333,10 @@ class Namespace:
         ):
             await self._copy_renamed(claim, node, old_parent, place, target)
             return
-        aside = ""
+        aside = before = ""
         if target is not None and target.handle is not None:
             aside = place.temporary(Kind.OLD, 0 if node.is_folder else node.size)
+            before = target.object_name
             try:
                 await writing.rename(device, await self._tree.handle(target), target.object_name, aside)
             except ResponseError as error:
@@ -344,34 +345,35 @@ class Namespace:
                 log.info("%s can't be put aside: %s", target.path, error)
                 await self._copy_renamed(claim, node, old_parent, place, target)
                 return
+            target.object_name = aside  # by which it is found, should its handle be looked up meanwhile
         try:
             if old_parent is new_parent:
                 await writing.rename(device, await self._tree.handle(node), node.object_name, place.name)
             else:
                 await self._move(claim, node, old_parent, place)
-        except ResponseError as error:
-            if not aside and old_parent is new_parent and error.code not in WITHDRAWN:
-                log.info("%s can't be renamed to %r: %s", node.path, place.name, error)
-                await self._copy_renamed(claim, node, old_parent, place, None)
-                return
+        except MtpfsError as error:
             if aside and target is not None:
-                with contextlib.suppress(MtpfsError):  # then the next listing restores it
-                    await writing.rename(device, await self._tree.handle(target), aside, target.object_name)
-                if old_parent is new_parent and error.code not in WITHDRAWN:
-                    await self._copy_renamed(claim, node, old_parent, place, target)
-                    return
+                if isinstance(error, ResponseError):
+                    with contextlib.suppress(MtpfsError):  # then the next listing restores it
+                        await writing.rename(device, await self._tree.handle(target), aside, before)
+                target.object_name = before
+            if not isinstance(error, ResponseError):
+                raise
+            if old_parent is new_parent and error.code not in WITHDRAWN:
+                log.info("%s can't be renamed to %r: %s", node.path, place.name, error)
+                await self._copy_renamed(claim, node, old_parent, place, target if aside else None)
+                return
             if error.code == Response.OperationNotSupported:
                 raise FsError(errno.EXDEV, "the device can't after all") from error
             raise
         if target is not None and aside:
-            await self._remove_replaced(claim, new_parent, target, aside)
+            await self._remove_replaced(claim, new_parent, target)
 
-    async def _remove_replaced(self, claim: Claim, parent: Node, target: Node, aside: str) -> None:
+    async def _remove_replaced(self, claim: Claim, parent: Node, target: Node) -> None:
         """Delete a file or folder that was put aside, or have it deleted when its last descriptor is closed."""
-        target.object_name = aside
         try:
             if target.is_folder:
-                await writing.delete(self._device, await self._tree.handle(target), aside)
+                await writing.delete(self._device, await self._tree.handle(target), target.object_name)
             else:
                 await self._remove_object(claim, parent, target)
         except MtpfsError as error:

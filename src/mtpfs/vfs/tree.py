@@ -41,6 +41,7 @@ from mtpfs.vfs.numbers import Numbers
 from mtpfs.vfs.remembered import RememberedDates
 from mtpfs.vfs.settling import Settler
 from mtpfs.vfs.stale import with_current_handles
+from mtpfs.vfs.temporaries import parse
 
 log = logging.getLogger(__name__)
 
@@ -457,7 +458,9 @@ class Tree:
 
     def _distrust(self, handle: Handle) -> None:
         """The device doesn't know a handle that it gave us: look for its object, and all above it, by name."""
-        node = self.by_handle.get(handle)
+        node = self.by_handle.get(handle) or next(
+            (hidden for hidden in self.hidden.values() if hidden.handle == handle), None
+        )
         for member in node.ancestry() if node is not None else ():
             if member.handle is not None:
                 self._void(member)
@@ -477,6 +480,7 @@ class Tree:
             if directory.handle != folder:
                 raise SessionLostError(f"{directory.path} is another object by now")  # it was copied, say
             entries = self._without_hidden(found)
+            self._follow_put_aside(directory, entries)
             shown, is_settled = await self._settler.settle(directory, storage, folder, entries, touched)
             self.merge(directory, shown, touched)
         self._note_folding(storage, found)
@@ -498,6 +502,14 @@ class Tree:
             else:
                 hidden.handle = entry.handle
         return shown
+
+    def _follow_put_aside(self, directory: Node, entries: list[Entry]) -> None:
+        """Look up those that a change has given a temporary name for the moment: what is shown hasn't got them."""
+        temporary = {entry.name: entry.handle for entry in entries if parse(entry.name) is not None}
+        for node in directory.children.values() if temporary else ():
+            handle = temporary.get(node.object_name)
+            if handle is not None and not self._is_valid(node.handle):
+                self._set_handle(node, handle)
 
     async def _choose_storage(self) -> None:
         storages = await self.device.storages()
