@@ -82,7 +82,7 @@ class Device:
         self.name_trial = trio.Lock()
         """Held while temporary objects find out what the device does with names; see `folding` and `spelling`."""
         self.spelling: dict[tuple[int, str], bool] = {}
-        """By storage and kind of doubt, whether names are stored as they are; see `spelling`."""
+        """By storage and kind of oddity, whether names are stored as they are; see `spelling`."""
         self.edit_slot = trio.Lock()
         """Held while an edit is begun: some devices have room for one, and end the other silently (Sailfish)."""
         self._folding: dict[int, bool] = {}

@@ -246,10 +246,10 @@ async def _from_lists(device: Device, parent: Handle, handles: list[Handle]) -> 
 
 async def _with_dates(device: Device, found: dict[Handle, Entry]) -> dict[Handle, Entry]:
     """Say of dates that a list can't have meant where the truth is; find that out at the first ones."""
-    doubtful = [described for described in found.values() if not _is_possible(described.modified)]
-    if doubtful and device.dates_in_lists is None:
+    impossible = [described for described in found.values() if not _is_possible(described.modified)]
+    if impossible and device.dates_in_lists is None:
         # A file rather than a folder, whose date may be missing for reasons of its own.
-        sample = min(doubtful, key=lambda described: described.is_folder)
+        sample = min(impossible, key=lambda described: described.is_folder)
         try:
             truth = await entry(device, sample.handle)
         except (ResponseError, ProtocolError) as error:
@@ -263,7 +263,7 @@ async def _with_dates(device: Device, found: dict[Handle, Entry]) -> dict[Handle
                 if device.dates_compared >= DATES_COMPARED:
                     device.dates_in_lists = True
     if device.dates_in_lists is False:
-        for described in doubtful:
+        for described in impossible:
             found[described.handle] = replace(described, modified=None, date_elsewhere=True)
     return found
 

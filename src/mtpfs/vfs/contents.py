@@ -182,7 +182,7 @@ class Edited:
 
     async def read(self, offset: int, count: int) -> memoryview | bytes:
         """Return `count` bytes from `offset`. Everything that was written before is sent first."""
-        await self.edit.send()
+        await self.edit.send_buffered()
         if self.edit.extended:
             handle = await self.edit.begin()
             await self.edit.end_edit()

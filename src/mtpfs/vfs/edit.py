@@ -111,20 +111,20 @@ class Edit:
             await self._device.room.require(self._storage_id, end - self.size)
         full = len(self._buffer) >= COALESCE  # it couldn't be sent
         if full or (self._buffer and offset != self._offset + len(self._buffer)):
-            await self.send()
+            await self.send_buffered()
         if not self._buffer:
             self._offset = offset
         self._buffer.add(data)
         if len(self._buffer) >= COALESCE:
-            await self.send()
+            await self.send_buffered()
 
     async def truncate(self, size: int) -> None:
         """Set the size. Raises ENOSPC before anything is done, EINTR when it was stopped between two steps."""
         await self._device.room.require(self._storage_id, size - self.end)
-        await self.send()
+        await self.send_buffered()
         await self._truncate(size)
 
-    async def send(self) -> None:
+    async def send_buffered(self) -> None:
         """Send what is buffered."""
         if not self._buffer:
             return
@@ -191,7 +191,7 @@ class Edit:
 
     async def finish(self) -> None:
         """Send everything and end the edit."""
-        await self.send()
+        await self.send_buffered()
         await self.end_edit()
 
     async def end_edit(self) -> None:

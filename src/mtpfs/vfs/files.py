@@ -153,7 +153,7 @@ class Files:
             raise file.failure
         if file.condition in {Condition.CLEAN, Condition.EMPTIED} or await self._holds(file):
             return
-        await self.save(file)
+        await self.claim_and_save(file)
 
     async def _holds(self, file: OpenFile) -> bool:
         """Tell whether a file that is being closed is sent later, under its final name."""
@@ -163,7 +163,7 @@ class Files:
 
     async def sync(self, file: OpenFile) -> None:
         """Answer an fsync(2): bring everything to the device; raises what keeps it from arriving."""
-        await self.save(file)
+        await self.claim_and_save(file)
 
     async def release(self, opened: Open) -> None:
         """Close a descriptor. The last one that can write sends what is unsaved. Errors are only logged."""
@@ -178,7 +178,7 @@ class Files:
             # Mapped pages may be written after the last close(2), and are not followed by another flush.
             try:
                 if file.failure is None and not await self._holds(file):
-                    await self.save(file)
+                    await self.claim_and_save(file)
             except MtpfsError as error:
                 log.error("%s: %s", file.node.path, error)
 
@@ -246,7 +246,7 @@ class Files:
 
     # --- saving ----------------------------------------------------------------------
 
-    async def save(self, file: OpenFile) -> None:
+    async def claim_and_save(self, file: OpenFile) -> None:
         """Bring everything to the device, under a claim on where the file is now."""
         node = file.node
         before = node.size, node.modified

@@ -66,6 +66,7 @@ class Capabilities:
     dates: str = "android"
     """How dates are written: one of `DATES`."""
     serial: str = "virtual"
+    manufacturer: str = "mtpfs"
     model: str = "Virtual phone"
 
     # --- names and listings
@@ -281,7 +282,11 @@ _WORDS: dict[str, Callable[[Capabilities], Capabilities]] = {
     "read-only": lambda old: replace(old, read_only=True),
     "case-insensitive": lambda old: replace(old, case_insensitive=True),
     "samsung": lambda old: replace(
-        old, samsung=True, dates="samsung", missing=old.missing | _EDIT | frozenset({Op.GetPartialObject64})
+        old,
+        samsung=True,
+        manufacturer="Samsung",
+        dates="samsung",
+        missing=old.missing | _EDIT | frozenset({Op.GetPartialObject64}),
     ),
     "wide-object-info": lambda old: replace(old, wide_object_info=True),
     "locked": lambda old: replace(old, locked=True),

@@ -59,7 +59,7 @@ def get_device_info(phone: Phone, _: Request) -> Reply:
         events_supported=_events(kind),
         device_properties_supported=tuple(int(code) for code in DEVICE_PROPERTIES),
         playback_formats=kind.formats or tuple(int(code) for code in properties.PLAYBACK_FORMATS),
-        manufacturer="Samsung" if kind.samsung else "mtpfs",
+        manufacturer=kind.manufacturer,
         model=kind.model,
         device_version="1.0",
         serial_number=kind.serial,
