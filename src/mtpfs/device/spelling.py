@@ -1,6 +1,6 @@
 """Which names a device stores as others, though it answers OK.
 
-uMTP-Responder puts `_` for what Windows forbids and drops spaces in front; Android trims names on a card. A program
+uMTP-Responder puts `_` for what Windows forbids and drops spaces in front. Android trims names on a card. A program
 that asked for `a:b` would find nothing under that name, and perhaps `a_b` was a file of its own and has new
 contents now. So before a name with an oddity is used, it is tried out, once per storage and kind of oddity. An
 empty folder with the same oddities in its name is made, renamed, and deleted again. From then on names that
@@ -64,7 +64,10 @@ async def check_spelling(device: Device, storage_id: int, parent: Handle, name: 
 
 
 async def check_stored(device: Device, storage_id: int, handle: Handle, name: str) -> None:
-    """Compare the name of a new object, where no trial has told; delete it and raise EINVAL if it is another one."""
+    """Compare the name of a new object, where no trial has told; delete it if it is another one.
+
+    Raises `FsError(EINVAL)` then, and what the session raises.
+    """
     if not _unknown(device, storage_id, name):
         return
     stored = (await listing.entry(device, handle)).name

@@ -204,6 +204,7 @@ class Edited:
         return self.edit.end
 
     async def truncate(self, size: int) -> None:
+        """Set the size in bytes. Raises what the device says."""
         self._view.forget()
         await self.edit.truncate(size)
 

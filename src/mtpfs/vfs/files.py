@@ -69,6 +69,7 @@ class Files:
 
     @property
     def device(self) -> Device:
+        """The device that the files are on."""
         return self.shared.device
 
     def of(self, node: Node) -> OpenFile | None:
@@ -76,6 +77,7 @@ class Files:
         return self._files.get(node)
 
     def all(self) -> list[OpenFile]:
+        """Return all files that are open, or not saved yet."""
         return list(self._files.values())
 
     def unsaved(self) -> list[OpenFile]:

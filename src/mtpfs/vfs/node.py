@@ -153,6 +153,7 @@ class Node:
 
     @property
     def is_being_listed(self) -> bool:
+        """Tell whether a listing of it is under way."""
         return self._listing_lock is not None and self._listing_lock.locked()
 
     @property
@@ -167,6 +168,7 @@ class Node:
 
     @property
     def is_storage(self) -> bool:
+        """Tell whether it stands for a storage: it is in the root, and the root is no storage itself."""
         return self.parent is not None and self.parent.parent is None and self.parent.storage is None
 
     @property

@@ -108,6 +108,7 @@ class Spool:
             self.size = max(self.size, offset)
 
     def truncate(self, size: int) -> None:
+        """Set the size in bytes. Raises `OSError`."""
         os.ftruncate(self._fd, size)
         self.size = size
 
