@@ -108,6 +108,7 @@ class Filesystem:
         return node
 
     def statistics(self) -> CacheStatistics:
+        """Return what listings and read-ahead have saved so far."""
         tree, pool, files = self.tree, self._pool, self._files.all()
         return CacheStatistics(
             listings_fetched=tree.listings_fetched,
