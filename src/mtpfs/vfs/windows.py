@@ -1,10 +1,11 @@
 """The read-ahead cache: windows of files, fetched in ever larger pieces while reading is sequential.
 
-The kernel asks in requests of at most 128 KiB (1 MiB on root's mounts), two at a time. MTP needs transfers of megabytes to be fast. A
-window starts with the size that is asked for. A request that continues a window gets one of `GROWTH` times its size,
-up to the pool's limit. When a reader enters the last window of a run, the next one is fetched at once, so that link
-and reader work at the same time. Random reads never continue a window. So they fetch what they ask for and no more.
-The state of a sequential run is in its last window, so any number of readers can run through one file.
+The kernel asks in requests of at most 128 KiB, two at a time. They are up to 1 MiB where its read-ahead is larger, as
+on root's mounts. MTP needs transfers of megabytes to be fast. A window starts with the size that is asked for. A
+request that continues a window gets one of `GROWTH` times its size, up to the pool's limit. When a reader enters the
+last window of a run, the next one is fetched at once, so that link and reader work at the same time. Random reads
+never continue a window. So they fetch what they ask for and no more. The state of a sequential run is in its last
+window, so any number of readers can run through one file.
 
 What a sequential reader has passed is dropped. The kernel has it in its own cache, and the same few buffers can be
 filled again and again.
