@@ -1,12 +1,12 @@
 """`mtpfs doctor`: everything a mount can fail at, looked at in turn, and what to do about each.
 
-Strategy: each part (program, FUSE, mountpoint, bus, phone) is looked at even if
+Each part (program, FUSE, mountpoint, bus, phone) is looked at even if
 an earlier one has failed, because two things may be wrong at once. Where the
 mount itself has a check, that one is called, so the two can't disagree. The
 phone is opened last, and only if no program holds it. What is wrong is printed
 first, because that is what the reader came for.
 
-Invariant: the exit status is 0 exactly if no finding is a problem; nothing is
+Invariant: the exit status is 0 exactly if no finding is a problem. Nothing is
 changed, apart from a session that is opened and closed.
 """
 

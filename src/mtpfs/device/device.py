@@ -84,7 +84,7 @@ class Device:
         self.name_trial = trio.Lock()
         """Held while temporary objects find out what the device does with names; see `folding` and `spelling`."""
         self.spelling: dict[tuple[int, str], bool] = {}
-        """By storage and kind of doubt, whether names are stored as they are; see `spelling`."""
+        """By storage and kind of oddity, whether names are stored as they are; see `spelling`."""
         self.edit_slot = trio.Lock()
         """Held while an edit is begun: some devices have room for one, and end the other silently (Sailfish)."""
         self._folding: dict[int, bool] = {}
@@ -179,7 +179,7 @@ class Device:
         return self._folding.get(storage_id, self.quirks.folds)
 
     def learned_folding(self, storage_id: int, folds: bool) -> None:
-        """Note what a listing or an experiment showed: two names that differ only in case, or that there can't be."""
+        """Note what a listing or a trial showed: whether two names that differ only in case are one."""
         if self._folding.get(storage_id) is not folds:
             log.info("storage 0x%08X %s letter case", storage_id, "folds" if folds else "tells apart")
         self._folding[storage_id] = folds
@@ -222,7 +222,10 @@ class Device:
         return found
 
     async def storage(self, storage_id: int) -> Storage:
-        """Describe one storage. Raises `ResponseError`, `ProtocolError`, `TransportError`."""
+        """Describe one storage: room in bytes, as the device tells it.
+
+        Raises `ResponseError`, `ProtocolError`, `TransportError`.
+        """
         # Not by `call`: a refusal is about this storage, not about the operation.
         result = await self.session.transact(Operation.GetStorageInfo, storage_id)
         info = StorageInfo.decode(result.data)

@@ -69,6 +69,7 @@ class Files:
 
     @property
     def device(self) -> Device:
+        """The device that the files are on."""
         return self.shared.device
 
     def of(self, node: Node) -> OpenFile | None:
@@ -76,6 +77,7 @@ class Files:
         return self._files.get(node)
 
     def all(self) -> list[OpenFile]:
+        """Return all files that are open, or not saved yet."""
         return list(self._files.values())
 
     def unsaved(self) -> list[OpenFile]:
@@ -153,7 +155,7 @@ class Files:
             raise file.failure
         if file.condition in {Condition.CLEAN, Condition.EMPTIED} or await self._holds(file):
             return
-        await self.save(file)
+        await self.claim_and_save(file)
 
     async def _holds(self, file: OpenFile) -> bool:
         """Tell whether a file that is being closed is sent later, under its final name."""
@@ -163,7 +165,7 @@ class Files:
 
     async def sync(self, file: OpenFile) -> None:
         """Answer an fsync(2): bring everything to the device; raises what keeps it from arriving."""
-        await self.save(file)
+        await self.claim_and_save(file)
 
     async def release(self, opened: Open) -> None:
         """Close a descriptor. The last one that can write sends what is unsaved. Errors are only logged."""
@@ -178,7 +180,7 @@ class Files:
             # Mapped pages may be written after the last close(2), and are not followed by another flush.
             try:
                 if file.failure is None and not await self._holds(file):
-                    await self.save(file)
+                    await self.claim_and_save(file)
             except MtpfsError as error:
                 log.error("%s: %s", file.node.path, error)
 
@@ -260,7 +262,7 @@ class Files:
 
     # --- saving ----------------------------------------------------------------------
 
-    async def save(self, file: OpenFile) -> None:
+    async def claim_and_save(self, file: OpenFile) -> None:
         """Bring everything to the device, under a claim on where the file is now."""
         node = file.node
         before = node.size, node.modified

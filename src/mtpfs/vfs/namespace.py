@@ -191,7 +191,7 @@ class Namespace:
         if hidden:
             self._tree.hidden.pop(node.object_name, None)
         if node.protected:
-            parent.doubt(MOMENT)  # cameras answer OK, and keep what is protected
+            parent.distrust_for(MOMENT)  # cameras answer OK, and keep what is protected
         if node.storage is not None:
             self._device.room.took(node.storage.id, -node.size)
 

@@ -166,7 +166,7 @@ class Tree:
                     will_do = await self._list_objects(directory, *place)
                 self.listings_fetched += 1
                 now = trio.current_time()
-                will_do &= now >= directory.doubted_until
+                will_do &= now >= directory.distrusted_until
                 directory.listing = Listing(now, now - asked_at, generation) if will_do else None
                 directory.was_listed = True
         except ResponseError as error:

@@ -39,7 +39,7 @@ class WriteBack:
         self._at_work: set[OpenFile] = set()
         self._hurry = trio.Event()
 
-    async def settle(self, file: OpenFile) -> None:
+    async def see_to(self, file: OpenFile) -> None:
         """See to a file that may have been closed for the last time: end it, or send it later."""
         if file.opens:
             return
@@ -67,7 +67,7 @@ class WriteBack:
         if file.condition is not Condition.HELD or file.opens:
             return
         try:
-            await self._files.save(file)
+            await self._files.claim_and_save(file)
         except MtpfsError as error:
             if not is_away(error):
                 self._files.send_to_recovery(file, error)
@@ -77,7 +77,7 @@ class WriteBack:
         while file.condition is Condition.WAITING and not file.node.deleted:
             await self._session.until_back()
             try:
-                await self._files.save(file)
+                await self._files.claim_and_save(file)
                 if file.must_be_kept:
                     await trio.sleep(PAUSE)  # stopped by a deletion, which may fail
                 elif not file.node.deleted:
@@ -105,7 +105,7 @@ class WriteBack:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._cancel_in_a_hurry, scope)
                     try:
-                        await self._files.save(file)
+                        await self._files.claim_and_save(file)
                     except MtpfsError as failure:
                         error = failure
                     nursery.cancel_scope.cancel()
