@@ -13,6 +13,7 @@ Invariant: when the mount has ended, contents that are not on the device are in 
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 
 import trio
 
@@ -101,16 +102,11 @@ class WriteBack:
             path, was_unsaved = file.node.path, file in self._files.unsaved()
             known = len(outcome.unsent)
             error: MtpfsError | None = None
-            with trio.CancelScope() as scope:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._cancel_in_a_hurry, scope)
-                    try:
-                        await self._files.claim_and_save(file)
-                    except MtpfsError as failure:
-                        error = failure
-                    nursery.cancel_scope.cancel()
-            if scope.cancelled_caught:
-                error = MtpfsError("the mount had to end at once")
+            try:
+                if not await self._until_hurry(self._files.claim_and_save, file):
+                    error = MtpfsError("the mount had to end at once")
+            except MtpfsError as failure:
+                error = failure
             if error is not None:
                 self._files.send_to_recovery(file, error)
             if was_unsaved and len(outcome.unsent) == known:
@@ -119,7 +115,22 @@ class WriteBack:
                 else:
                     outcome.unsent.append(Unsent(path, "", str(error)))
             file.opens = 0
-            await self._files.end(file)
+            await self._until_hurry(self._files.end, file)
+
+    async def _until_hurry(self, call: Callable[[OpenFile], Awaitable[None]], file: OpenFile) -> bool:
+        """Make a call, which may have to wait; tell whether it came to its end, and wasn't cut short. Raises what it raises."""
+        error: MtpfsError | None = None
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._cancel_in_a_hurry, scope)
+                try:
+                    await call(file)
+                except MtpfsError as failure:
+                    error = failure  # raised outside of the nursery, which would wrap it
+                nursery.cancel_scope.cancel()
+        if error is not None:
+            raise error
+        return not scope.cancelled_caught
 
     async def _cancel_in_a_hurry(self, scope: trio.CancelScope) -> None:
         await self._hurry.wait()
