@@ -328,9 +328,7 @@ class OpenFile:
     def _object(self) -> Entry | None:
         """Return what the device has of this file, as far as we know; None: nothing yet."""
         node = self.node
-        if node.handle is None:
-            return None
-        return Entry(node.handle, node.object_name, is_folder=False, size=node.size, modified=node.told)
+        return None if node.handle is None else node.entry(node.handle)
 
     def _note_change(self, size: int, condition: Condition = Condition.DIRTY) -> None:
         self.node.size, self.node.size_known = size, True
