@@ -168,6 +168,8 @@ class Part:
     name: str
     handle: Handle
     replaces: Entry
+    is_complete: bool = False
+    """It may be the only whole copy from now on, so what becomes of it is for `mtpfs.vfs.saving` and `settling`."""
 
 
 class Edited:

@@ -352,7 +352,7 @@ class OpenFile:
         contents.edit.drop()
         with suppress(MtpfsError):  # the first error is the one that matters
             await contents.edit.end_edit()
-        if contents.part is not None:
+        if contents.part is not None and not contents.part.is_complete:
             await self._delete_part(contents.part)
         self.failure = error
         self.give_up()
@@ -536,6 +536,7 @@ class OpenFile:
         else:
             place = Place(node.parent, storage, folder, node.object_name, claim)
             await writing.confirm_size(device, storage.id, part.handle, edit.size)
+            part.is_complete = True
             complete = place.temporary(Kind.NEW, edit.size)
             try:
                 await writing.rename(device, part.handle, part.name, complete)

@@ -1,0 +1,138 @@
+"""Replacing a file on a device that refuses one step of it after the other: what is there, at each refusal, and next time.
+
+Faults at every single step are in `test_every_step`. Here several of them come together.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from mtpfs.errors import MtpfsError
+from mtpfs.protocol.codes import Operation, Response
+from mtpfs.vfs import Open, openfile
+from mtpfs.vfs.temporaries import Kind, parse
+from mtpfs.virtual.faults import FOREVER, Fault
+from mtpfs.virtual.faults import Kind as FaultKind
+from vfs.world import World, world
+
+OLD, NEW = b"old contents", b"new contents, which are longer"
+
+
+@pytest.fixture
+def phone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the phone's directory, with the file `f`; spools and the recovery directory are the test's own."""
+    for name in ("phone", "spool"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "spool"))
+    (tmp_path / "phone/f").write_bytes(OLD)
+    return tmp_path / "phone"
+
+
+def refuse(w: World, operation: Operation, *, skip: int = 0, times: int = FOREVER) -> None:
+    """Have the device refuse an operation; the code is one after which nothing is tried again."""
+    w.transport.faults.add(
+        Fault(FaultKind.REFUSE, operation, skip=skip, times=times, code=Response.ObjectWriteProtected)
+    )
+
+
+def there(phone: Path) -> dict[str | Kind, bytes]:
+    """Return all contents on the phone, by name or by kind of temporary name."""
+    return {
+        left.kind if (left := parse(path.name)) else path.name: path.read_bytes() for path in phone.iterdir()
+    }
+
+
+async def refused(w: World, opened: Open) -> None:
+    with pytest.raises(MtpfsError) as caught:
+        await w.fs.sync(opened)
+    assert errno.errorcode[caught.value.errno] == "EACCES"
+
+
+async def replacement(w: World, *, early: bool = False) -> Open:
+    """Have NEW written in place of `f`, and not saved yet. `early`: all but its end is on the device, as a part."""
+    opened = await w.fs.open(await w.fs.lookup(w.root, b"f"), write=True, truncate=True)
+    await w.fs.write(opened, 0, NEW[:-1])
+    assert (Kind.PART in there(w.phone)) == early
+    await w.fs.write(opened, len(NEW) - 1, NEW[-1:])
+    return opened
+
+
+@pytest.fixture
+def early(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether the new contents are sent before they are complete."""
+    if request.param:
+        monkeypatch.setattr(openfile, "SPOOL_LIMIT", 1)
+    return bool(request.param)
+
+
+at_once_or_early = pytest.mark.parametrize("early", [False, True], indirect=True, ids=["at once", "early"])
+
+
+async def test_name_that_the_old_one_does_not_get_back(phone: Path) -> None:
+    """The new one doesn't get the name, nor does the old one get it back: the next try is a new file, and tidies up."""
+    async with world(phone) as w:
+        opened = await replacement(w)
+        refuse(w, Operation.SetObjectPropValue, skip=1)
+        refuse(w, Operation.SendObjectInfo, skip=1, times=1)
+        await refused(w, opened)
+        assert there(phone) == {Kind.NEW: NEW, Kind.OLD: OLD}
+        await w.close(opened)
+        assert there(phone) == {"f": NEW}
+
+
+@at_once_or_early
+async def test_nothing_can_be_renamed(phone: Path, early: bool) -> None:
+    """What can't be marked as the last copy isn't one: the old contents stay until the new ones are somewhere."""
+    async with world(phone) as w:
+        opened = await replacement(w, early=early)
+        refuse(w, Operation.SetObjectPropValue)
+        if early:
+            await refused(w, opened)
+            assert there(phone)["f"] == OLD
+            with pytest.raises(MtpfsError):
+                await w.close(opened)
+            await w.names()
+            assert there(phone) == {"f": OLD}
+        else:
+            await w.close(opened)
+            assert there(phone) == {"f": NEW}
+
+
+@at_once_or_early
+async def test_last_copy(phone: Path, early: bool) -> None:
+    """The old one can't be put aside: the new one is complete under another name before the old one goes."""
+    async with world(phone) as w:
+        opened = await replacement(w, early=early)
+        refuse(w, Operation.SetObjectPropValue, skip=int(early), times=1)
+        await w.close(opened)
+        assert there(phone) == {"f": NEW}
+        assert await w.get(await w.fs.lookup(w.root, b"f")) == NEW
+
+
+@at_once_or_early
+@pytest.mark.parametrize("skip", [0, 1])
+async def test_last_copy_that_cannot_be_sent(phone: Path, early: bool, skip: int) -> None:
+    """The new contents are whole on the device, whatever is refused after the old ones have gone; the next look shows them."""
+    async with world(phone) as w:
+        opened = await replacement(w, early=early)
+        refuse(
+            w,
+            Operation.SetObjectPropValue,
+            skip=skip if early else 0,
+            times=1 if early and skip else 1 + early,
+        )
+        refuse(w, Operation.SendObjectInfo, skip=int(not early), times=1)
+        await refused(w, opened)
+        assert there(phone) == {Kind.LAST: NEW}
+        if early:
+            with pytest.raises(MtpfsError):
+                await w.close(opened)
+        else:
+            await w.close(opened)
+        assert await w.names() == [b"f"]
+        assert await w.get(await w.fs.lookup(w.root, b"f")) == NEW
+    assert there(phone) == {"f": NEW}
