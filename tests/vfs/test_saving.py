@@ -6,7 +6,6 @@ Faults at every single step are in `test_every_step`. Here several of them come 
 from __future__ import annotations
 
 import errno
-import os
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from mtpfs.vfs import Open, openfile
 from mtpfs.vfs.temporaries import Kind, parse
 from mtpfs.virtual.faults import FOREVER, Fault
 from mtpfs.virtual.faults import Kind as FaultKind
+from vfs.test_replug import replug, unplug
 from vfs.world import World, world
 
 OLD, NEW = b"old contents", b"new contents, which are longer"
@@ -41,9 +41,8 @@ def refuse(w: World, operation: Operation, *, skip: int = 0, times: int = FOREVE
 
 def there(phone: Path) -> dict[str | Kind, bytes]:
     """Return all contents on the phone, by name or by kind of temporary name."""
-    return {
-        left.kind if (left := parse(path.name)) else path.name: path.read_bytes() for path in phone.iterdir()
-    }
+    files = [path for path in phone.iterdir() if path.is_file()]
+    return {left.kind if (left := parse(path.name)) else path.name: path.read_bytes() for path in files}
 
 
 async def refused(w: World, opened: Open) -> None:
@@ -136,3 +135,85 @@ async def test_last_copy_that_cannot_be_sent(phone: Path, early: bool, skip: int
         assert await w.names() == [b"f"]
         assert await w.get(await w.fs.lookup(w.root, b"f")) == NEW
     assert there(phone) == {"f": NEW}
+
+
+@pytest.fixture
+def _sends_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openfile, "SPOOL_LIMIT", 1)
+
+
+@pytest.mark.usefixtures("_sends_early")
+async def test_listing_while_it_is_written(phone: Path) -> None:
+    """A part that is being written is no leftover, and isn't shown, however often the directory is listed."""
+    async with world(phone) as w:
+        opened = await replacement(w, early=True)
+        for _ in range(2):
+            w.fs.tree.expire()
+            assert await w.names() == [b"f"]
+            assert there(phone)["f"] == OLD
+            await w.fs.write(opened, len(NEW) - 1, NEW[-1:])
+        await w.close(opened)
+        assert await w.names() == [b"f"]
+        assert there(phone) == {"f": NEW}
+
+
+@pytest.mark.usefixtures("_sends_early")
+@pytest.mark.parametrize("all_sent", [False, True])
+async def test_unplugged_while_it_is_written(phone: Path, all_sent: bool) -> None:
+    """When the phone is back, writing goes on where it was, and the old contents are there until it is done."""
+    async with world(phone) as w:
+        opened = await replacement(w, early=True)
+        if all_sent:
+            assert bytes(await w.fs.read(opened, 0, len(NEW))) == NEW
+        await unplug(w)
+        await replug(w)
+        assert await w.names() == [b"f"]
+        assert there(phone)["f"] == OLD
+        await w.close(opened)
+        assert there(phone) == {"f": NEW}
+
+
+@pytest.mark.usefixtures("_sends_early")
+@pytest.mark.parametrize("meanwhile", ["changed", "removed", "part removed"])
+async def test_changed_while_it_was_away(phone: Path, meanwhile: str) -> None:
+    """What was changed on the phone meanwhile isn't replaced, and what is complete isn't deleted."""
+    async with world(phone) as w:
+        opened = await replacement(w, early=True)
+        assert bytes(await w.fs.read(opened, 0, len(NEW))) == NEW
+        await unplug(w)
+        if meanwhile == "part removed":
+            (part,) = (path for path in phone.iterdir() if path.name != "f")
+            part.unlink()
+        elif meanwhile == "changed":
+            (phone / "f").write_bytes(b"the phone's own")
+        else:
+            (phone / "f").unlink()
+        await replug(w)
+        with pytest.raises(MtpfsError):
+            await w.close(opened)
+        await w.names()
+        left = {"changed": b"the phone's own", "removed": NEW, "part removed": OLD}[meanwhile]
+        assert there(phone) == {"f": left}
+
+
+@pytest.mark.usefixtures("_sends_early")
+@pytest.mark.parametrize("change", ["rename", "move", "unlink", "empty"])
+async def test_name_changed_while_it_is_written(phone: Path, change: str) -> None:
+    """The new contents go with the file's name; nothing else stays."""
+    (phone / "d").mkdir()
+    async with world(phone) as w:
+        folder = await w.fs.lookup(w.root, b"d")
+        opened = await replacement(w, early=True)
+        if change == "rename":
+            await w.fs.rename(w.root, b"f", w.root, b"g")
+        elif change == "move":
+            await w.fs.rename(w.root, b"f", folder, b"f")
+        elif change == "unlink":
+            await w.fs.unlink(w.root, b"f")
+        else:
+            await w.fs.truncate(opened.file.node, 0)
+        await w.close(opened)
+        await w.names()
+        await w.names(folder)
+    found = {str(path.relative_to(phone)): path.read_bytes() for path in phone.rglob("*") if path.is_file()}
+    assert found == {"rename": {"g": NEW}, "move": {"d/f": NEW}, "unlink": {}, "empty": {"f": b""}}[change]

@@ -25,6 +25,7 @@ from mtpfs.errors import FsError, MtpfsError, ResponseError
 from mtpfs.protocol.codes import Response
 from mtpfs.vfs.edit import Edit
 from mtpfs.vfs.node import Node
+from mtpfs.vfs.part import Part
 from mtpfs.vfs.spool import Spool
 from mtpfs.vfs.stale import with_current_handles
 from mtpfs.vfs.transfers import Fetch, new_spool
@@ -161,17 +162,6 @@ class Spooled:
         self.spool.drop()
 
 
-@dataclass
-class Part:
-    """An object with a temporary name that is to replace a file when it is complete."""
-
-    name: str
-    handle: Handle
-    replaces: Entry
-    is_complete: bool = False
-    """It may be the only whole copy from now on, so what becomes of it is for `mtpfs.vfs.saving` and `settling`."""
-
-
 class Edited:
     """Pieces changed in place; `part`: not in the file's own object, but in one that is to replace it."""
 
@@ -212,6 +202,8 @@ class Edited:
     def close(self) -> None:
         self.edit.drop()
         self._view.close()
+        if self.part is not None:
+            self.part.leave()
 
 
 Contents = OnDevice | Spooled | Edited
