@@ -110,6 +110,7 @@ async def test_nothing_is_kept_that_is_not_replaced(phone: Path) -> None:
         )
         with pytest.raises(MtpfsError):
             await w.put(b"f", b"new contents")
+        assert "SendObjectInfo" not in w.operations  # on some phones there would be two of that name
         w.transport.faults.clear()
     assert (phone / "f").read_bytes() == b"old contents"
     assert recovered() == {}

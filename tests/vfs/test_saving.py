@@ -12,8 +12,8 @@ import pytest
 
 from mtpfs.errors import MtpfsError
 from mtpfs.protocol.codes import Operation, Response
-from mtpfs.vfs import Open, openfile
-from mtpfs.vfs.temporaries import Kind, parse
+from mtpfs.vfs import Open, openfile, saving
+from mtpfs.vfs.temporaries import Kind, parse, temporary_name
 from mtpfs.virtual.faults import FOREVER, Fault
 from mtpfs.virtual.faults import Kind as FaultKind
 from vfs.test_replug import replug, unplug
@@ -217,3 +217,90 @@ async def test_name_changed_while_it_is_written(phone: Path, change: str) -> Non
         await w.names(folder)
     found = {str(path.relative_to(phone)): path.read_bytes() for path in phone.rglob("*") if path.is_file()}
     assert found == {"rename": {"g": NEW}, "move": {"d/f": NEW}, "unlink": {}, "empty": {"f": b""}}[change]
+
+
+BEFORE, WHOLE, FRAGMENT = b"the old contents", b"new contents", b"new"
+State = dict[str | Kind, bytes]
+
+
+@pytest.mark.parametrize(
+    ("found", "cannot", "left", "named", "superfluous", "is_ours"),
+    [
+        ({}, None, {}, None, set(), False),
+        ({"f": BEFORE}, None, {"f": BEFORE}, BEFORE, set(), False),
+        ({Kind.OLD: BEFORE}, None, {"f": BEFORE}, BEFORE, set(), True),
+        ({Kind.OLD: BEFORE}, "rename", {Kind.OLD: BEFORE}, None, {Kind.OLD}, False),
+        (
+            {Kind.OLD: BEFORE, "f": WHOLE},
+            None,
+            {Kind.OLD: BEFORE, "f": WHOLE},
+            WHOLE,
+            {Kind.OLD},
+            True,
+        ),
+        ({Kind.OLD: BEFORE, "f": FRAGMENT}, None, {"f": BEFORE}, BEFORE, set(), True),
+        (
+            {Kind.OLD: BEFORE, "f": FRAGMENT},
+            "delete",
+            {Kind.OLD: BEFORE, "f": FRAGMENT},
+            FRAGMENT,
+            {Kind.OLD},
+            True,
+        ),
+        ({Kind.NEW: FRAGMENT, "f": BEFORE}, None, {"f": BEFORE}, BEFORE, set(), False),
+        ({Kind.PART: FRAGMENT, "f": BEFORE}, None, {"f": BEFORE}, BEFORE, set(), False),
+        (
+            {Kind.NEW: FRAGMENT, "f": BEFORE},
+            "delete",
+            {Kind.NEW: FRAGMENT, "f": BEFORE},
+            BEFORE,
+            set(),
+            False,
+        ),
+        ({Kind.LAST: WHOLE}, None, {Kind.LAST: WHOLE}, None, {Kind.LAST}, False),
+        (
+            {Kind.LAST: WHOLE, "f": FRAGMENT},
+            None,
+            {Kind.LAST: WHOLE, "f": FRAGMENT},
+            FRAGMENT,
+            {Kind.LAST},
+            True,
+        ),
+        ({Kind.GONE: BEFORE}, None, {Kind.GONE: BEFORE}, None, set(), False),
+    ],
+)
+async def test_tidying_up(
+    phone: Path,
+    found: State,
+    cannot: str | None,
+    left: State,
+    named: bytes | None,
+    superfluous: set[Kind],
+    is_ours: bool,
+) -> None:
+    """Before a second try fragments go, the old contents get their name back, and the last copy stays."""
+    (phone / "f").unlink()
+    other = temporary_name(Kind.NEW, "other", len(FRAGMENT))
+    (phone / other).write_bytes(FRAGMENT)
+    async with world(phone) as w, w.claims.claim((w.root, "f")) as claim:
+        for name, data in found.items():
+            path = temporary_name(name, "f", len(WHOLE)) if isinstance(name, Kind) else name
+            (phone / path).write_bytes(data)
+        storage, folder = await w.fs.tree.place(w.root)
+        place = saving.Place(w.root, storage, folder, "f", claim)
+        entries = await w.fs.tree.look(w.root)
+        if cannot == "rename":
+            refuse(w, Operation.SetObjectPropValue)
+        elif cannot == "delete":
+            refuse(w, Operation.DeleteObject)
+        entry, rest, ours = await saving.tidy(w.fs.device, place, entries)
+        assert (phone / other).exists()
+        (phone / other).unlink()
+        assert there(phone) == left
+        assert ours is is_ours
+        assert {parsed.kind for one in rest if (parsed := parse(one.name))} == superfluous
+        if named is None:
+            assert entry is None
+        else:
+            assert entry is not None
+            assert (entry.name, entry.size) == ("f", len(named))
