@@ -6,7 +6,9 @@ Faults at every single step are in `test_every_step`. Here several of them come 
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -217,6 +219,43 @@ async def test_name_changed_while_it_is_written(phone: Path, change: str) -> Non
         await w.names(folder)
     found = {str(path.relative_to(phone)): path.read_bytes() for path in phone.rglob("*") if path.is_file()}
     assert found == {"rename": {"g": NEW}, "move": {"d/f": NEW}, "unlink": {}, "empty": {"f": b""}}[change]
+
+
+async def test_temporary_names_are_claimed(phone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A listing at any moment of a replacement has to know that what it finds is at work, and no leftover."""
+    seen: list[str] = []
+    async with world(phone) as w:
+        take = w.transport.responder._start
+
+        def look(request: Any) -> None:
+            for name in os.listdir(phone):
+                if (left := parse(name)) is not None:
+                    seen.append(left.kind.name)
+                    assert w.claims.is_claimed(w.root, name)
+            take(request)
+
+        monkeypatch.setattr(w.transport.responder, "_start", look)
+        opened = await replacement(w)
+        refuse(w, Operation.SetObjectPropValue, times=1)
+        await w.fs.sync(opened)
+        await w.fs.write(opened, 0, NEW)
+        await w.close(opened)
+        await w.put(b"f", OLD)
+    assert {"NEW", "LAST", "OLD"} <= set(seen)
+    assert there(phone) == {"f": OLD}
+
+
+@pytest.mark.parametrize(
+    ("words", "operation"),
+    [("", Operation.SetObjectPropValue), ("no-rename", Operation.DeleteObject)],
+)
+async def test_old_contents_that_have_gone(phone: Path, words: str, operation: Operation) -> None:
+    """What was deleted on the phone a moment before it is replaced needn't be: the new contents get the name."""
+    async with world(phone, words) as w:
+        w.transport.faults.add(Fault(FaultKind.VANISH, operation))
+        await w.put(b"f", NEW)
+        assert there(phone) == {"f": NEW}
+        assert await w.names() == [b"f"]
 
 
 BEFORE, WHOLE, FRAGMENT = b"the old contents", b"new contents", b"new"

@@ -121,6 +121,39 @@ async def test_settling(tmp_path: Path, before: dict[str, str], expected: dict[s
     assert found == expected
 
 
+@pytest.mark.parametrize(
+    ("before", "skip"),
+    [
+        ({NEW: "1234"}, 0),
+        ({NEW: "1234", "f": "5678"}, 1),
+        ({LAST: "1234"}, 0),
+        ({LAST: "1234", "f": "5678"}, 1),
+        ({OLD: "old", "f": "1234"}, 0),
+    ],
+)
+async def test_end_that_cannot_be_read(tmp_path: Path, before: dict[str, str], skip: int) -> None:
+    """A size is what a device was promised. While the last byte of a copy can't be read, the other one stays."""
+    for name, data in before.items():
+        (tmp_path / name).write_text(data)
+    async with world(tmp_path) as w:
+        w.transport.faults.add(Fault(FaultKind.REFUSE, Operation.GetPartialObject64, skip=skip))
+        assert sorted(await w.names()) == sorted(os.fsencode(name) for name in before)
+        assert not w.transport.faults.pending
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("numbers", [("000000", "000001"), ("000001", "000000")])
+async def test_two_old_ones(tmp_path: Path, numbers: tuple[str, str]) -> None:
+    """Of several that were put aside the youngest is what the file was last."""
+    async with world(tmp_path) as w:
+        for number, data in zip(numbers, ("1234", "5678"), strict=True):
+            (tmp_path / OLD.replace("000000", number)).write_text(data)
+            await w.fs.tree.look(w.root)  # the phone numbers it
+        w.fs.tree.expire()
+        assert await w.names() == [b"f"]
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"f": "5678"}
+
+
 async def test_read_only(tmp_path: Path) -> None:
     """A read-only mount, and a storage that can't be written to, show what is there and touch nothing."""
     (tmp_path / NEW).write_text("1234")
