@@ -258,6 +258,18 @@ async def test_old_contents_that_have_gone(phone: Path, words: str, operation: O
         assert await w.names() == [b"f"]
 
 
+async def test_room_without_renames(phone: Path) -> None:
+    """Where the old contents go first, their room counts. What doesn't fit even then is refused before they go."""
+    (phone / "f").write_bytes(bytes(30_000))
+    async with world(phone, "no-rename&capacity=40960") as w:
+        with pytest.raises(MtpfsError) as caught:
+            await w.put(b"f", bytes(50_000))
+        assert caught.value.errno == errno.ENOSPC
+        assert "DeleteObject" not in w.operations
+        await w.put(b"f", b"x" * 30_000)
+    assert there(phone) == {"f": b"x" * 30_000}
+
+
 BEFORE, WHOLE, FRAGMENT = b"the old contents", b"new contents", b"new"
 State = dict[str | Kind, bytes]
 

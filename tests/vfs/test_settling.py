@@ -184,6 +184,12 @@ async def test_settling_that_fails(
             names = await w.names()
             for _ in range(5):
                 assert await w.names() == names
+            listed = w.fs.tree.listings_fetched
+            assert await w.names() == names
+            assert w.fs.tree.listings_fetched == listed  # what is hopeless is no reason to list anew
+            for _ in range(2):
+                w.fs.tree.expire()
+                assert await w.names() == names
         assert w.operations[operation.name] == TRIES
         assert b"other" in names
         assert (NEW.encode() in names) == (operation is Operation.SetObjectPropValue)
