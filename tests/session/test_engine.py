@@ -203,3 +203,34 @@ def test_only_leftovers() -> None:
     with pytest.raises(RemoteProtocolError):
         tested.transact(Operation.GetDeviceInfo, timeout=TIMEOUT)
     assert not tested.in_step
+
+
+def test_bytes_that_lead_nowhere() -> None:
+    """A device that sends a little now and then is given up, though each transfer comes in time."""
+    tested, wire = engine(
+        encode_header(ContainerType.DATA, Operation.GetObject, 0, 1 << 20) + bytes(PACKET - HEADER_SIZE),
+        *[bytes(PACKET)] * 500,
+    )
+    wire.late = True
+    before = wire.monotonic()
+    with pytest.raises(TransportTimeoutError):
+        tested.transact(Operation.GetObject, timeout=TIMEOUT, limit=1 << 20)
+    assert wire.monotonic() - before < 3 * TIMEOUT
+    assert wire.incoming
+
+
+def test_leftovers_while_sending() -> None:
+    """Data of an earlier transaction doesn't end the data phase: when the device takes no more, it may be told."""
+    tested, wire = engine(response(), response(1))
+    tested.transact(Operation.OpenSession, 1)
+    tested.transact(Operation.GetDeviceInfo)
+    wire.incoming.append(encode_header(ContainerType.DATA, Operation.GetObject, 1, 4) + b"data")
+
+    def fill(_offset: int, room: memoryview) -> int:
+        wire.takes = len(wire.sent) < LARGE_TRANSFER
+        return len(room)
+
+    with pytest.raises(TransportTimeoutError):
+        tested.transact(Operation.SendObject, data=DataSource(3 * LARGE_TRANSFER, fill), timeout=TIMEOUT)
+    assert tested.in_data_phase
+    assert not wire.incoming
