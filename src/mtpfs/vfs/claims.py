@@ -78,7 +78,6 @@ class Claims:
         self._waiting.append(claim)
         self._grant()
         try:
-            await trio.lowlevel.checkpoint()
             await claim.granted.wait()
             yield claim
         finally:

@@ -25,6 +25,7 @@ from mtpfs.errors import FsError, MtpfsError, ResponseError
 from mtpfs.protocol.codes import Response
 from mtpfs.vfs.edit import Edit
 from mtpfs.vfs.node import Node
+from mtpfs.vfs.part import Part
 from mtpfs.vfs.spool import Spool
 from mtpfs.vfs.stale import with_current_handles
 from mtpfs.vfs.transfers import Fetch, new_spool
@@ -164,15 +165,6 @@ class Spooled:
         self.spool.drop()
 
 
-@dataclass
-class Part:
-    """An object with a temporary name that is to replace a file when it is complete."""
-
-    name: str
-    handle: Handle
-    replaces: Entry
-
-
 class Edited:
     """Pieces changed in place; `part`: not in the file's own object, but in one that is to replace it."""
 
@@ -215,6 +207,8 @@ class Edited:
         """Forget what is buffered and cached. It doesn't end the edit on the device."""
         self.edit.drop()
         self._view.close()
+        if self.part is not None:
+            self.part.leave()
 
 
 Contents = OnDevice | Spooled | Edited

@@ -298,8 +298,7 @@ class Namespace:
             return False
         entry = None
         if target is not None and target.handle is not None:
-            handle = await self._tree.handle(target)
-            entry = Entry(handle, target.object_name, is_folder=False, size=target.size, modified=target.told)
+            entry = target.entry(await self._tree.handle(target))
         await file.save(claim, Destination(new_parent, text, entry))
         return True
 
@@ -440,19 +439,13 @@ class Namespace:
         else:
             if not node.size_known or node.size > COPIED_FILE:
                 raise FsError(errno.EXDEV, "the device can't rename, and this is much to copy")
-            entry = Entry(handle, node.object_name, is_folder=False, size=node.size, modified=node.told)
+            entry = node.entry(handle)
             old = None
             if target is not None and target.handle is not None:
                 file = self._files.of(target)
                 if file is not None:
                     await file.keep(claim)
-                old = Entry(
-                    await self._tree.handle(target),
-                    target.object_name,
-                    is_folder=False,
-                    size=target.size,
-                    modified=None,
-                )
+                old = target.entry(await self._tree.handle(target))
             async with fetched(device, entry) as spool:
                 new = await saving.save(device, place, spool, old=old, modified=node.modified)
         old_name, told = node.object_name, node.told

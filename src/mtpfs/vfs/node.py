@@ -21,7 +21,7 @@ from typing import Protocol
 
 import trio
 
-from mtpfs.device import Handle, Storage
+from mtpfs.device import Entry, Handle, Storage
 from mtpfs.device.names import fold
 from mtpfs.errors import FsError
 from mtpfs.redaction import hide_name
@@ -170,6 +170,12 @@ class Node:
     def is_storage(self) -> bool:
         """Tell whether it stands for a storage: it is in the root, and the root is no storage itself."""
         return self.parent is not None and self.parent.parent is None and self.parent.storage is None
+
+    def entry(self, handle: Handle) -> Entry:
+        """Return what the device has of it, as far as is known, in the object `handle`."""
+        return Entry(
+            handle, self.object_name, self.is_folder, self.size, self.told, size_known=self.size_known
+        )
 
     @property
     def path(self) -> str:

@@ -82,6 +82,8 @@ class Tree:
         self.by_handle: dict[Handle, Node] = {}
         self.hidden: dict[str, Node] = {}
         """Unlinked files that are open: the device still has them, under these names, but no directory shows them."""
+        self.parts: set[str] = set()
+        """Names of objects that open files are sending (`mtpfs.vfs.part`): no directory shows them, and they stay."""
         self.listings_fetched = 0
         self.listings_cached = 0
         """Times that a directory was asked for, and the device wasn't."""
@@ -497,10 +499,10 @@ class Tree:
     def _without_hidden(self, entries: list[Entry]) -> list[Entry]:
         shown = []
         for entry in entries:
-            if (hidden := self.hidden.get(entry.name)) is None:
-                shown.append(entry)
-            else:
+            if (hidden := self.hidden.get(entry.name)) is not None:
                 hidden.handle = entry.handle
+            elif entry.name not in self.parts:
+                shown.append(entry)
         return shown
 
     def _follow_put_aside(self, directory: Node, entries: list[Entry]) -> None:
