@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import errno
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 import trio.testing
 
-from mtpfs.device import Device, Handle, writing
+from mtpfs.device import Device, Entry, Handle, writing
 from mtpfs.errors import MtpfsError
+from mtpfs.vfs import saving
 from mtpfs.vfs.claims import Claim
 from mtpfs.vfs.openfile import Destination, OpenFile
 from vfs.world import world
@@ -23,7 +25,7 @@ async def test_reopened_while_it_is_unlinked(
 ) -> None:
     """The second descriptor is as good as the first one would have been."""
     (tmp_path / "f").write_bytes(b"contents")
-    rename, keep = writing.rename, OpenFile.keep
+    rename, keep = writing.rename, OpenFile.bring_here
     async with world(tmp_path, words) as w:
         descriptors = [await w.open(b"f", write=False)]
         node = descriptors[0].file.node
@@ -44,7 +46,7 @@ async def test_reopened_while_it_is_unlinked(
             await reopen()
 
         monkeypatch.setattr(writing, "rename", renamed)
-        monkeypatch.setattr(OpenFile, "keep", kept)
+        monkeypatch.setattr(OpenFile, "bring_here", kept)
         await w.fs.unlink(w.root, b"f")
         assert bytes(await w.fs.read(descriptors[1], 0, 100)) == b"contents"
         await w.close(descriptors[1])
@@ -130,3 +132,26 @@ async def test_closed_in_vain_while_it_is_renamed(tmp_path: Path, monkeypatch: p
         assert w.file(opened.file.node) is None
         assert await w.names() == []
     assert list(tmp_path.iterdir()) == []
+
+
+async def test_target_that_is_unsaved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing can be renamed, what is replaced is what the phone has, not what isn't sent yet."""
+    (tmp_path / "f").write_bytes(b"old contents")
+    (tmp_path / "new").write_bytes(b"new contents")
+    store = saving.store
+    replaced = []
+
+    async def stored(*args: Any, old: Entry, **kwargs: Any) -> Handle:
+        replaced.append(old.size)
+        return await store(*args, old=old, **kwargs)
+
+    monkeypatch.setattr(saving, "store", stored)
+    async with world(tmp_path, "no-move&no-rename") as w:
+        opened = await w.open(b"f")
+        await w.fs.truncate(opened.file.node, 0, opened)
+        await w.fs.write(opened, 0, bytes(1000))
+        await w.fs.rename(w.root, b"new", w.root, b"f")
+        assert replaced == [12]
+        assert bytes(await w.fs.read(opened, 0, 2000)) == bytes(1000)
+        await w.close(opened)
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("f", b"new contents")]

@@ -186,7 +186,7 @@ async def test_late_contents_are_counted_while_they_are_sent(
 ) -> None:
     """Until the device has them, they are undelivered: who asks may be about to pull the cable."""
     counted: list[int] = []
-    sending = transfers.send
+    sending = transfers.send_object
 
     async def send(*args: Any, **kwargs: Any) -> Any:
         counted.append(w.fs.statistics().undelivered)
@@ -194,7 +194,7 @@ async def test_late_contents_are_counted_while_they_are_sent(
 
     async with world(phone) as w:
         await write(w, await w.fs.lookup(w.root, b"f"), b"new")
-        monkeypatch.setattr("mtpfs.vfs.saving.send", send)
+        monkeypatch.setattr("mtpfs.vfs.saving.send_object", send)
         await replug(w)
         await settle(lambda: contents(phone / "f") == b"new!")
     assert counted == [1]

@@ -326,6 +326,7 @@ async def test_case_of_what_is_restored(tmp_path: Path, words: str, expected: di
         (moving_name("g", "f", ""), "f", "f"),
         (GONE, GONE, ""),
     ],
+    ids=["new", "old", "old itself", "move elsewhere", "move to here", "gone"],
 )
 async def test_where_a_change_is_at_work(tmp_path: Path, leftover: str, claimed: str, restored: str) -> None:
     """What another change may need is neither settled nor shown, and the next look after that change settles it."""

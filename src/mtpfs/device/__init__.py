@@ -6,8 +6,8 @@
 `formats` and `names` know about names, `dates` about dates.
 """
 
-from mtpfs.device.device import UNKNOWN_HANDLE, WITHDRAWN, Device
+from mtpfs.device.device import STORAGE_AWAY, UNKNOWN_HANDLE, Device
 from mtpfs.device.objects import Entry, Storage
 from mtpfs.session import Handle
 
-__all__ = ["UNKNOWN_HANDLE", "WITHDRAWN", "Device", "Entry", "Handle", "Storage"]
+__all__ = ["STORAGE_AWAY", "UNKNOWN_HANDLE", "Device", "Entry", "Handle", "Storage"]

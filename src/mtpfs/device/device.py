@@ -39,7 +39,7 @@ EDIT_OPERATIONS = (
     Operation.BeginEditObject,
     Operation.EndEditObject,
 )
-WITHDRAWN = {Response.InvalidObjectHandle, Response.InvalidStorageID, Response.StoreNotAvailable}
+STORAGE_AWAY = {Response.InvalidObjectHandle, Response.InvalidStorageID, Response.StoreNotAvailable}
 """What devices answer when an object's storage is locked or ejected, among other occasions."""
 UNKNOWN_HANDLE = {Response.InvalidObjectHandle, Response.InvalidParentObject}
 """What they answer to a handle, of an object or of a folder, that is another one by now."""

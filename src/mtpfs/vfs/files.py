@@ -196,7 +196,7 @@ class Files:
                     await self._drop(file)
         if not self._has_ended(file):
             return
-        if self.shared.tree.hidden.get(node.object_name) is node:
+        if self.shared.tree.hidden.holds(node):
             await self._end_hidden(file)
         else:
             await self._drop(file)
@@ -227,7 +227,7 @@ class Files:
         assert node.parent is not None
         name = node.object_name
         async with self._claims.claim((node.parent, name)):
-            if file.opens or tree.hidden.get(name) is not node:
+            if file.opens or not tree.hidden.holds(node):
                 return
             with self.leaving(node):  # from here on it can't be opened
                 await file.close()
@@ -237,7 +237,7 @@ class Files:
                     log.warning("%s, which was deleted, stays as %s: %s", node.path, name, error)
                     node.parent.distrust()
                 finally:
-                    tree.hidden.pop(name, None)
+                    tree.hidden.let_go(node)
                     self._files.pop(node, None)
                     node.holder = None
                     tree.reap(node)
@@ -279,7 +279,7 @@ class Files:
         if (node.size, node.modified) != before and not node.unlinked:
             self._redated(node)  # the date may be the device's own by now; the contents are as they were
 
-    async def send_early(self, file: OpenFile) -> bool:
+    async def claim_and_send_early(self, file: OpenFile) -> bool:
         """Send new contents before they are complete; False where that can't be."""
         node = file.node
         while not node.unlinked:

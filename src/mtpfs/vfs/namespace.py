@@ -20,7 +20,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from mtpfs.device import UNKNOWN_HANDLE, WITHDRAWN, Entry, Handle, Storage, listing, writing
+from mtpfs.device import STORAGE_AWAY, UNKNOWN_HANDLE, Entry, Handle, Storage, listing, writing
 from mtpfs.device.recent import MOMENT
 from mtpfs.device.spelling import check_stored
 from mtpfs.errors import FsError, MtpfsError, ResponseError, StoppedError
@@ -34,7 +34,7 @@ from mtpfs.vfs.rules import Rules, is_inside
 from mtpfs.vfs.saving import Place
 from mtpfs.vfs.stale import with_current_handles
 from mtpfs.vfs.temporaries import Kind, moving_name, temporary_name
-from mtpfs.vfs.transfers import fetched, send
+from mtpfs.vfs.transfers import fetched, send_object
 from mtpfs.vfs.tree import Tree
 
 log = logging.getLogger(__name__)
@@ -175,21 +175,21 @@ class Namespace:
             and file.opens
         ):
             return
-        hidden = self._tree.hidden.get(node.object_name) is node
+        hidden = self._tree.hidden.holds(node)
         try:
             handle = await self._tree.handle(node)
             while (file := self._files.of(node)) is not None and file.opens and file.needs_object:
-                await file.keep(claim)
+                await file.bring_here(claim)
             with self._files.leaving(node):
                 await writing.delete(self._device, handle, node.object_name)
         except MtpfsError:
             if hidden and self._files.of(node) is None:
                 # Closed while it was put aside, so no close comes that would delete it: the next listing does.
-                self._tree.hidden.pop(node.object_name, None)
+                self._tree.hidden.let_go(node)
                 parent.distrust()
             raise
         if hidden:
-            self._tree.hidden.pop(node.object_name, None)
+            self._tree.hidden.let_go(node)
         if node.protected:
             parent.distrust_for(MOMENT)  # cameras answer OK, and keep what is protected
         if node.storage is not None:
@@ -204,7 +204,7 @@ class Namespace:
         except ResponseError as error:
             log.info("%s can't be put aside while it is open: %s", node.path, error)
             return False
-        self._tree.hide(node, hidden)
+        self._tree.hidden.hide(node, hidden)
         return True
 
     # --- renaming --------------------------------------------------------------------
@@ -339,7 +339,7 @@ class Namespace:
             try:
                 await writing.rename(device, await self._tree.handle(target), target.object_name, aside)
             except ResponseError as error:
-                if error.code in WITHDRAWN:
+                if error.code in STORAGE_AWAY:
                     raise  # the phone is being locked: no reason to copy
                 log.info("%s can't be put aside: %s", target.path, error)
                 await self._copy_renamed(claim, node, old_parent, place, target)
@@ -358,7 +358,7 @@ class Namespace:
                 target.object_name = before
             if not isinstance(error, ResponseError):
                 raise
-            if old_parent is new_parent and error.code not in WITHDRAWN:
+            if old_parent is new_parent and error.code not in STORAGE_AWAY:
                 log.info("%s can't be renamed to %r: %s", node.path, place.name, error)
                 await self._copy_renamed(claim, node, old_parent, place, target if aside else None)
                 return
@@ -443,11 +443,14 @@ class Namespace:
             old = None
             if target is not None and target.handle is not None:
                 file = self._files.of(target)
-                if file is not None:
-                    await file.keep(claim)
-                old = target.entry(await self._tree.handle(target))
+                if file is None:
+                    old = target.entry(await self._tree.handle(target))
+                else:
+                    await file.bring_here(claim)
+                    # Its size here may be that of contents which aren't sent.
+                    old = await listing.entry(device, await self._tree.handle(target))
             async with fetched(device, entry) as spool:
-                new = await saving.save(device, place, spool, old=old, modified=node.modified)
+                new = await saving.store(device, place, spool, old=old, modified=node.modified)
         old_name, told = node.object_name, node.told
         # Open descriptors go on reading: from the new object before the old one is gone.
         self._become_object(node, new, place.name, node.modified)
@@ -489,7 +492,7 @@ class Namespace:
                 await self._copy_children(storage, entry.handle, made)
                 continue
             async with fetched(device, entry) as spool:
-                await send(device, storage.id, destination, entry.name, spool.source(), entry.modified)
+                await send_object(device, storage.id, destination, entry.name, spool.source(), entry.modified)
 
     # --- failures --------------------------------------------------------------------
 

@@ -95,7 +95,7 @@ class Keeper(Protocol):
     def changed(self, node: Node) -> None:
         """Tell the kernel that size, date or contents are others than it may know."""
 
-    async def send_early(self, file: OpenFile) -> bool:
+    async def claim_and_send_early(self, file: OpenFile) -> bool:
         """Claim the file's name, and have it send what it has."""
 
     def send_to_recovery(self, file: OpenFile, reason: Exception) -> None:
@@ -198,7 +198,7 @@ class OpenFile:
                     if size < SPOOL_LIMIT or self.shape_is_held or not self._can_send_early():
                         return
             # The lock is free here, because sending needs a claim.
-            sent_early = await self._keeper.send_early(self)
+            sent_early = await self._keeper.claim_and_send_early(self)
             if full is None:
                 return
             if not sent_early:
@@ -219,7 +219,7 @@ class OpenFile:
                 if not isinstance(contents, Spooled) or size < SPOOL_LIMIT or not self._can_send_early():
                     await self._truncate(contents, size)
                     return
-            if not await self._keeper.send_early(self):
+            if not await self._keeper.claim_and_send_early(self):
                 async with self._changing():
                     await self._truncate(await self._changeable(), size)
                 return
@@ -399,7 +399,7 @@ class OpenFile:
             node.check_not_lost()
             self._become(Condition.SAVING)
             try:
-                await self._save(claim, destination)
+                await self._save_contents(claim, destination)
             except MtpfsError as error:
                 await self._save_failed(error, destination)
             except BaseException:
@@ -446,11 +446,11 @@ class OpenFile:
             raise error
         raise reason from error
 
-    async def _save(self, claim: Claim, destination: Destination | None) -> None:
+    async def _save_contents(self, claim: Claim, destination: Destination | None) -> None:
         async def once() -> None:
             try:
                 if isinstance(self.contents, Spooled):
-                    await self._send(claim, destination, self.contents)
+                    await self._save_spooled(claim, destination, self.contents)
                 elif isinstance(self.contents, Edited):
                     await self._finish_edit(claim, self.contents)
             except MtpfsError:
@@ -467,7 +467,7 @@ class OpenFile:
             subject=lambda: self.node.path,
         )
 
-    async def _send(self, claim: Claim, destination: Destination | None, contents: Spooled) -> None:
+    async def _save_spooled(self, claim: Claim, destination: Destination | None, contents: Spooled) -> None:
         node, device, tree = self.node, self._shared.device, self._shared.tree
         directory = destination.directory if destination is not None else node.parent
         name = destination.name if destination is not None else node.object_name
@@ -479,7 +479,7 @@ class OpenFile:
         if self._is_uncertain(old):
             old, superfluous = await self._look_again(place, contents, old)
         spool = contents.spool
-        handle = await saving.save(device, place, spool, old=old, modified=node.modified)
+        handle = await saving.store(device, place, spool, old=old, modified=node.modified)
         for entry in superfluous:
             await saving.remove(device, place, entry.handle, entry.name)
         entry = Entry(handle, name, is_folder=False, size=spool.size, modified=node.modified)
@@ -585,7 +585,7 @@ class OpenFile:
             place = Place(node.parent, storage, folder, node.object_name, claim)
             spool = contents.spool
             if old is None:
-                handle = await saving.save(device, place, spool, old=None, modified=node.modified)
+                handle = await saving.store(device, place, spool, old=None, modified=node.modified)
                 entry = Entry(handle, node.object_name, is_folder=False, size=spool.size, modified=None)
                 self._shared.tree.describe(node, entry)
                 self.contents = Edited(self._shared, node, self._new_edit(entry))
@@ -610,7 +610,7 @@ class OpenFile:
         if isinstance(self.contents, Spooled):
             self.contents.spool.unwanted = False
 
-    async def keep(self, claim: Claim) -> None:
+    async def bring_here(self, claim: Claim) -> None:
         """Bring all contents here: the object is about to be deleted while the file is open."""
         async with self.lock:
             if isinstance(self.contents, Edited):

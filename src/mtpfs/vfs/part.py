@@ -21,7 +21,7 @@ from mtpfs.vfs.node import Node
 from mtpfs.vfs.saving import Place
 from mtpfs.vfs.spool import Spool
 from mtpfs.vfs.temporaries import Kind
-from mtpfs.vfs.transfers import send
+from mtpfs.vfs.transfers import send_object
 from mtpfs.vfs.tree import Tree
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class Part:
         self._directory = directory
         self._name = name
         self._handle = handle
-        tree.parts.add(name)
+        tree.hidden.add_part(name)
 
     async def find(self) -> Handle:
         """Return its handle in the current session. Raises `ConflictError` if it is gone."""
@@ -66,7 +66,7 @@ class Part:
         else:
             self.leave()
             self._name = complete
-            self._tree.parts.add(complete)
+            self._tree.hidden.add_part(complete)
         old = await self._old(place)
         return await saving.replace(
             device, place, handle, self._name, size, spool=None, old=old, modified=modified
@@ -93,11 +93,11 @@ class Part:
 
     def leave(self) -> None:
         """Have the next listing decide what becomes of it."""
-        self._tree.parts.discard(self._name)
+        self._tree.hidden.remove_part(self._name)
 
 
 async def send_part(tree: Tree, place: Place, spool: Spool, old: Entry, modified: float | None) -> Part:
-    """Send the beginning of what is to replace `old`. Raises what `transfers.send` raises."""
+    """Send the beginning of what is to replace `old`. Raises what `transfers.send_object` raises."""
     name = place.temporary(Kind.PART)
-    handle = await send(tree.device, place.storage.id, place.folder, name, spool.source(), modified)
+    handle = await send_object(tree.device, place.storage.id, place.folder, name, spool.source(), modified)
     return Part(tree, place.directory, name, handle, old)

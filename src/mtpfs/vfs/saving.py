@@ -26,7 +26,7 @@ from pathlib import Path
 
 import trio
 
-from mtpfs.device import WITHDRAWN, Device, Entry, Handle, Storage, writing
+from mtpfs.device import STORAGE_AWAY, Device, Entry, Handle, Storage, writing
 from mtpfs.device.spelling import check_stored
 from mtpfs.errors import FsError, MtpfsError, ResponseError, StoppedError
 from mtpfs.protocol.codes import Response
@@ -35,7 +35,7 @@ from mtpfs.vfs.claims import Claim
 from mtpfs.vfs.node import Node
 from mtpfs.vfs.spool import Spool
 from mtpfs.vfs.temporaries import Kind, parse, temporary_name
-from mtpfs.vfs.transfers import fetched, send, send_again
+from mtpfs.vfs.transfers import fetched, send_again, send_object
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class Place:
         return f"{self.directory.path}/{self.name}"
 
 
-async def save(
+async def store(
     device: Device, place: Place, spool: Spool, *, old: Entry | None, modified: float | None
 ) -> Handle:
     """Send all of `spool` as `place.name`, in place of `old`; return the new object's handle.
@@ -70,13 +70,13 @@ async def save(
     are there, or the log names the place where the new ones are whole.
     """
     if old is None:
-        handle = await _send(device, place, place.name, spool, modified)
+        handle = await _send_spool(device, place, place.name, spool, modified)
         await check_stored(device, place.storage.id, handle, place.name)
         return handle
     if not can_put_aside(device):
         return await _replace_without_renames(device, place, spool, old, modified)
     temporary = place.temporary(Kind.NEW, spool.size)
-    handle = await _send(device, place, temporary, spool, modified)
+    handle = await _send_spool(device, place, temporary, spool, modified)
     return await replace(
         device, place, handle, temporary, spool.size, spool=spool, old=old, modified=modified
     )
@@ -115,7 +115,7 @@ async def replace(
     except (ResponseError, FsError) as error:
         if isinstance(error, ResponseError) and error.code == Response.InvalidObjectHandle:
             there = False  # gone already: as it should be
-        elif isinstance(error, ResponseError) and error.code in WITHDRAWN:
+        elif isinstance(error, ResponseError) and error.code in STORAGE_AWAY:
             raise  # the phone is being locked: no reason to choose a way that deletes the old contents first
         else:
             log.info("%s: can't be put aside: %s", place.path, error)
@@ -220,9 +220,9 @@ async def _replace_without_renames(
     async with fetched(device, old) as before:
         kept: list[Path] = []
         try:
-            kept.append(await _keep(spool, device, place.path))
+            kept.append(await _keep_in_recovery(spool, device, place.path))
             if old.size:
-                kept.append(await _keep(before, device, f"{place.path}.old"))
+                kept.append(await _keep_in_recovery(before, device, f"{place.path}.old"))
         except BaseException:
             await _discard(kept)
             raise
@@ -233,7 +233,7 @@ async def _replace_without_renames(
             raise
         device.room.took(place.storage.id, -old.size)
         try:
-            handle = await _send(device, place, place.name, spool, modified)
+            handle = await _send_spool(device, place, place.name, spool, modified)
         except StoppedError:
             await _discard(kept)  # it is being deleted
             raise
@@ -252,14 +252,14 @@ async def _replace_without_renames(
 async def _was_restored(device: Device, place: Place, before: Spool, modified: float | None) -> bool:
     """Send the old contents back, because the device doesn't take the new ones; tell whether it takes these."""
     try:
-        await _send(device, place, place.name, before, modified)
+        await _send_spool(device, place, place.name, before, modified)
     except MtpfsError as error:
         log.info("%s: nor can its old contents be sent: %s", place.path, error)
         return False
     return True
 
 
-async def _keep(spool: Spool, device: Device, path: str) -> Path:
+async def _keep_in_recovery(spool: Spool, device: Device, path: str) -> Path:
     try:
         return await trio.to_thread.run_sync(recovery.keep, spool, device.name, path)
     except OSError as error:
@@ -274,8 +274,10 @@ async def _discard(kept: list[Path]) -> None:
             log.warning("%s is not needed any more, but stays: %s", path, error)
 
 
-async def _send(device: Device, place: Place, name: str, spool: Spool, modified: float | None) -> Handle:
-    return await send(device, place.storage.id, place.folder, name, spool.source(), modified)
+async def _send_spool(
+    device: Device, place: Place, name: str, spool: Spool, modified: float | None
+) -> Handle:
+    return await send_object(device, place.storage.id, place.folder, name, spool.source(), modified)
 
 
 async def _send_whole(
@@ -283,7 +285,7 @@ async def _send_whole(
 ) -> Handle:
     """Send under its own name what stands complete in the object `handle`."""
     if spool is not None:
-        return await _send(device, place, place.name, spool, modified)
+        return await _send_spool(device, place, place.name, spool, modified)
     entry = Entry(handle, "", is_folder=False, size=size, modified=modified)
     return await send_again(device, place.storage.id, place.folder, entry, place.name, modified)
 

@@ -33,7 +33,7 @@ import logging
 from collections import Counter
 from dataclasses import replace
 
-from mtpfs.device import WITHDRAWN, Device, Entry, Handle, Storage, listing, reading, writing
+from mtpfs.device import STORAGE_AWAY, Device, Entry, Handle, Storage, listing, reading, writing
 from mtpfs.errors import FsError, MtpfsError, ResponseError
 from mtpfs.vfs import names
 from mtpfs.vfs.claims import Claims
@@ -135,7 +135,7 @@ class Settler:
     def _failed(self, scene: _Scene, group: list[tuple[Temporary, Entry]], error: MtpfsError) -> bool:
         """Have the next listing try again, up to `TRIES` refusals. A silent or locked device doesn't count."""
         counts = isinstance(error, FsError) or (
-            isinstance(error, ResponseError) and error.code not in WITHDRAWN
+            isinstance(error, ResponseError) and error.code not in STORAGE_AWAY
         )
         will_do = True
         for left, entry in group:
@@ -273,7 +273,7 @@ class _Scene:
             await writing.rename(self._device, entry.handle, entry.name, name)
             handle = entry.handle
         except (ResponseError, FsError) as error:
-            if entry.is_folder or (isinstance(error, ResponseError) and error.code in WITHDRAWN):
+            if entry.is_folder or (isinstance(error, ResponseError) and error.code in STORAGE_AWAY):
                 raise
             handle = await send_again(
                 self._device, self._storage.id, self._folder, entry, name, entry.modified

@@ -178,7 +178,7 @@ def new_spool() -> Spool:
         raise FsError(error.errno or errno.EIO, f"no local spool: {error}") from error
 
 
-async def send(
+async def send_object(
     device: Device, storage_id: int, folder: Handle, name: str, source: DataSource, modified: float | None
 ) -> Handle:
     """Create the object `name`, whole; return its handle. `name` must be free.
@@ -223,10 +223,10 @@ async def send_again(
 ) -> Handle:
     """Give an object's contents the name `name` where it can't be renamed: fetch it, and send it anew.
 
-    Returns the new object's handle; the old object stays. Raises what `fetched` and `send` raise.
+    Returns the new object's handle; the old object stays. Raises what `fetched` and `send_object` raise.
     """
     async with fetched(device, entry) as spool:
-        return await send(device, storage_id, folder, name, spool.source(), modified)
+        return await send_object(device, storage_id, folder, name, spool.source(), modified)
 
 
 async def _found(handle: Handle) -> Handle:

@@ -30,12 +30,13 @@ from collections.abc import Callable, Collection, Container, Iterable
 
 import trio
 
-from mtpfs.device import WITHDRAWN, Device, Entry, Handle, Storage, listing
+from mtpfs.device import STORAGE_AWAY, Device, Entry, Handle, Storage, listing
 from mtpfs.device.listing import MAX_HANDLES
 from mtpfs.errors import FsError, MtpfsError, ResponseError, SessionLostError
 from mtpfs.redaction import hide_name
 from mtpfs.vfs import names
 from mtpfs.vfs.claims import Claims
+from mtpfs.vfs.hidden import Hidden
 from mtpfs.vfs.node import Listing, Node
 from mtpfs.vfs.numbers import Numbers
 from mtpfs.vfs.remembered import RememberedDates
@@ -80,10 +81,7 @@ class Tree:
         device.on_unknown_handle(self._distrust)
         self.nodes: dict[int, Node] = {}
         self.by_handle: dict[Handle, Node] = {}
-        self.hidden: dict[str, Node] = {}
-        """Unlinked files that are open: the device still has them, under these names, but no directory shows them."""
-        self.parts: set[str] = set()
-        """Names of objects that open files are sending (`mtpfs.vfs.part`): no directory shows them, and they stay."""
+        self.hidden = Hidden()
         self.listings_fetched = 0
         self.listings_cached = 0
         """Times that a directory was asked for, and the device wasn't."""
@@ -172,7 +170,7 @@ class Tree:
                 directory.listing = Listing(now, now - asked_at, generation) if will_do else None
                 directory.was_listed = True
         except ResponseError as error:
-            if error.code in WITHDRAWN and await self.is_absent(directory):
+            if error.code in STORAGE_AWAY and await self.is_absent(directory):
                 raise FsError(errno.ENODEV, f"the storage of {directory.path} isn't there") from error
             raise
 
@@ -227,7 +225,7 @@ class Tree:
             if node.parent is None:
                 await self.place(node)
                 break
-            if node.unlinked and self.hidden.get(node.object_name) is not node:
+            if node.unlinked and not self.hidden.holds(node):
                 raise FsError(errno.ESTALE, f"{node.path} is gone")
             await self.ensure_listed(node.parent, fresh=not node.is_storage)
             if node.storage is None:
@@ -431,11 +429,6 @@ class Tree:
         self._dates.move(before, _place_of(node))
         self._succeed(node)
 
-    def hide(self, node: Node, object_name: str) -> None:
-        """Note that an open file that was unlinked has this name on the device now."""
-        node.object_name = object_name
-        self.hidden[object_name] = node
-
     @property
     def unshown(self) -> set[Handle]:
         """Objects that no directory shows and that can't be deleted."""
@@ -460,9 +453,7 @@ class Tree:
 
     def _distrust(self, handle: Handle) -> None:
         """The device doesn't know a handle that it gave us: look for its object, and all above it, by name."""
-        node = self.by_handle.get(handle) or next(
-            (hidden for hidden in self.hidden.values() if hidden.handle == handle), None
-        )
+        node = self.by_handle.get(handle) or self.hidden.find(handle)
         for member in node.ancestry() if node is not None else ():
             if member.handle is not None:
                 self._void(member)
@@ -481,7 +472,7 @@ class Tree:
             found = await listing.children(self.device, storage.id, folder)
             if directory.handle != folder:
                 raise SessionLostError(f"{directory.path} is another object by now")  # it was copied, say
-            entries = self._without_hidden(found)
+            entries = self.hidden.sift(found)
             self._follow_put_aside(directory, entries)
             shown, is_settled = await self._settler.settle(directory, storage, folder, entries, touched)
             self.merge(directory, shown, touched)
@@ -495,15 +486,6 @@ class Tree:
             folded = {names.fold(entry.name) for entry in entries}
             if len(folded) < len({entry.name for entry in entries}):
                 self.device.learned_folding(storage.id, folds=False)
-
-    def _without_hidden(self, entries: list[Entry]) -> list[Entry]:
-        shown = []
-        for entry in entries:
-            if (hidden := self.hidden.get(entry.name)) is not None:
-                hidden.handle = entry.handle
-            elif entry.name not in self.parts:
-                shown.append(entry)
-        return shown
 
     def _follow_put_aside(self, directory: Node, entries: list[Entry]) -> None:
         """Look up those that a change has given a temporary name for the moment: what is shown hasn't got them."""
