@@ -139,6 +139,8 @@ class Capabilities:
     """Storages are listed, but not described until the user has said yes (iPhone: "Trust")."""
     strict_transactions: bool = False
     """Each transaction id must be one more than the last (libgphoto2's vcamera)."""
+    takes_nothing: bool = False
+    """A zero-length packet where a command was due means nothing (buteo-mtp, processReceivedData)."""
     refuses_twice: bool = False
     """A refused data phase is answered again at its end (uMTP-Responder)."""
     off_by_one_after_cancel: bool = True
@@ -184,6 +186,7 @@ _PERSONALITIES: dict[str, Capabilities] = {
         missing=frozenset({Op.GetThumb, Op.ResetDevice, Op.ResetDevicePropValue}),
         dates="jolla",
         notices_late=True,
+        takes_nothing=True,
         ignores_utc_dates=True,
         one_edit=True,
         keeps_date_in_edits=True,
