@@ -25,7 +25,7 @@ from mtpfs.device.recent import MOMENT
 from mtpfs.device.spelling import check_stored
 from mtpfs.errors import FsError, MtpfsError, ResponseError, StoppedError
 from mtpfs.protocol.codes import Operation, Response
-from mtpfs.vfs import saving
+from mtpfs.vfs import objects, saving
 from mtpfs.vfs.claims import Claim, Claims
 from mtpfs.vfs.files import Files, Open
 from mtpfs.vfs.node import Node
@@ -112,15 +112,24 @@ class Namespace:
                 if parent.children.get(name) is not node:
                     continue
                 await self._check_empty(node)
-                await writing.delete(self._device, await self._tree.handle(node), node.object_name)
+                await objects.delete(self._tree, parent, node)
                 self._tree.detach(node)
                 return
 
     async def _check_empty(self, node: Node) -> None:
         """Raise ENOTEMPTY unless the device itself says that a folder is empty."""
-        storage, handle = await self._tree.place(node)
-        pending = any(child.handle is None or child.is_ahead for child in node.children.values())
-        if pending or not await listing.is_empty(self._device, storage.id, handle, self._tree.unshown):
+
+        async def once() -> bool:
+            storage, handle = await self._tree.place(node)
+            return await listing.is_empty(self._device, storage.id, handle, self._tree.unshown)
+
+        is_empty = await with_current_handles(
+            self._device.session,
+            once,
+            is_stale=lambda error: error.code in UNKNOWN_HANDLE,
+            subject=lambda: node.path,
+        )
+        if not is_empty or any(child.handle is None or child.is_ahead for child in node.children.values()):
             node.distrust()
             raise FsError(errno.ENOTEMPTY)
 
@@ -162,7 +171,6 @@ class Namespace:
 
     async def _remove_object(self, claim: Claim, parent: Node, node: Node) -> None:
         """Delete a file's object, or hide it if the file is open and still needs the object."""
-        handle = await self._tree.handle(node)
         # Asked for anew after each wait: meanwhile it may have been closed, and opened again.
         file = self._files.of(node)
         if (
@@ -170,9 +178,8 @@ class Namespace:
             and file.opens
             and file.needs_object
             and self._device.can_rename
-            and await self._hide(claim, parent, node, handle)
+            and await self._hide(claim, parent, node)
         ):
-            handle = await self._tree.handle(node)
             file = self._files.of(node)
             if file is not None and file.opens:
                 return
@@ -180,7 +187,7 @@ class Namespace:
             await file.keep(claim)
         hidden = self._tree.hidden.get(node.object_name) is node
         with self._files.leaving(node):
-            await writing.delete(self._device, handle, node.object_name)
+            await objects.delete(self._tree, parent, node)
             if hidden:
                 self._tree.hidden.pop(node.object_name, None)
         if node.protected:
@@ -188,12 +195,12 @@ class Namespace:
         if node.storage is not None:
             self._device.room.took(node.storage.id, -node.size)
 
-    async def _hide(self, claim: Claim, parent: Node, node: Node, handle: Handle) -> bool:
+    async def _hide(self, claim: Claim, parent: Node, node: Node) -> bool:
         """Take an open file's name away; its object stays until the last descriptor is closed."""
         hidden = temporary_name(Kind.GONE, node.object_name)
         claim.extend(parent, hidden)
         try:
-            await writing.rename(self._device, handle, node.object_name, hidden)
+            await objects.rename(self._tree, parent, node, hidden)
         except ResponseError as error:
             log.info("%s can't be put aside while it is open: %s", node.path, error)
             return False
@@ -330,7 +337,7 @@ class Namespace:
         if target is not None and target.handle is not None:
             aside = place.temporary(Kind.OLD, 0 if node.is_folder else node.size)
             try:
-                await writing.rename(device, await self._tree.handle(target), target.object_name, aside)
+                await objects.rename(self._tree, new_parent, target, aside)
             except ResponseError as error:
                 if error.code in WITHDRAWN:
                     raise  # the phone is being locked: no reason to copy
@@ -339,7 +346,7 @@ class Namespace:
                 return
         try:
             if old_parent is new_parent:
-                await writing.rename(device, await self._tree.handle(node), node.object_name, place.name)
+                await objects.rename(self._tree, old_parent, node, place.name)
             else:
                 await self._move(claim, node, old_parent, place)
         except ResponseError as error:
@@ -364,7 +371,7 @@ class Namespace:
         target.object_name = aside
         try:
             if target.is_folder:
-                await writing.delete(self._device, await self._tree.handle(target), aside)
+                await objects.delete(self._tree, parent, target)
             else:
                 await self._remove_object(claim, parent, target)
         except MtpfsError as error:

@@ -73,7 +73,12 @@ class Capabilities:
     ghost_seconds: float = 0.01
     """How long a vacated name stays taken and listed; 0: not at all (AOSP, MtpStorageManager)."""
     notices_late: bool = False
-    """A notice that a name was vacated comes after the answer, and costs what has taken the name by then (buteo-mtp)."""
+    """A notice that a name was vacated comes after the answer, and costs what has taken the name by then (buteo-mtp,
+    uMTP-Responder)."""
+    finds_again: bool = False
+    """What a late notice has cost is found again, under another handle. A renamed object loses its handle, too, if the
+    notice comes while the table still has the old name; here at every second rename (uMTP-Responder, inotify.c and
+    mtp_properties.c)."""
     hides_dot_names: bool = False
     """What begins with a dot isn't listed (cmtp-responder, mtp_store.c)."""
     alters_names: bool = False
@@ -256,13 +261,15 @@ _PERSONALITIES: dict[str, Capabilities] = {
         model="Player",
     ),
     # uMTP-Responder: mtp_support_def.c (operations), mtp_op_sendobject.c (errors of write ignored),
-    # mtp_sanitize.c (names)
+    # mtp_sanitize.c (names), inotify.c (handles)
     "umtp": replace(
         _WITHOUT_ANDROID,
         missing=_COPYING
         | frozenset({Op.GetNumObjects, Op.GetThumb, Op.ResetDevice, Op.ResetDevicePropValue}),
         lists_one_by_one=True,
         refuses_twice=True,
+        notices_late=True,
+        finds_again=True,
         alters_names=True,
         full="lie",
         checks_space=False,
