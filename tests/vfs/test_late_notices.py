@@ -5,11 +5,13 @@ Sailfish never lists again what it has dropped, uMTP-Responder does, under anoth
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
 import trio
 
+from mtpfs.errors import FsError
 from vfs.world import World, world
 
 ROUNDS = 20
@@ -144,3 +146,16 @@ async def test_another_handle_of_a_folder(
         await w.fs.unlink(folder, b"file")
         await w.fs.rmdir(w.root, b"folder %d" % ROUNDS)
     assert not list(tmp_path.iterdir())
+
+
+async def test_a_trial_with_another_handle(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    """What finds out how names are spelled is never shown, and goes, whatever handle it has by then."""
+    async with world(tmp_path, "as=umtp") as w:
+        for character in ":?*|;\n":
+            assert await w.names() == []
+            with pytest.raises(FsError) as caught:
+                await w.put(b"a%cb" % ord(character), b"x")
+            assert caught.value.errno == errno.EINVAL
+            await trio.sleep(0.1)  # the events come
+            assert await w.names() == []
+            assert not list(tmp_path.iterdir())

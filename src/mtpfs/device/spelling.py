@@ -20,6 +20,7 @@ import trio
 
 from mtpfs.device import listing, writing
 from mtpfs.device.device import Device
+from mtpfs.device.names import PROBE
 from mtpfs.errors import FsError, MtpfsError, ResponseError
 from mtpfs.protocol.codes import Response
 from mtpfs.session import Handle
@@ -98,7 +99,7 @@ def _name_with(kinds: dict[str, str]) -> str:
     middle = "".join(
         text for kind, text in kinds.items() if kind != "space in front" and "at the end" not in kind
     )
-    return f"{front}.mtpfs-probe-{secrets.token_hex(3)}-{middle}x{end}"
+    return f"{front}{PROBE}{secrets.token_hex(3)}-{middle}x{end}"
 
 
 async def _try_out(device: Device, storage_id: int, parent: Handle, kinds: dict[str, str]) -> None:

@@ -20,6 +20,7 @@ from typing import Protocol
 
 from mtpfs.device import Device, Handle
 from mtpfs.device.listing import entry_of, object_info
+from mtpfs.device.names import is_probe
 from mtpfs.errors import MtpfsError, TransportGoneError
 from mtpfs.protocol.codes import Event
 from mtpfs.protocol.containers import Container, parameter
@@ -134,7 +135,7 @@ class Events:
         if directory is None or not directory.is_folder or not directory.was_listed:
             return  # it was never listed
         described = await entry_of(self._device, handle, info)
-        if parse(described.name) is not None:
+        if parse(described.name) is not None or is_probe(described.name):
             return  # in the middle of a change of ours; or the next listing settles it
         async with directory.listing_lock:
             with self._claims.claim_now((directory, described.name)) as claim:
