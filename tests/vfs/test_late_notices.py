@@ -107,9 +107,27 @@ async def removed_while_open(w: World) -> None:
     await w.put(b"new", b"contents")
 
 
+async def written_on_after_it_was_replaced(w: World) -> None:
+    opened = await w.open(b"new")
+    await w.put(b"another", b"contents")
+    await w.fs.rename(w.root, b"another", w.root, b"new", replace=True)
+    await w.fs.write(opened, 0, b"CON")
+    assert bytes(await w.fs.read(opened, 0, 100)) == b"CONtents"
+    await w.close(opened)
+
+
 @pytest.mark.parametrize("words", ["as=umtp", "as=umtp&no-events"])
 @pytest.mark.parametrize(
-    "change", [renamed_again, overwritten, edited, replaced_by_another, exchanged, removed_while_open]
+    "change",
+    [
+        renamed_again,
+        overwritten,
+        edited,
+        replaced_by_another,
+        exchanged,
+        removed_while_open,
+        written_on_after_it_was_replaced,
+    ],
 )
 async def test_another_handle(  # type: ignore[no-untyped-def]
     tmp_path: Path, autojump_clock: trio.testing.MockClock, change, words: str
