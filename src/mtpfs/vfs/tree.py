@@ -276,8 +276,8 @@ class Tree:
         above = {node.handle for node in directory.ancestry()}
         numbers: dict[bytes, int] = {}
         prefix = directory.path_bytes
-        # In the order of handles, so that of two objects with one name each keeps its number.
-        for entry in sorted(entries, key=lambda entry: entry.handle.number):
+        # What is known first, then in the order of handles, so that of two objects with one name each keeps its own.
+        for entry in sorted(entries, key=lambda one: (one.handle not in self.by_handle, one.handle.number)):
             if entry.handle in above:
                 log.warning("%s holds itself or what it is in; that is skipped", directory.path)
                 continue
