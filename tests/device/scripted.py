@@ -71,6 +71,9 @@ class ScriptedSession:
     def count(self, operation: int) -> int:
         return sum(called == operation for called, _ in self.calls)
 
+    def misses_data(self) -> None:
+        pass
+
     def split_headers(self) -> None:
         pass
 

@@ -12,8 +12,8 @@ import trio.testing
 
 from device.scripted import GENERATION, ROOT, STORAGE, Answer, Answers, handle, handles, object_info, scripted
 from device.world import world
-from mtpfs.device import Handle, listing, writing
-from mtpfs.errors import ResponseError
+from mtpfs.device import Entry, Handle, listing, writing
+from mtpfs.errors import MtpfsError, ResponseError
 from mtpfs.protocol.codes import DataType, Format, Operation, Property, Response
 from mtpfs.protocol.datasets import PropertyElement, encode_property_list
 
@@ -249,3 +249,71 @@ async def test_protection(status: int, protected: bool) -> None:
     """ProtectionStatus is told in ObjectInfo."""
     device, _ = scripted({Operation.GetObjectInfo: object_info(protection=status)})
     assert (await listing.entry(device, handle(1))).protected is protected
+
+
+# --- changes meanwhile ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("gone", [Response.InvalidObjectHandle, b""])
+async def test_one_that_stays_listed(gone: Answer) -> None:
+    """An object that is listed and never described costs the others nothing, though more are added meanwhile."""
+    count = 3
+
+    def grown() -> Answer:
+        nonlocal count
+        count += 1
+        return handles(*range(1, count + 1))
+
+    device, _ = scripted(
+        {
+            Operation.GetObjectHandles: lambda *_: grown(),
+            Operation.GetObjectInfo: lambda number: gone if number == 2 else object_info(f"f{number}", 100),
+        }
+    )
+    found = [one.name for one in await listing.children(device, STORAGE, ROOT)]
+    assert found == [f"f{number}" for number in range(1, count + 1) if number != 2]
+
+
+async def test_find() -> None:
+    """Of what isn't known the youngest is described first, and what has gone is passed over."""
+    names = {1: "other", 2: "name", 3: "other", 4: "name", 6: "last"}
+    asked: list[int] = []
+
+    def info(number: int) -> Answer:
+        asked.append(number)
+        return object_info(names[number], 100) if number in names else Response.InvalidObjectHandle
+
+    def named(entry: Entry) -> bool:
+        return entry.name == "name"
+
+    device, _ = scripted({Operation.GetObjectHandles: handles(*range(1, 7)), Operation.GetObjectInfo: info})
+    assert await listing.find(device, STORAGE, ROOT, named, {handle(6)}) == handle(4)
+    assert asked == [5, 4]
+    asked.clear()
+    assert await listing.find(device, STORAGE, ROOT, named, {handle(2), handle(4)}) is None
+    assert asked == [6, 5, 3, 1] * 3  # one has gone: it might have got another handle
+
+
+@pytest.mark.parametrize(
+    ("answers", "fails"),
+    [
+        ([b"no dataset"], False),
+        ([b"no dataset", b"no dataset"], True),
+        ([Response.AccessDenied], True),
+        ([Response.AccessDenied, b"no dataset"], True),
+        ([], False),
+    ],
+)
+async def test_nothing_can_be_described(answers: list[Answer], fails: bool) -> None:
+    """A folder in which nothing can be described is an error, but for a single object that makes no sense."""
+    device, _ = scripted(
+        {
+            Operation.GetObjectHandles: handles(*range(1, len(answers) + 1)),
+            Operation.GetObjectInfo: lambda number: answers[number - 1],
+        }
+    )
+    if fails:
+        with pytest.raises(MtpfsError):
+            await listing.children(device, STORAGE, ROOT)
+    else:
+        assert await listing.children(device, STORAGE, ROOT) == []

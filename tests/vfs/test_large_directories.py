@@ -56,9 +56,12 @@ async def cost(phone: Path, siblings: int, words: str) -> int:
     async with world(phone, f"{words}no-events") as w:
         w.fs.tree._ttl = 3600.0
         assert len(await w.names()) == siblings
-        await changes(w, 0)  # what is learned once, and the index
+        for number in range(2):  # what is learned once, and a rename that gives another handle
+            await changes(w, number)
+        await w.put(b"last", b"x")  # the index
+        await w.fs.unlink(w.root, b"last")
         with counted_lines() as count:
-            await changes(w, 1)
+            await changes(w, 2)
     return count[0]
 
 

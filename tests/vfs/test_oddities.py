@@ -14,6 +14,7 @@ import pytest
 import trio
 import trio.testing
 
+from mtpfs.device import Entry, Handle
 from mtpfs.errors import FsError, MtpfsError, ResponseError
 from mtpfs.protocol.codes import Operation, Response
 from mtpfs.vfs import Node, Open
@@ -434,3 +435,21 @@ async def test_change_that_was_done_after_all(tmp_path: Path, kind: Kind) -> Non
         with pytest.raises(MtpfsError):
             await w.fs.mkdir(w.root, b"new")
         assert await w.names() == sorted(os.fsencode(name) for name in os.listdir(tmp_path))
+
+
+async def test_a_namesake_of_an_older_handle(tmp_path: Path) -> None:
+    """A file keeps its name and handle when a device lists a second object of that name (cmtp-responder's leftovers)."""
+    async with world(tmp_path, "no-events") as w:
+        await w.put(b"earlier", b"x")
+        await w.fs.unlink(w.root, b"earlier")
+        node = await w.put(b"f", b"contents")
+        handle = node.handle
+        assert handle is not None
+        older = Entry(
+            Handle(handle.number - 1, handle.generation), "f", is_folder=False, size=1, modified=None
+        )
+        known = Entry(handle, "f", is_folder=False, size=8, modified=None)
+        w.fs.tree.merge(w.root, [older, known])
+        assert w.root.children[b"f"] is node
+        assert node.handle == handle
+        assert w.root.children[b"f~2"].handle == older.handle

@@ -762,6 +762,37 @@ def test_umtp_lies_about_a_full_disk(connect: Connect, root: Path) -> None:
     assert (root / "file").stat().st_size == 1000
 
 
+def test_a_rename_may_give_another_handle(connect: Connect, root: Path) -> None:
+    """At every second rename. Events tell of it, and what a folder holds has other handles, too."""
+    phone = connect("as=umtp")
+    folder = phone.make_folder("folder").parameters[2]
+    (root / "folder" / "file").touch()
+    inside = phone.listing(folder)["file"]
+    assert phone.rename(folder, "second").ok
+    assert phone.listing() == {"second": folder}
+    phone.events()
+    assert phone.rename(folder, "third").ok
+    other = phone.listing()["third"]
+    assert phone.events() == [(Event.ObjectRemoved, folder), (Event.ObjectAdded, other)]
+    for handle in (folder, inside):
+        assert phone.do(Operation.GetObjectInfo, handle).code == Response.InvalidObjectHandle
+    assert list(phone.listing(other)) == ["file"]
+
+
+def test_what_a_late_notice_costs_is_found_again(connect: Connect, root: Path) -> None:
+    """What has a vacated name when the phone hears of that gets another handle, also if it was renamed to it."""
+    phone = connect("as=umtp")
+    for name in ("a", "b"):
+        phone.upload(name, b"x")
+    before = phone.listing()
+    assert phone.rename(before["a"], "old").ok
+    assert phone.rename(before["b"], "a").ok
+    phone.get(Operation.GetStorageIDs)  # while it answers, it hears of all
+    after = phone.listing()
+    assert sorted(after) == ["a", "old"]
+    assert after["a"] not in before.values()
+
+
 # --- the price of a large directory
 
 

@@ -91,6 +91,8 @@ class Device:
         self._skipped_storages: set[int] = set()
         if self.quirks.split_headers:
             session.split_headers()
+        if self.quirks.misses_data:
+            session.misses_data()
 
     @property
     def info(self) -> DeviceInfo:

@@ -18,6 +18,7 @@ import trio
 
 from mtpfs.device import listing, writing
 from mtpfs.device.device import Device
+from mtpfs.device.names import PROBE
 from mtpfs.device.objects import Entry
 from mtpfs.errors import FsError, MtpfsError, ResponseError
 from mtpfs.protocol.codes import Response
@@ -57,7 +58,7 @@ async def find_out_folding(device: Device, storage_id: int, parent: Handle) -> b
 
 
 async def _probe(device: Device, storage_id: int, parent: Handle) -> bool | None:
-    stem = f".mtpfs-probe-{secrets.token_hex(3)}-"
+    stem = f"{PROBE}{secrets.token_hex(3)}-"
     made: list[Entry] = []
     try:
         for name, size in ((f"{stem}a", 1), (f"{stem}A", 0)):

@@ -11,13 +11,13 @@ by one object. After that `date_elsewhere` says where to ask, because one GetObj
 slow. A size of 4 GiB or more that the device can't tell is no error: `size_known` is False.
 
 Invariant: one bad object never hides a directory; it is skipped and logged. Only a directory in which every object
-fails is an error, never "empty".
+fails is an error, never "empty"; but if there is only one, and what is said of it makes no sense, the directory is empty.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Collection, Container, Iterator
 from dataclasses import replace
 from itertools import islice
 
@@ -65,7 +65,8 @@ async def children(device: Device, storage_id: int, parent: Handle) -> list[Entr
             break
         # Some have gone, it seems. Which are still there: the phone may have been locked for a moment.
         again = await child_handles(device, storage_id, parent)
-        renumbered = not set(again) <= set(handles)
+        before, now = set(handles), set(again)
+        renumbered = bool(before - now) and bool(now - before)
         if renumbered:
             log.debug("the objects of folder %s have got other handles meanwhile", parent)
             found, failures = {}, {}
@@ -73,9 +74,14 @@ async def children(device: Device, storage_id: int, parent: Handle) -> list[Entr
     else:
         if renumbered:
             raise RemoteProtocolError(f"the objects of folder {parent} get other handles again and again")
+        # One that stays listed though it is gone (Tizen) mustn't cost the others, nor what has been added meanwhile.
+        missing = [handle for handle in handles if handle not in found and handle not in failures]
+        await _describe(device, parent, missing, found, failures)
     for handle, failure in failures.items():
         log.warning("object %s in folder %s is skipped: %s", handle, parent, failure)
-    if failures and not found:
+    makes_no_sense = [failure for failure in failures.values() if isinstance(failure, ProtocolError)]
+    # One alone may be an object that is none: uMTP-Responder lists a nameless one for what was renamed too soon.
+    if failures and not found and len(failures) > len(makes_no_sense[:1]):
         raise next(iter(failures.values()))
     return [found[handle] for handle in handles if handle in found]
 
@@ -112,6 +118,33 @@ async def child_handles(device: Device, storage_id: int, parent: Handle) -> list
         for handle in device.recent.without_ghosts(await _listed(device, storage_id, parent))
         if not device.recent.is_elsewhere(handle, parent)
     ]
+
+
+async def find(
+    device: Device, storage_id: int, parent: Handle, is_it: Callable[[Entry], bool], known: Collection[Handle]
+) -> Handle | None:
+    """Return the handle of the object in a folder that fits, if it isn't in `known`; None: there is none.
+
+    For an object that has got another handle. Only what isn't known is described, the youngest first. Raises
+    `ResponseError` (folder or storage gone) and what the session raises.
+    """
+    for _ in range(ATTEMPTS):
+        has_gone = False
+        unknown = set(await child_handles(device, storage_id, parent)).difference(known)
+        for handle in sorted(unknown, key=lambda handle: -handle.number):
+            try:
+                described = await entry(device, handle)
+            except (ResponseError, ProtocolError) as error:
+                if isinstance(error, ResponseError) and error.code != Response.InvalidObjectHandle:
+                    raise
+                log.debug("object %s can't be the one: %s", handle, error)
+                has_gone = True
+                continue
+            if is_it(described):
+                return handle
+        if not has_gone:  # else it may have got yet another one
+            break
+    return None
 
 
 async def is_empty(device: Device, storage_id: int, parent: Handle, ignore: Container[Handle]) -> bool:

@@ -1,4 +1,4 @@
-"""When two names are one to a device.
+"""When two names are one to a device, and which names are those of our trials.
 
 As in the Linux kernel's casefold for Android's /sdcard: canonical decomposition, full case folding, and invisible
 code points left out. FAT folds less. Too much folding costs one more question (see `folding`), too little costs a
@@ -21,6 +21,13 @@ _IGNORABLE = re.compile(
 The whole of it, from Unicode 14's DerivedCoreProperties.txt. Only U+180F is younger than
 the kernel's tables (Unicode 12.1); hardly any file has it in its name.
 """
+PROBE = ".mtpfs-probe-"
+"""What the names of objects begin with that find out what a device does with names."""
+
+
+def is_probe(name: str) -> bool:
+    """Tell whether a name is one of those, by the device's spelling."""
+    return name.lstrip().startswith(PROBE)
 
 
 def fold(name: str) -> str:

@@ -82,6 +82,13 @@ class Recent:
         """Tell whether `handle` got another name a moment ago, so that lists may tell its old one."""
         return trio.current_time() - self._renamed.get(handle, -MOMENT - 1) <= MOMENT
 
+    def may_be_meant(self, handle: Handle, name: str) -> bool:
+        """Tell whether a notice that `handle` has gone may come of a change of ours, a moment ago.
+
+        Some devices hear late, by the name alone, that a name was vacated. They take what has it by then for what has gone.
+        """
+        return self.was_vacated(name) or self.was_renamed(handle)
+
     def is_ghost(self, handle: Handle) -> bool:
         """Tell whether `handle` was deleted a moment ago, so that a listing may be behind."""
         noted = self._handles.get(handle)

@@ -20,7 +20,9 @@ import trio
 
 from mtpfs.device import listing, writing
 from mtpfs.device.device import Device
+from mtpfs.device.names import PROBE
 from mtpfs.errors import FsError, MtpfsError, ResponseError
+from mtpfs.protocol.codes import Response
 from mtpfs.session import Handle
 
 log = logging.getLogger(__name__)
@@ -100,7 +102,7 @@ def _name_with(kinds: dict[str, str]) -> str:
     middle = "".join(
         text for kind, text in kinds.items() if kind != "space in front" and "at the end" not in kind
     )
-    return f"{front}.mtpfs-probe-{secrets.token_hex(3)}-{middle}x{end}"
+    return f"{front}{PROBE}{secrets.token_hex(3)}-{middle}x{end}"
 
 
 async def _try_out(device: Device, storage_id: int, parent: Handle, kinds: dict[str, str]) -> None:
@@ -125,6 +127,20 @@ async def _try_out(device: Device, storage_id: int, parent: Handle, kinds: dict[
         log.debug("whether storage 0x%08X alters %r: %s", storage_id, name, error)
     finally:
         try:
-            await writing.delete(device, handle, stored)
+            await _delete_trial(device, storage_id, parent, handle, stored)
         except MtpfsError as error:
             log.warning("%r, which was made to try out names, stays on the device: %s", stored, error)
+
+
+async def _delete_trial(device: Device, storage_id: int, parent: Handle, handle: Handle, name: str) -> None:
+    try:
+        await writing.delete(device, handle, name)
+    except ResponseError as error:
+        if error.code != Response.InvalidObjectHandle:
+            raise
+        # uMTP-Responder may have given it another handle when it was renamed
+        mark = "-".join(name.strip().split("-")[:3])  # the rest may be spelled otherwise
+        found = await listing.find(device, storage_id, parent, lambda one: one.name.startswith(mark), ())
+        if found is None:
+            raise
+        await writing.delete(device, found, name)

@@ -140,6 +140,8 @@ class Engine:
         self._hurried = False
         self.split_headers = False
         """Send a data header in a transfer of its own, as Windows Phone needs it (AFTL)."""
+        self.misses_data = False
+        """The device may have all the data of a transaction, and not look at it before more comes (`_nudge`)."""
         self.operations: Counter[int] = Counter()
         self.bytes_in = 0
         self.bytes_out = 0
@@ -264,9 +266,18 @@ class Engine:
                 self.enter(Phase.IN_STEP if self.bytes_out == before else Phase.BROKEN)
                 return early
             self.enter(Phase.COMMAND)
+        receipt.nudge = self._nudge if data is not None and self.misses_data else None
         response = receipt.receive(expected, timeout)
         self.enter(Phase.IN_STEP)
         return response
+
+    def _nudge(self) -> None:
+        """Send a transfer of nothing, after which the device looks at what it has. To others it means nothing."""
+        log.debug("%s: no answer yet, a zero-length packet follows", self.transport.name)
+        try:
+            self.transport.write(b"", LISTENING)
+        except TransportTimeoutError:
+            log.debug("which isn't taken")  # so it still reads what it has: it is slow
 
     def _log_transaction(
         self, command: Container, answer: str, started: float, bytes_out: int, bytes_in: int
@@ -434,6 +445,8 @@ class _Receipt:
         self.strays = 0
         self.started = 0.0
         self.discarding = False
+        self.nudge: Callable[[], None] | None = None
+        """What to do when nothing has come for a while."""
 
     def payload(self) -> memoryview:
         if len(self.pieces) == 1:
@@ -534,6 +547,8 @@ class _Receipt:
             except TransportTimeoutError:
                 if engine.transport.monotonic() >= deadline or engine.hurried:
                     raise
+                if self.nudge is not None:
+                    self.nudge()
             else:
                 self._require_progress(timeout)
                 engine.stream.feed(transfer, short=short)

@@ -100,6 +100,10 @@ class Session:
         """Send data headers in transfers of their own from now on (see `Engine`)."""
         self._engine.split_headers = True
 
+    def misses_data(self) -> None:
+        """From now on remind the device of data that it has taken and doesn't answer (see `Engine`)."""
+        self._engine.misses_data = True
+
     async def transact(
         self,
         operation: int,

@@ -227,7 +227,7 @@ async def read_object(shared: Shared, node: Node, offset: int, count: int) -> me
 
     async def once() -> memoryview:
         nonlocal handle, had_name
-        had_name = not node.unlinked
+        had_name = tree.has_object(node)
         handle = await tree.handle(node)
         size = node.size if node.size_known else None
         return await read(device, handle, offset, count, size, bulk=count >= BULK)

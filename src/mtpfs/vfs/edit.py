@@ -25,6 +25,7 @@ from mtpfs.device import Device, Handle, listing, writing
 from mtpfs.errors import FsError, MtpfsError, ResponseError, TransportError
 from mtpfs.protocol.codes import Response
 from mtpfs.vfs.pieces import Pieces
+from mtpfs.vfs.stale import with_current_handles
 
 COALESCE = 4 << 20  # bytes per SendPartialObject; with 1 MiB a tenth of the rate is lost
 FILLED = 64 << 20  # bytes of zeros that the device is told to write at once
@@ -103,11 +104,21 @@ class Edit:
 
     async def _begin(self) -> Handle:
         """Begin the edit; under `Device.edit_slot`, so that no other edit begins before its first call."""
-        handle = await self._find()
-        if self._generation not in {None, handle.generation}:
-            await self._check_unchanged(handle)
-        await writing.begin_edit(self._device, handle)
-        self._open, self._generation = handle, handle.generation
+
+        async def once() -> Handle:
+            handle = await self._find()
+            if self._generation not in {None, handle.generation}:
+                await self._check_unchanged(handle)
+            await writing.begin_edit(self._device, handle)
+            return handle
+
+        self._open = handle = await with_current_handles(
+            self._device.session,
+            once,
+            is_stale=lambda error: error.code == Response.InvalidObjectHandle,
+            subject=lambda: "an edit",
+        )
+        self._generation = handle.generation
         return handle
 
     async def write(self, offset: int, data: bytes) -> None:

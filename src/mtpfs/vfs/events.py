@@ -1,7 +1,8 @@
 """What the session tells, applied to the tree: exactly what changed, nothing else.
 
 An event names an object. An added one is described by one GetObjectInfo, and put where its parent is listed. A
-removed one is taken out. Of a changed one the attributes are asked for when they are next needed. Echoes of our own
+removed one is taken out. But if its name was vacated here a moment ago, what had the name before may be meant. Then it is looked for.
+Of a changed one the attributes are asked for when they are next needed. Echoes of our own
 changes are recognised because their handle is known, or hidden, already.
 
 Events are hints. An unknown handle changes nothing, and "something happened" ends the trust in all listings. So do
@@ -19,6 +20,7 @@ from typing import Protocol
 
 from mtpfs.device import Device, Handle
 from mtpfs.device.listing import entry_of, object_info
+from mtpfs.device.names import is_probe
 from mtpfs.errors import MtpfsError, TransportGoneError
 from mtpfs.protocol.codes import Event
 from mtpfs.protocol.containers import Container, parameter
@@ -103,7 +105,10 @@ class Events:
                 and not node.is_ahead
                 and not self._is_claimed(node)
             ):
-                tree.drop(node)
+                if self._device.recent.may_be_meant(handle, node.object_name):
+                    tree.look_for(node)
+                else:
+                    tree.drop(node)
         elif event.code in {Event.ObjectInfoChanged, Event.ObjectPropChanged}:
             node = tree.by_handle.get(handle)
             if node is not None and not node.is_ahead:
@@ -130,7 +135,7 @@ class Events:
         if directory is None or not directory.is_folder or not directory.was_listed:
             return  # it was never listed
         described = await entry_of(self._device, handle, info)
-        if parse(described.name) is not None:
+        if parse(described.name) is not None or is_probe(described.name):
             return  # in the middle of a change of ours; or the next listing settles it
         async with directory.listing_lock:
             with self._claims.claim_now((directory, described.name)) as claim:
@@ -141,6 +146,12 @@ class Events:
                     return
                 if directory.listing is None:
                     tree.changed_outside(directory)  # programs that go by its date have to know, too
+                    return
+                if any(
+                    each.handle is not None and each.object_name == described.name
+                    for each in directory.namesakes(described.name)
+                ):
+                    directory.distrust()  # it has another handle now, or there are two: a listing tells
                     return
                 log.debug("%s: new object %r", directory.path, described.name)
                 tree.insert(directory, described)

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 
 import trio
 
-from mtpfs.device import Device, dates, writing
+from mtpfs.device import Device, dates
 from mtpfs.errors import FsError, MtpfsError, StoppedError
+from mtpfs.vfs import objects
 from mtpfs.vfs.claims import Claims
 from mtpfs.vfs.contents import Shared
 from mtpfs.vfs.held import holds
@@ -232,7 +233,7 @@ class Files:
             with self.leaving(node):  # from here on it can't be opened
                 await file.close()
                 try:
-                    await writing.delete(self.device, await tree.handle(node), name)
+                    await objects.delete(tree, node.parent, node)
                 except MtpfsError as error:
                     log.warning("%s, which was deleted, stays as %s: %s", node.path, name, error)
                     node.parent.distrust()

@@ -14,12 +14,14 @@ Invariant: within a directory shown names are unique, and none is empty, `.`, `.
 from __future__ import annotations
 
 import errno
+import itertools
+from collections.abc import Container
 
 from mtpfs.device.names import fold
 from mtpfs.errors import FsError
 from mtpfs.protocol.wire import MAX_STRING_UNITS, utf16_units
 
-__all__ = ["device_name", "fold", "numbered", "shown_name"]
+__all__ = ["device_name", "fold", "free", "numbered", "shown_name"]
 
 _FAT_FORBIDDEN = frozenset('\\:*?"<>|')
 _SPECIAL = {"": "(no name)", ".": "(dot)", "..": "(dot dot)"}
@@ -54,3 +56,17 @@ def device_name(name: bytes, *, removable: bool) -> str:
     if removable and (_FAT_FORBIDDEN & set(text) or text[-1:] in {" ", "."}):
         raise FsError(errno.EINVAL, f"{text!r} can't be stored on a removable card")
     return text
+
+
+def free(object_name: str, taken: Container[bytes], numbers: dict[bytes, int]) -> bytes:
+    """Return the shown name of an object, numbered if others have it already.
+
+    `numbers` holds the next number by name, so that not each of many objects of one name tries all of them.
+    """
+    plain = name = shown_name(object_name)
+    for number in itertools.count(numbers.get(plain, 2)):
+        if name not in taken:
+            break
+        name = numbered(plain, number)
+        numbers[plain] = number + 1
+    return name

@@ -25,7 +25,7 @@ from mtpfs.device.recent import MOMENT
 from mtpfs.device.spelling import check_stored
 from mtpfs.errors import FsError, MtpfsError, ResponseError, StoppedError
 from mtpfs.protocol.codes import Operation, Response
-from mtpfs.vfs import saving
+from mtpfs.vfs import objects, saving
 from mtpfs.vfs.claims import Claim, Claims
 from mtpfs.vfs.files import Files, Open
 from mtpfs.vfs.node import Node
@@ -112,15 +112,24 @@ class Namespace:
                 if parent.children.get(name) is not node:
                     continue
                 await self._check_empty(node)
-                await writing.delete(self._device, await self._tree.handle(node), node.object_name)
+                await objects.delete(self._tree, parent, node)
                 self._tree.detach(node)
                 return
 
     async def _check_empty(self, node: Node) -> None:
         """Raise ENOTEMPTY unless the device itself says that a folder is empty."""
-        storage, handle = await self._tree.place(node)
-        pending = any(child.handle is None or child.is_ahead for child in node.children.values())
-        if pending or not await listing.is_empty(self._device, storage.id, handle, self._tree.unshown):
+
+        async def once() -> bool:
+            storage, handle = await self._tree.place(node)
+            return await listing.is_empty(self._device, storage.id, handle, self._tree.unshown)
+
+        is_empty = await with_current_handles(
+            self._device.session,
+            once,
+            is_stale=lambda error: error.code in UNKNOWN_HANDLE,
+            subject=lambda: node.path,
+        )
+        if not is_empty or any(child.handle is None or child.is_ahead for child in node.children.values()):
             node.distrust()
             raise FsError(errno.ENOTEMPTY)
 
@@ -162,7 +171,6 @@ class Namespace:
 
     async def _remove_object(self, claim: Claim, parent: Node, node: Node) -> None:
         """Delete a file's object, or hide it if the file is open and still needs the object."""
-        handle = await self._tree.handle(node)
         # Asked for anew after each wait: meanwhile it may have been closed, and opened again.
         file = self._files.of(node)
         if (
@@ -170,18 +178,17 @@ class Namespace:
             and file.opens
             and file.needs_object
             and self._device.can_rename
-            and await self._hide(claim, parent, node, handle)
+            and await self._hide(claim, parent, node)
             and (file := self._files.of(node)) is not None
             and file.opens
         ):
             return
         hidden = self._tree.hidden.holds(node)
         try:
-            handle = await self._tree.handle(node)
             while (file := self._files.of(node)) is not None and file.opens and file.needs_object:
                 await file.bring_here(claim)
             with self._files.leaving(node):
-                await writing.delete(self._device, handle, node.object_name)
+                await objects.delete(self._tree, parent, node)
         except MtpfsError:
             if hidden and self._files.of(node) is None:
                 # Closed while it was put aside, so no close comes that would delete it: the next listing does.
@@ -195,12 +202,12 @@ class Namespace:
         if node.storage is not None:
             self._device.room.took(node.storage.id, -node.size)
 
-    async def _hide(self, claim: Claim, parent: Node, node: Node, handle: Handle) -> bool:
+    async def _hide(self, claim: Claim, parent: Node, node: Node) -> bool:
         """Take an open file's name away; its object stays until the last descriptor is closed."""
         hidden = temporary_name(Kind.GONE, node.object_name)
         claim.extend(parent, hidden)
         try:
-            await writing.rename(self._device, handle, node.object_name, hidden)
+            await objects.rename(self._tree, parent, node, hidden)
         except ResponseError as error:
             log.info("%s can't be put aside while it is open: %s", node.path, error)
             return False
@@ -337,7 +344,7 @@ class Namespace:
             aside = place.temporary(Kind.OLD, 0 if node.is_folder else node.size)
             before = target.object_name
             try:
-                await writing.rename(device, await self._tree.handle(target), target.object_name, aside)
+                await objects.rename(self._tree, new_parent, target, aside)
             except ResponseError as error:
                 if error.code in STORAGE_AWAY:
                     raise  # the phone is being locked: no reason to copy
@@ -347,14 +354,14 @@ class Namespace:
             target.object_name = aside  # by which it is found, should its handle be looked up meanwhile
         try:
             if old_parent is new_parent:
-                await writing.rename(device, await self._tree.handle(node), node.object_name, place.name)
+                await objects.rename(self._tree, old_parent, node, place.name)
             else:
                 await self._move(claim, node, old_parent, place)
         except MtpfsError as error:
             if aside and target is not None:
                 if isinstance(error, ResponseError):
                     with contextlib.suppress(MtpfsError):  # then the next listing restores it
-                        await writing.rename(device, await self._tree.handle(target), aside, before)
+                        await objects.rename(self._tree, new_parent, target, before)
                 target.object_name = before
             if not isinstance(error, ResponseError):
                 raise
@@ -372,7 +379,7 @@ class Namespace:
         """Delete a file or folder that was put aside, or have it deleted when its last descriptor is closed."""
         try:
             if target.is_folder:
-                await writing.delete(self._device, await self._tree.handle(target), target.object_name)
+                await objects.delete(self._tree, parent, target)
             else:
                 await self._remove_object(claim, parent, target)
         except MtpfsError as error:

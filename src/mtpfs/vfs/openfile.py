@@ -31,7 +31,7 @@ from typing import Protocol
 
 import trio
 
-from mtpfs.device import UNKNOWN_HANDLE, Entry, Storage, dates, listing, writing
+from mtpfs.device import UNKNOWN_HANDLE, Entry, Storage, dates, writing
 from mtpfs.device.reading import can_read_ranges
 from mtpfs.errors import FsError, MtpfsError, ResponseError, StoppedError, TransportError
 from mtpfs.protocol.codes import Operation
@@ -520,15 +520,15 @@ class OpenFile:
         await edit.finish()
         assert node.parent is not None
         storage, folder = await tree.place(node.parent)
+        place = Place(node.parent, storage, folder, node.object_name, claim)
         if part is None:
             handle = await tree.handle(node)
         else:
-            place = Place(node.parent, storage, folder, node.object_name, claim)
             handle = await part.take_place(place, edit.size, node.modified)
         # Only the device knows the date that it gave the file.
-        entry = await listing.entry(device, handle)
+        entry = await place.describe(device, handle)
         if entry.size != edit.size:
-            await writing.confirm_size(device, storage.id, handle, edit.size)
+            await writing.confirm_size(device, storage.id, entry.handle, edit.size)
             entry = replace(entry, size=edit.size)
         contents.close()
         self.contents = OnDevice(self._shared, node)

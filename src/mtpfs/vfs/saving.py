@@ -21,16 +21,17 @@ import contextlib
 import dataclasses
 import errno
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import trio
 
-from mtpfs.device import STORAGE_AWAY, Device, Entry, Handle, Storage, writing
+from mtpfs.device import STORAGE_AWAY, Device, Entry, Handle, Storage, listing, writing
 from mtpfs.device.spelling import check_stored
 from mtpfs.errors import FsError, MtpfsError, ResponseError, StoppedError
 from mtpfs.protocol.codes import Response
-from mtpfs.vfs import recovery
+from mtpfs.vfs import objects, recovery
 from mtpfs.vfs.claims import Claim
 from mtpfs.vfs.node import Node
 from mtpfs.vfs.spool import Spool
@@ -55,6 +56,27 @@ class Place:
         name = temporary_name(kind, self.name, number)
         self.claim.extend(self.directory, name)
         return name
+
+    async def find(self, device: Device, is_it: Callable[[Entry], bool]) -> Handle | None:
+        """Return the handle of an object that has got another one than is known here."""
+        known = {child.handle for child in self.directory.children.values() if child.handle is not None}
+        return await listing.find(device, self.storage.id, self.folder, is_it, known)
+
+    async def find_named(self, device: Device, name: str) -> Handle | None:
+        """Return the handle of the object that has `name`, if it is another one than is known here."""
+        return await self.find(device, lambda entry: entry.name == name)
+
+    async def describe(self, device: Device, handle: Handle) -> Entry:
+        """Describe what has the name, which may have another handle than `handle` by now."""
+        try:
+            return await listing.entry(device, handle)
+        except ResponseError as error:
+            if (
+                error.code != Response.InvalidObjectHandle
+                or (found := await self.find_named(device, self.name)) is None
+            ):
+                raise
+            return await listing.entry(device, found)
 
     @property
     def path(self) -> str:
@@ -109,34 +131,50 @@ async def replace(
     `spool`: the same contents, for the case that the name is refused. Without it they are fetched from the device then.
     """
     aside = place.temporary(Kind.OLD, size)
-    there = True
+    put_aside: Handle | None = None
     try:
-        await writing.rename(device, old.handle, old.name, aside)
+        put_aside = await objects.changed(
+            old.handle,
+            lambda h: writing.rename(device, h, old.name, aside),
+            lambda: place.find(device, lambda entry: _is_same(entry, old)),
+        )
     except (ResponseError, FsError) as error:
-        if isinstance(error, ResponseError) and error.code == Response.InvalidObjectHandle:
-            there = False  # gone already: as it should be
-        elif isinstance(error, ResponseError) and error.code in STORAGE_AWAY:
+        code = error.code if isinstance(error, ResponseError) else None
+        is_gone = code == Response.InvalidObjectHandle  # already, as it should be
+        if code in STORAGE_AWAY and not is_gone:
             raise  # the phone is being locked: no reason to choose a way that deletes the old contents first
-        else:
+        if not is_gone:
             log.info("%s: can't be put aside: %s", place.path, error)
             return await _replace_by_last_copy(device, place, handle, temporary, size, spool, old, modified)
     try:
-        await writing.rename(device, handle, temporary, place.name)
+        handle = await objects.changed(
+            handle,
+            lambda h: writing.rename(device, h, temporary, place.name),
+            lambda: place.find_named(device, temporary),
+        )
     except ResponseError as error:
         log.info("%s: the name is refused, sent once more: %s", place.path, error)
         try:
             final = await _send_whole(device, place, handle, size, spool, modified)
         except MtpfsError:
-            if there:
+            if put_aside is not None:
                 with contextlib.suppress(MtpfsError):  # then the next listing restores it
-                    await writing.rename(device, old.handle, aside, old.name)
+                    await writing.rename(device, put_aside, aside, old.name)
             raise
         await remove(device, place, handle, temporary)
         handle = final
-    if there:
-        await remove(device, place, old.handle, aside)
+    if put_aside is not None:
+        await remove(device, place, put_aside, aside)
         device.room.took(place.storage.id, -old.size)
     return handle
+
+
+def _is_same(entry: Entry, old: Entry) -> bool:
+    """Tell whether an object with another handle is what `old` was: not what has been put there on the device since."""
+    is_dated = None not in {entry.modified, old.modified}
+    return (entry.name, entry.is_folder, entry.size) == (old.name, False, old.size) and (
+        not is_dated or entry.modified == old.modified
+    )
 
 
 async def tidy(device: Device, place: Place, entries: list[Entry]) -> tuple[Entry | None, list[Entry], bool]:
@@ -293,7 +331,9 @@ async def _send_whole(
 async def remove(device: Device, place: Place, handle: Handle, name: str) -> None:
     """Delete what isn't needed any more. If that fails the next listing does it: the contents are saved."""
     try:
-        await writing.delete(device, handle, name)
+        await objects.changed(
+            handle, lambda h: writing.delete(device, h, name), lambda: place.find_named(device, name)
+        )
     except MtpfsError as error:
         log.warning("%s is saved, but %s stays on the device: %s", place.path, name, error)
         place.directory.distrust()

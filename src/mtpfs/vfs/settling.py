@@ -35,6 +35,7 @@ from dataclasses import replace
 
 from mtpfs.device import STORAGE_AWAY, Device, Entry, Handle, Storage, listing, reading, writing
 from mtpfs.errors import FsError, MtpfsError, ResponseError
+from mtpfs.protocol.codes import Response
 from mtpfs.vfs import names
 from mtpfs.vfs.claims import Claims
 from mtpfs.vfs.node import Node
@@ -271,7 +272,7 @@ class _Scene:
             return
         try:
             await writing.rename(self._device, entry.handle, entry.name, name)
-            handle = entry.handle
+            handle = await self._handle_of(entry.handle, name)
         except (ResponseError, FsError) as error:
             if entry.is_folder or (isinstance(error, ResponseError) and error.code in STORAGE_AWAY):
                 raise
@@ -282,6 +283,21 @@ class _Scene:
         log.warning("%s/%s: restored, from %s", self.directory.path, name, entry.name)
         del self.shown[entry.handle]
         self.shown[handle] = replace(entry, handle=handle, name=name)
+
+    async def _handle_of(self, handle: Handle, name: str) -> Handle:
+        """Return the handle of what was renamed to `name`: it may have got another one by that."""
+        try:
+            await listing.object_info(self._device, handle)
+        except ResponseError as error:
+            if error.code != Response.InvalidObjectHandle:
+                raise
+            found = await listing.find(
+                self._device, self._storage.id, self._folder, lambda one: one.name == name, self.shown
+            )
+            if found is None:
+                raise
+            return found
+        return handle
 
     async def _delete(self, entry: Entry) -> None:
         """Delete an object that isn't needed, unless it is a folder with something in it: MTP deletes recursively."""

@@ -17,7 +17,8 @@ import trio
 
 from mtpfs.device import Device, Entry, Handle, writing
 from mtpfs.device.reading import can_read_ranges, read, read_whole
-from mtpfs.errors import FsError, MtpfsError, StoppedError
+from mtpfs.errors import FsError, MtpfsError, ResponseError, StoppedError
+from mtpfs.protocol.codes import Response
 from mtpfs.session import DataSource
 from mtpfs.vfs.spool import Spool
 
@@ -104,7 +105,16 @@ class Fetch:
         self.spool.drop()  # not if this is cancelled: the thread that fills it goes on
 
     async def _run(self) -> None:
-        handle = await self._find()
+        try:
+            await self._fetch(await self._find())
+        except ResponseError as error:
+            if error.code != Response.InvalidObjectHandle or self.arrived or self._written:
+                raise
+            await self._fetch(await self._find())  # it may have another handle now
+        self.done = True
+        self._wake()
+
+    async def _fetch(self, handle: Handle) -> None:
         if self.size is not None and can_read_ranges(self._device, self.size):
             while self.arrived < self.size:
                 if self._abandoned:
@@ -124,8 +134,6 @@ class Fetch:
             self._advance(self._written)
             if self.size is not None and self.arrived < self.size:
                 raise FsError(errno.EIO, f"{self.arrived} bytes came, {self.size} were announced")
-        self.done = True
-        self._wake()
 
     def _take(self, piece: memoryview) -> None:
         """Store a piece; runs on the worker thread."""

@@ -23,10 +23,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import itertools
 import logging
 import time
-from collections.abc import Callable, Collection, Container, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 import trio
 
@@ -225,7 +224,7 @@ class Tree:
             if node.parent is None:
                 await self.place(node)
                 break
-            if node.unlinked and not self.hidden.holds(node):
+            if not self.has_object(node):
                 raise FsError(errno.ESTALE, f"{node.path} is gone")
             await self.ensure_listed(node.parent, fresh=not node.is_storage)
             if node.storage is None:
@@ -237,6 +236,10 @@ class Tree:
         if node.storage is None or node.handle is None:
             raise FsError(errno.ENODEV, f"the storage of {node.path} isn't there")
         return node.handle
+
+    def has_object(self, node: Node) -> bool:
+        """Tell whether a node's object can be found by its name: it is in a directory, or hidden."""
+        return not node.unlinked or self.hidden.holds(node)
 
     def _is_valid(self, handle: Handle | None) -> bool:
         return handle is not None and handle.generation == self.device.session.generation
@@ -274,8 +277,8 @@ class Tree:
         above = {node.handle for node in directory.ancestry()}
         numbers: dict[bytes, int] = {}
         prefix = directory.path_bytes
-        # In the order of handles, so that of two objects with one name each keeps its number.
-        for entry in sorted(entries, key=lambda entry: entry.handle.number):
+        # What is known first, then in the order of handles, so that of two objects with one name each keeps its own.
+        for entry in sorted(entries, key=lambda one: (one.handle not in self.by_handle, one.handle.number)):
             if entry.handle in above:
                 log.warning("%s holds itself or what it is in; that is skipped", directory.path)
                 continue
@@ -289,7 +292,7 @@ class Tree:
             ):
                 self.describe(waiting, entry)
                 continue
-            name = _free_name(entry.name, after, numbers)
+            name = names.free(entry.name, after, numbers)
             node = before.get(name)
             if node is None or node.is_folder != entry.is_folder or name in after:
                 node = self._new(directory, name, is_folder=entry.is_folder, prefix=prefix)
@@ -316,7 +319,7 @@ class Tree:
         if plain is not None and _is_to_replace(plain, entry):
             self.describe(plain, entry)
             return
-        name = _free_name(entry.name, directory.children, {})
+        name = names.free(entry.name, directory.children, {})
         node = self._new(directory, name, is_folder=entry.is_folder)
         directory.add(node)
         self.describe(node, entry)
@@ -510,7 +513,7 @@ class Tree:
         generation = self.device.session.generation
         before, after = self.root.children, dict[bytes, Node]()
         for storage in storages:
-            name = _free_name(storage.description or storage.volume or "Storage", after, {})
+            name = names.free(storage.description or storage.volume or "Storage", after, {})
             node = before.get(name) or self._absent.pop(name, None)
             if node is None:
                 node = self._new(self.root, name, is_folder=True)
@@ -564,6 +567,13 @@ class Tree:
             if member.handle is not None:
                 self._void(member)
             member.distrust()
+
+    def look_for(self, node: Node) -> None:
+        """Have the next look tell whether a node is gone, or has another handle now."""
+        if node.parent is not None and node.handle is not None:
+            self._void(node)
+            node.parent.distrust()
+            self._entry_gone(node.parent, node.name)
 
     def drop(self, node: Node) -> None:
         """Take out a node that isn't in its directory any more, though it wasn't deleted here."""
@@ -667,17 +677,3 @@ def _is_to_replace(node: Node, entry: Entry) -> bool:
     return (
         node.handle is None and not node.is_storage and not entry.is_folder and node.object_name == entry.name
     )
-
-
-def _free_name(object_name: str, taken: Container[bytes], numbers: dict[bytes, int]) -> bytes:
-    """Return the shown name of an object, numbered if others have it already.
-
-    `numbers` holds the next number by name, so that not each of many objects of one name tries all of them.
-    """
-    plain = name = names.shown_name(object_name)
-    for number in itertools.count(numbers.get(plain, 2)):
-        if name not in taken:
-            break
-        name = names.numbered(plain, number)
-        numbers[plain] = number + 1
-    return name

@@ -76,7 +76,12 @@ class Capabilities:
     ghost_seconds: float = 0.01
     """How long a vacated name stays taken and listed; 0: not at all (AOSP, MtpStorageManager)."""
     notices_late: bool = False
-    """A notice that a name was vacated comes after the answer, and costs what has taken the name by then (buteo-mtp)."""
+    """A notice that a name was vacated comes after the answer, and costs what has taken the name by then (buteo-mtp,
+    uMTP-Responder)."""
+    finds_again: bool = False
+    """What a late notice has cost is found again, under another handle. A renamed object loses its handle, too, if the
+    notice comes while the table still has the old name; here at every second rename (uMTP-Responder, inotify.c and
+    mtp_properties.c)."""
     hides_dot_names: bool = False
     """What begins with a dot isn't listed (cmtp-responder, mtp_store.c)."""
     alters_names: bool = False
@@ -142,6 +147,8 @@ class Capabilities:
     """Storages are listed, but not described until the user has said yes (iPhone: "Trust")."""
     strict_transactions: bool = False
     """Each transaction id must be one more than the last (libgphoto2's vcamera)."""
+    takes_nothing: bool = False
+    """A zero-length packet where a command was due means nothing (buteo-mtp, processReceivedData)."""
     refuses_twice: bool = False
     """A refused data phase is answered again at its end (uMTP-Responder)."""
     off_by_one_after_cancel: bool = True
@@ -187,6 +194,7 @@ _PERSONALITIES: dict[str, Capabilities] = {
         missing=frozenset({Op.GetThumb, Op.ResetDevice, Op.ResetDevicePropValue}),
         dates="jolla",
         notices_late=True,
+        takes_nothing=True,
         ignores_utc_dates=True,
         one_edit=True,
         keeps_date_in_edits=True,
@@ -256,13 +264,15 @@ _PERSONALITIES: dict[str, Capabilities] = {
         model="Player",
     ),
     # uMTP-Responder: mtp_support_def.c (operations), mtp_op_sendobject.c (errors of write ignored),
-    # mtp_sanitize.c (names)
+    # mtp_sanitize.c (names), inotify.c (handles)
     "umtp": replace(
         _WITHOUT_ANDROID,
         missing=_COPYING
         | frozenset({Op.GetNumObjects, Op.GetThumb, Op.ResetDevice, Op.ResetDevicePropValue}),
         lists_one_by_one=True,
         refuses_twice=True,
+        notices_late=True,
+        finds_again=True,
         alters_names=True,
         full="lie",
         checks_space=False,

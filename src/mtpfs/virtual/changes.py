@@ -332,6 +332,7 @@ def set_object_prop_value(phone: Phone, request: Request, data: bytes) -> Reply:
     with phone.store.changing(node.parent):
         Path(source).rename(target)
     phone.store.relocate(node, node.parent, name)
+    phone.store.renamed(node)
     return Reply()
 
 

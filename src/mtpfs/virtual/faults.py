@@ -82,6 +82,8 @@ class Kind(Enum):
     """The device leaves the bus, until it is plugged in again."""
     GONE_MID_DATA = auto()
     """The device leaves the bus when `amount` bytes of the data phase went through (in either direction)."""
+    UNNOTICED = auto()
+    """The end of the operation's data lies in a buffer until one more transfer comes, be it empty (buteo-mtp)."""
     LATE = auto()
     """The operation is run, but answered only after `amount` milliseconds."""
     FULL = auto()

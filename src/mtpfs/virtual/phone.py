@@ -108,6 +108,7 @@ class Phone:
             capacity=capabilities.capacity,
             ghost_seconds=capabilities.ghost_seconds,
             notices_late=capabilities.notices_late,
+            finds_again=capabilities.finds_again,
             hides_dot_names=capabilities.hides_dot_names,
         )
         self.store.available = not capabilities.locked

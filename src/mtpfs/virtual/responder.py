@@ -98,6 +98,8 @@ class Responder:
         self._behind: bytes | None = None
         """What came last, once a Cancel has put the server one read behind."""
         self._lagging = False
+        self._unnoticed: bytes | None = None
+        """Packets that were taken, and that the phone doesn't look at before more come."""
         self._due = 0
         """The transaction id that has to come next, where the phone is strict."""
 
@@ -120,8 +122,18 @@ class Responder:
             if late is None:
                 return
             transfer = late
-        view = memoryview(transfer).cast("B")
+        unnoticed, self._unnoticed = self._unnoticed, None
+        if unnoticed is not None:
+            self._take(memoryview(unnoticed))
+            if not transfer:
+                return
+        self._take(memoryview(transfer).cast("B"))
+
+    def _take(self, view: memoryview) -> None:
         ends = not view or len(view) % self.max_packet != 0
+        if ends and self._phase in {_Phase.DATASET, _Phase.STREAM} and self._is_unnoticed():
+            self._unnoticed = bytes(view)
+            return
         match self._phase:
             case _Phase.COMMAND:
                 self._receive_command(view, ends=ends)
@@ -139,7 +151,15 @@ class Responder:
             case _Phase.STOPPED:
                 pass
 
+    def _is_unnoticed(self) -> bool:
+        if self._fault is None or self._fault.kind is not Kind.UNNOTICED:
+            return False
+        self._fault = None
+        return True
+
     def _receive_command(self, view: memoryview, *, ends: bool) -> None:
+        if not view and self.capabilities.takes_nothing:
+            return
         refused, self._refused = self._refused, None
         size = len(view)
         if size >= HEADER_SIZE:
@@ -421,6 +441,7 @@ class Responder:
             self._sink.abort()
             self._sink = None
         self._outbox.clear()
+        self._unnoticed = None
         self.held = 0.0
         self._phase = _Phase.COMMAND
 

@@ -177,6 +177,7 @@ class Store:
         capacity: int | None = None,
         ghost_seconds: float = 0.0,
         notices_late: bool = False,
+        finds_again: bool = False,
         hides_dot_names: bool = False,
     ) -> None:
         self.all_storages = storages
@@ -185,6 +186,8 @@ class Store:
         self._capacity = capacity
         self._ghost_seconds = ghost_seconds
         self._notices_late = notices_late
+        self._finds_again = finds_again
+        self._renames = 0
         self._notices: deque[Notice] = deque()
         self._hides_dot_names = hides_dot_names
         self.clock: Callable[[], float] = time.monotonic
@@ -473,8 +476,8 @@ class Store:
     def hear(self, *, everything: bool = False) -> None:
         """Hear which names were vacated, as far as it is due, and drop what has them now.
 
-        What was made under such a name is found again, as something new; what was renamed is not, because
-        only its going is looked at (buteo-mtp, handleFSDelete, handleFSCreate and handleFSMove).
+        What was made under such a name is found again, as something new. What was renamed is found again by some
+        (`finds_again`); others look only at its going (buteo-mtp, handleFSDelete, handleFSCreate and handleFSMove).
         """
         while self._notices and (everything or self.clock() >= self._notices[0].due):
             notice = self._notices.popleft()
@@ -483,7 +486,7 @@ class Store:
                 continue
             self._notify(Event.ObjectRemoved, node.handle)
             self.forget(node)
-            if node.handle < notice.next_handle:
+            if node.handle < notice.next_handle and not self._finds_again:
                 notice.folder.lost.add(notice.name)
             notice.folder.stamp = -1
 
@@ -558,6 +561,23 @@ class Store:
             self.forget(replaced)
         node.parent, node.name = parent, name
         self._enter(node, parent)
+
+    def renamed(self, node: Node) -> None:
+        """Note that an object was renamed: where notices come in the middle of that, it may get another handle.
+
+        What a folder holds isn't known any more then, because it belongs to the old handle.
+        """
+        self._renames += 1
+        if not self._finds_again or self._renames % 2:
+            return
+        for child in [*node.children.values()]:
+            self.forget(child)
+        node.listed = False
+        self._notify(Event.ObjectRemoved, self._nodes.pop(node.handle).handle)
+        node.handle = self._next_handle
+        self._next_handle += 1
+        self._nodes[node.handle] = node
+        self._notify(Event.ObjectAdded, node.handle)
 
     def note_content(self, node: Node) -> None:
         """Remember a file's size and time, so that `poll` doesn't report this state again."""
