@@ -37,7 +37,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--unmounts",
         type=int,
         metavar="N",
-        help="how many times a mount is ended in the middle of events, in each of five ways (default: 20)",
+        help="how many times a mount is ended in the middle of events, in each of four ways (default: 20)",
     )
     group.addoption(
         "--fsx-seed", type=int, default=1, metavar="N", help="seed of the random operation test (default: 1)"

@@ -25,7 +25,7 @@ import trio
 from mtpfs.errors import InterruptedSetupError, MtpfsError
 from mtpfs.fuse import connection
 from mtpfs.fuse.connection import KernelNotifier
-from mtpfs.fuse.operations import Operations
+from mtpfs.fuse.echo import Echo, EchoOperations
 from mtpfs.fuse.report import Report
 from mtpfs.phone import open_device, open_filesystem
 from mtpfs.session import Session
@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 NOTIFICATION_PATIENCE = (
     2.0  # seconds that a notification to the kernel gets when no request is answered any more
 )
+ECHO_PATIENCE = 2.0  # seconds that a killed child gets to end
 READ_AHEAD = 1024  # KiB that the kernel reads ahead, and asks for in one request
 
 
@@ -77,6 +78,9 @@ class _Mount:
         self._settings = settings
         self._ready = ready
         self._stopping = stopping
+        self._echo = Echo(
+            os.path.realpath(mountpoint)
+        )  # which is asked now, because later it is we who answer
         self._fs: Filesystem | None = None
         """Set when it is mounted. So is the next one."""
         self._notifier: KernelNotifier | None = None
@@ -87,7 +91,7 @@ class _Mount:
         """Open the phone, mount it, and send what is left when it is unmounted."""
         settings = self._settings
         async with open_device(open_transport, settings.timeout) as device, trio.open_nursery() as nursery:
-            notifier = KernelNotifier(nursery)
+            notifier = KernelNotifier(nursery, self._echo.heard)
             with contextlib.closing(UnmountReport()) as report:
                 async with open_filesystem(device, settings, notifier) as fs:
                     await self._run(fs, notifier, report)
@@ -96,8 +100,8 @@ class _Mount:
             nursery.cancel_scope.cancel()
 
     async def _run(self, fs: Filesystem, notifier: KernelNotifier, report: UnmountReport) -> None:
-        settings = self._settings
-        operations = Operations(fs, settings, report.process)
+        settings, echo = self._settings, self._echo
+        operations = EchoOperations(fs, settings, report.process, echo)
         await _warn_if_empty(fs)
         await trio.lowlevel.checkpoint_if_cancelled()  # from here to `ready` nothing can come in between
         connection.connect(operations, self._mountpoint, _fuse_options(fs, settings))
@@ -109,6 +113,8 @@ class _Mount:
                 self._ready()
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(_report_on_signal, questions, operations.report)
+                    if not settings.read_only:
+                        nursery.start_soon(echo.run)
                     if settings.exit_on_unplug:
                         nursery.start_soon(self._end_when_gone, fs.device.session)
                     if os.geteuid() == 0:
@@ -126,7 +132,8 @@ class _Mount:
             # The kernel has unmounted, or `_end` has waited for the last notification: there is none, or it ends now.
             with trio.CancelScope(shield=True):
                 await notifier.finish(NOTIFICATION_PATIENCE)
-            connection.disconnect()
+                connection.disconnect()
+                await echo.ended(ECHO_PATIENCE)
 
     async def await_signals(self, signals: AsyncIterator[int], nursery: trio.Nursery) -> None:
         """Do what signals ask for, until cancelled."""

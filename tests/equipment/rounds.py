@@ -4,7 +4,8 @@ Strategy: everything is imported once, and each mount is a fork of that, so hund
 standard input, `PHONE MOUNTPOINT LOG` as JSON, mounts; the first answer is the process, the second, when it has ended,
 its wait status.
 
-The phones look for changes in their directories all the time: most of what a mount does then is to handle events.
+The phones look for changes in their directories all the time, and watchers are told four times as often: most of what a mount does
+then is to handle events.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from functools import partial
 
 import trio
 
+from mtpfs.fuse import echo
 from mtpfs.mount import serve
 from mtpfs.settings import Settings
 from mtpfs.virtual import transport
@@ -24,11 +26,13 @@ from mtpfs.virtual import transport
 log = logging.getLogger(__name__)
 
 POLL_INTERVAL = 0.002  # seconds
+GATHERED = 0.05  # seconds; without a rest in between, fusermount3 would find the mount busy all the time
 
 
 def main() -> None:
     """Serve the lines, until there are no more."""
     transport.POLL_INTERVAL = POLL_INTERVAL
+    echo.GATHERED = GATHERED
     for line in sys.stdin:
         phone, mountpoint, log_file = json.loads(line)
         child = os.fork()

@@ -23,6 +23,7 @@ import pyfuse3
 import trio
 
 from mtpfs.errors import SetupError
+from mtpfs.vfs import News, Node
 
 log = logging.getLogger(__name__)
 
@@ -94,10 +95,12 @@ def escaped(text: str) -> str:
 class KernelNotifier:
     """Tells the kernel what it should forget, from a task of its own: the calls may block.
 
-    pyfuse3's own thread for that complains of what comes when the mount has just ended.
+    pyfuse3's own thread for that complains of what comes when the mount has just ended. What has become of a name is
+    told by `heard`.
     """
 
-    def __init__(self, nursery: trio.Nursery) -> None:
+    def __init__(self, nursery: trio.Nursery, heard: Callable[[News, Node], None]) -> None:
+        self.heard = heard
         self.connected = True
         """False when the mount has ended: then the kernel can't be told."""
         self._send, self._receive = trio.open_memory_channel[Callable[[], None]](math.inf)
@@ -111,8 +114,10 @@ class KernelNotifier:
         While requests are answered it ends when they are.
         """
         self.connected = False
-        with trio.move_on_after(patience):
+        with trio.move_on_after(patience) as scope:
             await self._idle.wait()
+        if scope.cancelled_caught:
+            log.warning("a notification to the kernel doesn't end, and is left behind")
 
     def entry_gone(self, parent_ino: int, name: bytes) -> None:
         self._tell(pyfuse3.invalidate_entry, parent_ino, name)
