@@ -1,9 +1,12 @@
 """Every error mtpfs raises on purpose, as one small tree.
 
-An exception says *whose* fault it is, and carries the errno that a program on top of the mount should see. The one
-place that answers the kernel (`mtpfs.fuse.operations`) needs only `.errno`.
+An exception says *whose* fault it is, and carries an errno. The one place that answers the kernel (`_answers` in
+`mtpfs.fuse.operations`) needs only `.errno`. A program on the mount sees that number, with one exception: ETIMEDOUT
+becomes EIO there. By then the session is back in step, or has given up, and programs know EIO better. The log and the
+layers below keep the difference.
 
-Invariant: each class here has a meaningful `errno`; nothing else leaves the layers below `fuse/`, except bugs.
+Invariant: each class here has a meaningful `errno`. But for bugs, and errors of this machine's own disk (`OSError`),
+nothing else leaves the layers below `fuse/`.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from mtpfs.protocol.codes import Operation, Response
 
 
 class MtpfsError(Exception):
-    """Root of the tree. `errno` is what a program on the mount sees."""
+    """Root of the tree. `errno` is what a program on the mount sees; of ETIMEDOUT it sees EIO."""
 
     errno: int = e.EIO
 
@@ -79,7 +82,7 @@ class TransportError(MtpfsError):
 
 
 class TransportTimeoutError(TransportError):
-    """No byte moved within the transfer's timeout. Nothing is lost by trying again."""
+    """No byte moved within the transfer's timeout. Nothing is lost by trying again. Programs see EIO."""
 
     errno = e.ETIMEDOUT
 

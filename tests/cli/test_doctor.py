@@ -99,6 +99,23 @@ def test_order(mountpoint: Path) -> None:
     assert levels == sorted(levels, key=["problem", "ok", "note"].index)
 
 
+@pytest.mark.parametrize("installed", [False, True])
+def test_read_ahead(place: Path, phone: str, installed: bool) -> None:
+    """An ordinary user is told when udev isn't told to raise the read-ahead of new mounts."""
+    rules = place / "udev/rules.d"
+    rules.mkdir(parents=True)
+    if installed:
+        (rules / "72-mtpfs-readahead.rules").touch()
+    hidden = [
+        f"if [ -e {top}/udev ]; then mount --bind {place}/udev {top}/udev; fi"
+        for top in ("/etc", "/lib", "/usr/local/lib")
+    ]
+    _, findings = doctor(phone, conditions="; ".join(hidden), user=True)
+    assert ("costs more processor time" in findings) != installed
+    _, findings = doctor(phone, conditions="; ".join(hidden))
+    assert "processor time" not in findings  # root raises it without
+
+
 def test_swapped_arguments(phone: str, mountpoint: Path) -> None:
     """Source and mountpoint the wrong way round are told in one line."""
     result = run(*MTPFS, "doctor", mountpoint, phone, check=False)

@@ -8,6 +8,7 @@ import os
 import stat
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +20,7 @@ from mtpfs.errors import FsError, ResponseError, TransportGoneError, TransportTi
 from mtpfs.fuse.operations import BLOCK_SIZE, Operations
 from mtpfs.protocol.codes import Operation, Response
 from mtpfs.settings import STATISTICS_NAME, Settings
+from mtpfs.virtual.faults import FOREVER, Fault, Kind
 from vfs.world import World, world
 
 CTX: Any = None
@@ -211,6 +213,36 @@ async def test_pages_are_kept_while_nothing_changed(tmp_path: Path) -> None:
             kept.append(info.keep_cache)
             await ops.release(info.fh)
         assert kept == [False, True, False, True]
+
+
+async def test_unknown_size(tmp_path: Path) -> None:
+    """A file of 4 GiB or more, on a device that can't say how much, is read until the device says that it ends.
+
+    The kernel would stop at the size that it knows, so its pages aren't used. They are where the size is known.
+    """
+    end = (4 << 30) + 5  # bytes
+    with (tmp_path / "f").open("wb") as file:
+        file.seek(end - 5)
+        file.write(b"last.")
+    async with adapted(tmp_path, "no-proplist") as (ops, w):
+        fault = Fault(Kind.REFUSE, Operation.GetObjectPropValue, code=Response.ObjectPropNotSupported)
+        w.transport.faults.add(replace(fault, times=FOREVER))
+        found = await ops.lookup(w.root.ino, b"f", CTX)
+        assert found.st_size == 0xFFFFFFFF
+        for _ in range(2):
+            info = await ops.open(found.st_ino, os.O_RDONLY, CTX)
+            assert info.direct_io
+            assert not info.keep_cache
+            assert bytes(await ops.read(info.fh, end - 8, 4096)) == b"\0\0\0last."
+            assert bytes(await ops.read(info.fh, end - 2, 2)) == b"t."
+            assert bytes(await ops.read(info.fh, end, 4096)) == b""
+            await ops.release(info.fh)
+        (tmp_path / "f").write_bytes(b"short")
+        w.fs.tree.expire()
+        await ops.lookup(w.root.ino, b"f", CTX)
+        info = await ops.open(found.st_ino, os.O_RDONLY, CTX)
+        assert not info.direct_io
+        await ops.release(info.fh)
 
 
 async def test_statistics(tmp_path: Path) -> None:

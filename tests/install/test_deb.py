@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import os
 import re
 import shutil
@@ -37,6 +38,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return package
 
 
+@functools.cache  # apt takes two seconds to say it
 def system_libraries() -> dict[str, str]:
     """Return the libraries that this Debian has itself, each with the dependency on it."""
     lines = run(TOP / "contrib/deb/system-libraries").stdout.splitlines()

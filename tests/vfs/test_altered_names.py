@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mtpfs.device.description import learned
-from mtpfs.device.spelling import doubts
+from mtpfs.device.spelling import oddities
 from mtpfs.errors import FsError
 from mtpfs.protocol.codes import Operation, Response
 from mtpfs.virtual.faults import FOREVER, Fault, Kind
@@ -136,6 +136,6 @@ def test_doubts() -> None:
         "a b (1) [x] {y} #&%$@!~'`^+=,-_",
         "a..b",
     ):
-        assert not doubts(plain), plain
+        assert not oddities(plain), plain
     for name in ODD:
-        assert doubts(name.decode()), name
+        assert oddities(name.decode()), name

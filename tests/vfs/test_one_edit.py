@@ -39,6 +39,27 @@ async def test_several_writers(tmp_path: Path) -> None:
         assert (tmp_path / name).read_bytes() == contents, name
 
 
+async def test_directories_are_not_listed_for_it(tmp_path: Path) -> None:
+    """The refusal of an edit that was ended says nothing of the file's handle, nor of the folders above."""
+    (tmp_path / "d").mkdir()
+    for name in "ab":
+        (tmp_path / "d" / name).write_bytes(bytes(20_000))
+    async with world(tmp_path, "as=sailfish") as w:
+        folder = await w.fs.lookup(w.root, b"d")
+        one, other = await w.open(b"a", folder), await w.open(b"b", folder)
+        before = dict(w.operations)
+        for turn in range(4):
+            for opened in (one, other):
+                await w.fs.write(opened, 4096 * turn, b"x")
+                await w.fs.sync(opened)
+                await w.fs.write(opened, 4096 * turn + 1, b"y")
+        await w.close(one)
+        await w.close(other)
+        assert "GetObjectHandles" not in w.spent(before)
+    for name in "ab":
+        assert (tmp_path / "d" / name).read_bytes()[::4096] == b"xxxx\0"
+
+
 async def test_a_date_that_was_only_assumed(tmp_path: Path) -> None:
     """An edit that was ended is begun again, also where the phone has given the file another date than it was sent."""
     async with world(tmp_path, "as=sailfish") as w:

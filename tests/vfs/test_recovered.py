@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -13,6 +14,7 @@ import trio.testing
 
 from mtpfs.errors import FsError, MtpfsError, TransportGoneError
 from mtpfs.protocol.codes import Operation, Response
+from mtpfs.protocol.datasets import SIZE_UNKNOWN
 from mtpfs.vfs import recovery
 from mtpfs.vfs.recovery import recovery_directory
 from mtpfs.vfs.spool import Spool
@@ -108,8 +110,29 @@ async def test_nothing_is_kept_that_is_not_replaced(phone: Path) -> None:
         )
         with pytest.raises(MtpfsError):
             await w.put(b"f", b"new contents")
+        assert "SendObjectInfo" not in w.operations  # on some phones there would be two of that name
         w.transport.faults.clear()
     assert (phone / "f").read_bytes() == b"old contents"
+    assert recovered() == {}
+
+
+async def test_old_contents_of_unknown_size(phone: Path) -> None:
+    """Old contents of which the device can't say how many there are come back whole, if the new ones are refused."""
+    (phone / "f").write_bytes(b"old contents")
+    async with world(phone, "no-rename&no-proplist") as w:
+        no_size = Fault(Kind.REFUSE, Operation.GetObjectPropValue, code=Response.ObjectPropNotSupported)
+        w.transport.faults.add(replace(no_size, times=FOREVER))
+        w.transport.faults.add(
+            Fault(Kind.LYING_SIZE, Operation.GetObjectInfo, amount=SIZE_UNKNOWN - len("old contents"))
+        )
+        assert not (await w.fs.lookup(w.root, b"f")).size_known
+        w.transport.faults.add(
+            Fault(Kind.REFUSE, Operation.SendObjectInfo, code=Response.ObjectWriteProtected)
+        )
+        with pytest.raises(MtpfsError) as caught:
+            await w.put(b"f", b"new contents")
+        assert caught.value.errno == errno.EACCES
+        assert (phone / "f").read_bytes() == b"old contents"
     assert recovered() == {}
 
 

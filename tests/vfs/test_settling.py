@@ -79,6 +79,8 @@ MOVE = "d/" + moving_name("g", "f", "d")
         ({LAST: "1234", "f": "12"}, {"f": "1234"}),
         ({LAST: "1234", "f": "5678"}, {"f": "5678"}),
         ({LAST: "12", "f": "5678"}, {"f": "5678"}),
+        ({LAST: "1234", "f/x": "y"}, {LAST: "1234", "f/x": "y"}),
+        ({NEW: "1234", OLD: "old", "f/x": "y"}, {OLD: "old", "f/x": "y"}),
         ({PART: "12345", "f": "old"}, {"f": "old"}),
         ({PART: "12345"}, {PART: "12345"}),
         ({NEW: "1234", OLD: "old", GONE: "x"}, {"f": "1234"}),
@@ -119,6 +121,39 @@ async def test_settling(tmp_path: Path, before: dict[str, str], expected: dict[s
     assert found == expected
 
 
+@pytest.mark.parametrize(
+    ("before", "skip"),
+    [
+        ({NEW: "1234"}, 0),
+        ({NEW: "1234", "f": "5678"}, 1),
+        ({LAST: "1234"}, 0),
+        ({LAST: "1234", "f": "5678"}, 1),
+        ({OLD: "old", "f": "1234"}, 0),
+    ],
+)
+async def test_end_that_cannot_be_read(tmp_path: Path, before: dict[str, str], skip: int) -> None:
+    """A size is what a device was promised. While the last byte of a copy can't be read, the other one stays."""
+    for name, data in before.items():
+        (tmp_path / name).write_text(data)
+    async with world(tmp_path) as w:
+        w.transport.faults.add(Fault(FaultKind.REFUSE, Operation.GetPartialObject64, skip=skip))
+        assert sorted(await w.names()) == sorted(os.fsencode(name) for name in before)
+        assert not w.transport.faults.pending
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("numbers", [("000000", "000001"), ("000001", "000000")])
+async def test_two_old_ones(tmp_path: Path, numbers: tuple[str, str]) -> None:
+    """Of several that were put aside the youngest is what the file was last."""
+    async with world(tmp_path) as w:
+        for number, data in zip(numbers, ("1234", "5678"), strict=True):
+            (tmp_path / OLD.replace("000000", number)).write_text(data)
+            await w.fs.tree.look(w.root)  # the phone numbers it
+        w.fs.tree.expire()
+        assert await w.names() == [b"f"]
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"f": "5678"}
+
+
 async def test_read_only(tmp_path: Path) -> None:
     """A read-only mount, and a storage that can't be written to, show what is there and touch nothing."""
     (tmp_path / NEW).write_text("1234")
@@ -148,6 +183,12 @@ async def test_settling_that_fails(
         with caplog.at_level(logging.WARNING, "mtpfs.vfs.settling"):
             names = await w.names()
             for _ in range(5):
+                assert await w.names() == names
+            listed = w.fs.tree.listings_fetched
+            assert await w.names() == names
+            assert w.fs.tree.listings_fetched == listed  # what is hopeless is no reason to list anew
+            for _ in range(2):
+                w.fs.tree.expire()
                 assert await w.names() == names
         assert w.operations[operation.name] == TRIES
         assert b"other" in names
@@ -257,6 +298,55 @@ async def test_case_counts_where_it_counts(tmp_path: Path) -> None:
     async with world(tmp_path, "case-insensitive") as w:
         assert sorted(await w.names()) == [NEW.encode(), b"F"]
     assert (tmp_path / "F").read_text() == "another"
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [("", {"F": "1234", "f": "another"}), ("case-insensitive", {NEW[:-1] + "F": "1234", "f": "another"})],
+)
+async def test_case_of_what_is_restored(tmp_path: Path, words: str, expected: dict[str, str]) -> None:
+    """A name that differs in case is another one, where the device tells them apart."""
+    (tmp_path / (NEW[:-1] + "F")).write_text("1234")
+    (tmp_path / "f").write_text("another")
+    async with world(tmp_path, words) as w:
+        (storage,) = await w.fs.device.storages()
+        w.fs.device.learned_folding(storage.id, folds=bool(words))
+        w.fs.tree.expire()
+        assert sorted(await w.names()) == sorted(os.fsencode(name) for name in expected)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == expected
+
+
+@pytest.mark.parametrize(
+    ("leftover", "claimed", "restored"),
+    [
+        (NEW, "f", "f"),
+        (OLD, "f", "f"),
+        (OLD, OLD, "f"),
+        (moving_name("g", "f", "d"), "g", "g"),
+        (moving_name("g", "f", ""), "f", "f"),
+        (GONE, GONE, ""),
+    ],
+)
+async def test_where_a_change_is_at_work(tmp_path: Path, leftover: str, claimed: str, restored: str) -> None:
+    """What another change may need is neither settled nor shown, and the next look after that change settles it."""
+    (tmp_path / leftover).write_text("1234")
+    (tmp_path / "other").touch()
+    async with world(tmp_path) as w:
+        async with w.claims.claim((w.root, claimed)):
+            assert await w.names() == [b"other"]
+            assert sorted(os.listdir(tmp_path)) == sorted([leftover, "other"])
+        if claimed == leftover:  # that change would have told what became of it
+            w.fs.tree.expire()
+        assert sorted(await w.names()) == sorted(filter(None, [os.fsencode(restored), b"other"]))
+    assert sorted(os.listdir(tmp_path)) == sorted(filter(None, [restored, "other"]))
+
+
+async def test_deleted_beside_a_change(tmp_path: Path) -> None:
+    """What a program has asked to be deleted waits for no change of the same name."""
+    (tmp_path / GONE).write_text("1234")
+    async with world(tmp_path) as w, w.claims.claim((w.root, "f")):
+        assert await w.names() == []
+        assert os.listdir(tmp_path) == []
 
 
 def test_leftover_of_a_long_name() -> None:

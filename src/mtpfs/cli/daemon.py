@@ -1,17 +1,17 @@
 """Going into the background once the mount is usable, and saying so in the foreground.
 
-Strategy: fork before anything that doesn't survive it is loaded (libusb starts
-a thread). The parent waits at a pipe: a byte means "ready" and it exits 0; the
-end of the pipe means that the child has failed, has said why on the caller's
-stderr, and the parent exits with its status. No timeout is needed, because
+The fork comes before anything is loaded that doesn't survive it (libusb starts
+a thread). The parent waits at a pipe. A byte means "ready", and the parent exits 0.
+The end of the pipe means that the child has failed and has said why on the caller's
+stderr. Then the parent exits with its status. No timeout is needed, because
 every step of the child has one.
 
-Signals that ask for an end are blocked until they can be heeded: the mount,
-once trio runs; the parent, which hands them on, because a terminal's Ctrl-C
-doesn't reach a child with a session of its own.
+Signals that ask for an end are blocked until they can be answered: by the mount once
+trio runs, and by the parent, which hands them on. A terminal's Ctrl-C doesn't reach a
+child with a session of its own.
 
 Invariant: a program that waits for the command gets its status and keeps no
-descriptor of a running mount open; if he was interrupted, nothing is mounted.
+descriptor of a running mount open. If the command was interrupted, nothing is mounted.
 """
 
 from __future__ import annotations

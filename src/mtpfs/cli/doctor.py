@@ -1,12 +1,12 @@
 """`mtpfs doctor`: everything a mount can fail at, looked at in turn, and what to do about each.
 
-Strategy: each part (program, FUSE, mountpoint, bus, phone) is looked at even if
+Each part (program, FUSE, mountpoint, bus, phone) is looked at even if
 an earlier one has failed, because two things may be wrong at once. Where the
 mount itself has a check, that one is called, so the two can't disagree. The
 phone is opened last, and only if no program holds it. What is wrong is printed
 first, because that is what the reader came for.
 
-Invariant: the exit status is 0 exactly if no finding is a problem; nothing is
+Invariant: the exit status is 0 exactly if no finding is a problem. Nothing is
 changed, apart from a session that is opened and closed.
 """
 
@@ -36,6 +36,12 @@ from mtpfs.transport.source import Source, parse_source
 OK, NOTE, PROBLEM = "ok", "note", "problem"
 SYSFS = Path("/sys/bus/usb/devices")
 HELPER = Path("/sbin/mount.mtpfs")
+READ_AHEAD_RULE = "72-mtpfs-readahead.rules"
+RULES = [
+    f"{directory}/udev/rules.d/{READ_AHEAD_RULE}"
+    for directory in ("/etc", "/usr/local/lib", "/usr/lib", "/lib")
+]
+"""Where udev looks for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +124,11 @@ def _program() -> Iterator[Finding]:
         yield Finding(NOTE, f"{HELPER} may not be looked at by you: {error.strerror}")
     except OSError:
         yield Finding(NOTE, "mount.mtpfs isn't in /sbin: `mount -t mtpfs` and lines of fstab need it there")
+    if os.geteuid() and not any(map(os.path.exists, RULES)):
+        yield Finding(
+            NOTE,
+            f"{READ_AHEAD_RULE} isn't among udev's rules: reading from your mounts costs more processor time",
+        )
 
 
 def _fuse() -> Iterator[Finding]:

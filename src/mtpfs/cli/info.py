@@ -1,8 +1,8 @@
 """`mtpfs info`: what one device is, holds and can do, for people and for programs.
 
-Strategy: a phone that mtpfs has mounted can't be opened a second time, so its
-mount is asked, by a file in its root that no listing shows; any other is opened for
-the moment.
+A phone that mtpfs has mounted can't be opened a second time. So its mount is
+asked, by a file in its root that no listing shows (`mtpfs.fuse.report`). Any other
+phone is opened for a moment.
 
 Invariant: with `--json` stdout holds one JSON object and nothing else.
 """

@@ -1,7 +1,7 @@
 """`mtpfs list`: the phones on the bus, for people and for programs.
 
-Strategy: everything comes from descriptors, sysfs and /proc, so no device is
-opened and no program that holds one is disturbed.
+Everything comes from descriptors, sysfs and /proc. So no device is
+opened, and no program that holds one is disturbed.
 
 Invariant: with `--json` stdout holds one JSON object and nothing else.
 """

@@ -1,9 +1,8 @@
 """`mtpfs` and `mount.mtpfs`: arguments in, exit status out.
 
-Strategy: arguments, options and mountpoint are checked before trio, pyfuse3
-and pyusb are imported, so that help and mistakes are answered at once. Then the
-mount runs in a child (or in the foreground), and its failure is one paragraph
-on stderr.
+Arguments, options and mountpoint are checked before trio, pyfuse3 and pyusb are
+imported. So help comes at once, and so does the answer to a mistake. Then the
+mount runs in a child (or in the foreground). Its failure is one paragraph on stderr.
 
 Exit statuses of `mtpfs`: 0 mounted (or, in the foreground, unmounted in order),
 130 interrupted before that, 1 anything else. Of `mount.mtpfs`, after mount(8):

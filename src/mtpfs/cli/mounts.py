@@ -1,11 +1,11 @@
 """The mounts there are, and what they tell of themselves.
 
-Strategy: the kernel's table says where mtpfs is mounted; a mount itself says the
+The kernel's table says where mtpfs is mounted. A mount itself says the
 rest, by the files in its root that no listing shows (`mtpfs.fuse.report`).
-Mounts of other users can't be asked; of those only the table's words are known.
+Mounts of other users can't be asked. Of those only the table's words are known.
 
-Invariant: a mount whose program has died is never asked anything that could wait, and any other
-only for some seconds.
+Invariant: a mount whose program has died is never asked anything that could wait. Any other
+is waited for some seconds at most.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """`-o` options: one table, from which parsing, `--help` and the check of the man page are made.
 
-Strategy: a word is looked up in the table and applied to the settings in order,
+Each word is looked up in the table and applied to the settings, in order,
 so the later one wins. Words that mount(8), fstab and systemd keep for
 themselves are dropped, because libfuse rejects most of them. So are those that
 lines of other FUSE filesystems often have, and these are told to the log. What

@@ -1,6 +1,6 @@
 """`mtpfs stats`: what a running mount has done so far, for people and for programs.
 
-Strategy: the mount itself tells, by a file in its root that no listing shows
+The mount itself tells, by a file in its root that no listing shows
 (`mtpfs.fuse.report`).
 
 Invariant: the device isn't asked for anything.

@@ -27,7 +27,10 @@ _ZONE_LIMIT = 14 * 3600
 
 
 async def set_modified(device: Device, handle: Handle, modified: float) -> bool:
-    """Set an existing object's date; tell whether the device did (Android never does)."""
+    """Set an existing object's date (seconds since the epoch); tell whether the device did.
+
+    Android never does. Raises what the session raises, but no refusal. A caller that is cancelled stops waiting.
+    """
     if not await can_set_dates(device):
         return False
     try:
@@ -45,7 +48,10 @@ async def set_modified(device: Device, handle: Handle, modified: float) -> bool:
 
 
 async def can_set_dates(device: Device) -> bool:
-    """Tell whether the device says that dates of existing objects can be set; asks it once."""
+    """Tell whether the device says that dates of existing objects can be set. It is asked once.
+
+    Raises nothing but cancellation: what isn't told counts as no.
+    """
     if device.dates_writable is None:
         device.dates_writable = await _dates_writable(device)
     return device.dates_writable
@@ -65,8 +71,9 @@ async def _dates_writable(device: Device) -> bool:
 async def learn_date(device: Device, handle: Handle, modified: float) -> float | None:
     """Find out what the device made of the date that an upload carried; return the object's real one.
 
-    The first time this calibrates the device's zone too: a date that comes back
-    shifted by whole quarters of an hour was kept, and is only told in another zone.
+    Both are in seconds since the epoch; None: it tells none. The first time this finds out the device's zone, too:
+    a date that comes back shifted by whole quarters of an hour was kept, and is only told in another zone.
+    Raises what `listing.entry` raises.
     """
     described = await listing.entry(device, handle)
     if described.modified is None:

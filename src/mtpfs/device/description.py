@@ -45,7 +45,10 @@ class Description:
 
 
 async def describe(device: Device) -> Description:
-    """Ask the device what it is. Raises `TransportError`, and `ResponseError` if it shows no storages at all."""
+    """Ask the device what it is.
+
+    Raises `ResponseError` if it shows no storages at all, `TransportError`, and `ProtocolError`.
+    """
     info = device.info
     return Description(
         name=device.name,

@@ -43,6 +43,8 @@ WITHDRAWN = {Response.InvalidObjectHandle, Response.InvalidStorageID, Response.S
 """What devices answer when an object's storage is locked or ejected, among other occasions."""
 UNKNOWN_HANDLE = {Response.InvalidObjectHandle, Response.InvalidParentObject}
 """What they answer to a handle, of an object or of a folder, that is another one by now."""
+_INSIDE_AN_EDIT = {Operation.SendPartialObject, Operation.TruncateObject, Operation.EndEditObject}
+"""To these the same answers may say that there is no edit. `BeginEditObject` then tells whether the handle is known."""
 _UNTRUSTED = {Response.StoreNotAvailable, Response.InvalidStorageID, Response.AccessDenied}
 """What iPhones answer about the storage that they list before "Trust" was chosen."""
 _PARTIAL = {Operation.GetPartialObject, Operation.GetPartialObject64}
@@ -82,7 +84,7 @@ class Device:
         self.name_trial = trio.Lock()
         """Held while temporary objects find out what the device does with names; see `folding` and `spelling`."""
         self.spelling: dict[tuple[int, str], bool] = {}
-        """By storage and kind of doubt, whether names are stored as they are; see `spelling`."""
+        """By storage and kind of oddity, whether names are stored as they are; see `spelling`."""
         self.edit_slot = trio.Lock()
         """Held while an edit is begun: some devices have room for one, and end the other silently (Sailfish)."""
         self._folding: dict[int, bool] = {}
@@ -162,7 +164,7 @@ class Device:
         handles = [value for value in parameters if isinstance(value, Handle)]
         if error.code == Response.OperationNotSupported:
             self.operations.note_refusal(error.operation, handles[0] if handles else None)
-        elif error.code in UNKNOWN_HANDLE:
+        elif error.code in UNKNOWN_HANDLE and error.operation not in _INSIDE_AN_EDIT:
             for handle in handles:
                 self._tell_unknown(handle)
 
@@ -177,7 +179,7 @@ class Device:
         return self._folding.get(storage_id, self.quirks.folds)
 
     def learned_folding(self, storage_id: int, folds: bool) -> None:
-        """Note what a listing or an experiment showed: two names that differ only in case, or that there can't be."""
+        """Note what a listing or a trial showed: whether two names that differ only in case are one."""
         if self._folding.get(storage_id) is not folds:
             log.info("storage 0x%08X %s letter case", storage_id, "folds" if folds else "tells apart")
         self._folding[storage_id] = folds
@@ -220,7 +222,10 @@ class Device:
         return found
 
     async def storage(self, storage_id: int) -> Storage:
-        """Describe one storage. Raises `ResponseError`, `ProtocolError`, `TransportError`."""
+        """Describe one storage: room in bytes, as the device tells it.
+
+        Raises `ResponseError`, `ProtocolError`, `TransportError`.
+        """
         # Not by `call`: a refusal is about this storage, not about the operation.
         result = await self.session.transact(Operation.GetStorageInfo, storage_id)
         info = StorageInfo.decode(result.data)

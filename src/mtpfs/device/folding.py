@@ -41,9 +41,9 @@ _ELSEWHERE = {
 async def find_out_folding(device: Device, storage_id: int, parent: Handle) -> bool:
     """Return whether names that differ only in case are one on this storage; ask the device if need be.
 
-    `parent` is a folder in which objects may be made for a moment. True where it can't be found out.
-    Raises `TransportError` and what else the session raises. It isn't interrupted by cancellation:
-    what it has made has to go again.
+    `parent` is a folder in which objects may be made for a moment. Where it can't be found out, the answer is True.
+    Raises what the session raises, `TransportError` for one. Cancellation doesn't interrupt it: what it has made
+    has to go again.
     """
     with trio.CancelScope(shield=True):
         async with device.name_trial:

@@ -51,8 +51,9 @@ _PROPERTIES = (Property.ObjectFileName, Property.ObjectFormat, Property.ObjectSi
 async def children(device: Device, storage_id: int, parent: Handle) -> list[Entry]:
     """Return the objects in a folder (`parent` 0: the storage's root), in the device's order.
 
-    Without what was deleted less than 3 s ago. Raises `ResponseError` (folder or storage gone), `RemoteProtocolError` (handles that don't
-    last), and what the session raises; never for single objects.
+    What was deleted less than 3 s ago is left out. Raises `ResponseError` if folder or storage are gone,
+    `RemoteProtocolError` if handles don't last, and what the session raises. A single object that can't be
+    described is left out, and raises only if that is so for all of them.
     """
     handles = await child_handles(device, storage_id, parent)
     found: dict[Handle, Entry] = {}
@@ -103,8 +104,8 @@ async def _describe(
 async def child_handles(device: Device, storage_id: int, parent: Handle) -> list[Handle]:
     """Return the handles in a folder, each once, without the two values that name no object.
 
-    Without those that were deleted, or moved to another folder, less than 3 s ago. Raises `ResponseError` (folder or storage
-    gone) and what the session raises.
+    Those that were deleted, or moved to another folder, less than 3 s ago are left out. Raises `ResponseError` if
+    folder or storage are gone, and what the session raises.
     """
     return [
         handle
@@ -150,7 +151,11 @@ async def entry(device: Device, handle: Handle) -> Entry:
 
 
 async def object_info(device: Device, handle: Handle) -> ObjectInfo:
-    """Return an object's ObjectInfo. Raises `ResponseError` InvalidObjectHandle when it is gone."""
+    """Return an object's ObjectInfo.
+
+    Raises `ResponseError` InvalidObjectHandle when it is gone, `ProtocolError` when the answer makes no sense,
+    and what the session raises.
+    """
     return _decoded(device, await device.call(Operation.GetObjectInfo, handle))
 
 
@@ -178,7 +183,10 @@ def _decoded(device: Device, result: Result | ResponseError) -> ObjectInfo:
 
 
 async def entry_of(device: Device, handle: Handle, info: ObjectInfo) -> Entry:
-    """Turn an ObjectInfo into an entry; asks for ObjectSize where 32 bits don't hold the size."""
+    """Turn an ObjectInfo into an entry; asks for ObjectSize where 32 bits don't hold the size.
+
+    Raises what `object_size` raises.
+    """
     folder = is_folder(info.object_format)
     size: int | None = 0 if folder else info.object_compressed_size
     if size == SIZE_UNKNOWN and not info.wide:
@@ -196,7 +204,7 @@ async def entry_of(device: Device, handle: Handle, info: ObjectInfo) -> Entry:
 
 
 async def object_size(device: Device, handle: Handle) -> int | None:
-    """Return the property ObjectSize, which has 64 bits; None: the device has none, or none that says more.
+    """Return the property ObjectSize, bytes in 64 bits; None: the device has none, or none that says more.
 
     Raises `ResponseError` InvalidObjectHandle when the object is gone, and what the session raises.
     """
@@ -246,10 +254,10 @@ async def _from_lists(device: Device, parent: Handle, handles: list[Handle]) -> 
 
 async def _with_dates(device: Device, found: dict[Handle, Entry]) -> dict[Handle, Entry]:
     """Say of dates that a list can't have meant where the truth is; find that out at the first ones."""
-    doubtful = [described for described in found.values() if not _is_possible(described.modified)]
-    if doubtful and device.dates_in_lists is None:
+    impossible = [described for described in found.values() if not _is_possible(described.modified)]
+    if impossible and device.dates_in_lists is None:
         # A file rather than a folder, whose date may be missing for reasons of its own.
-        sample = min(doubtful, key=lambda described: described.is_folder)
+        sample = min(impossible, key=lambda described: described.is_folder)
         try:
             truth = await entry(device, sample.handle)
         except (ResponseError, ProtocolError) as error:
@@ -263,7 +271,7 @@ async def _with_dates(device: Device, found: dict[Handle, Entry]) -> dict[Handle
                 if device.dates_compared >= DATES_COMPARED:
                     device.dates_in_lists = True
     if device.dates_in_lists is False:
-        for described in doubtful:
+        for described in impossible:
             found[described.handle] = replace(described, modified=None, date_elsewhere=True)
     return found
 

@@ -3,16 +3,14 @@
 The caller asks for a range inside the known size, and gets exactly that range. (To ask at or beyond the end hangs
 some devices, so that is never done.) A device that answers short is asked again for the rest. 32-bit partial reads
 are good for the first 4 GiB of an object of any size. Without partial reads, or beyond that, the object comes as
-one progressive GetObject.
+one GetObject, piece by piece.
 
-A wide read that is answered OK with no data (Tizen runs the three-parameter
-handler for it) is tried again as a narrow one; when that brings data, wide
-reads are withdrawn. Neither is withdrawn by an empty answer after it has worked:
-then the object has become shorter.
+Tizen answers a wide read (64-bit offset) OK with no data, because it runs the handler of the narrow one
+(32-bit). So such an answer has the read tried again as a narrow one. If that brings data, wide reads are withdrawn.
+An operation that has worked isn't withdrawn for an empty answer: then the object has become shorter.
 
-Invariant: `read` returns the bytes asked for or raises; it never invents an end
-of file (a short read would be a silently truncated copy). Only where the size
-is unknown, the device tells the end.
+Invariant: `read` returns the bytes asked for or raises. It never invents an end of file, because a short read would
+be a truncated copy without a word. Only where the size is unknown, the device tells the end.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How much room there is on a device: asked seldom, counted down, and doubted.
+"""How much room there is on a device: asked seldom, counted down, and never quite believed.
 
 GetStorageInfo is asked once per storage, and what is written is subtracted. It is asked again after
 `FRESH` seconds, below `LOW` bytes after `FRESH_WHEN_LOW`, and always before anything is refused. 0, all

@@ -1,8 +1,8 @@
 """Which names a device stores as others, though it answers OK.
 
-uMTP-Responder puts `_` for what Windows forbids and drops spaces in front; Android trims names on a card. A program
+uMTP-Responder puts `_` for what Windows forbids and drops spaces in front. Android trims names on a card. A program
 that asked for `a:b` would find nothing under that name, and perhaps `a_b` was a file of its own and has new
-contents now. So before a name with anything doubtful is used, it is tried out, once per storage and kind of doubt. An
+contents now. So before a name with an oddity is used, it is tried out, once per storage and kind of oddity. An
 empty folder with the same oddities in its name is made, renamed, and deleted again. From then on names that
 would be altered are refused at once, and others cost nothing.
 
@@ -28,8 +28,8 @@ log = logging.getLogger(__name__)
 _ALTERED_SOMEWHERE = frozenset('\\:*?"<>|;')
 
 
-def doubts(name: str) -> dict[str, str]:
-    """Return what in a name some device stores otherwise: each kind of doubt, and the first character that raises it."""
+def oddities(name: str) -> dict[str, str]:
+    """Return what in a name some device stores otherwise: by kind of oddity, the first character that has it."""
     found: dict[str, str] = {}
     for character in name:
         if character in _ALTERED_SOMEWHERE:
@@ -51,20 +51,23 @@ async def check_spelling(device: Device, storage_id: int, parent: Handle, name: 
     Raises EINVAL if it stores another name, and what the session raises. A trial isn't interrupted by
     cancellation: what it has made has to go again.
     """
-    if not doubts(name):
+    if not oddities(name):
         return
     if _unknown(device, storage_id, name):
         with trio.CancelScope(shield=True):
             async with device.name_trial:
                 if unknown := _unknown(device, storage_id, name):
                     await _try_out(device, storage_id, parent, unknown)
-    altered = [kind for kind in doubts(name) if device.spelling.get((storage_id, kind)) is False]
+    altered = [kind for kind in oddities(name) if device.spelling.get((storage_id, kind)) is False]
     if altered:
         raise FsError(errno.EINVAL, f"{device.name} would store {name!r} under another name ({altered[0]})")
 
 
 async def check_stored(device: Device, storage_id: int, handle: Handle, name: str) -> None:
-    """Compare the name of a new object, where no trial has told; delete it and raise EINVAL if it is another one."""
+    """Compare the name of a new object, where no trial has told; delete it if it is another one.
+
+    Raises `FsError(EINVAL)` then, and what the session raises.
+    """
     if not _unknown(device, storage_id, name):
         return
     stored = (await listing.entry(device, handle)).name
@@ -76,14 +79,14 @@ async def check_stored(device: Device, storage_id: int, handle: Handle, name: st
 
 
 def _unknown(device: Device, storage_id: int, name: str) -> dict[str, str]:
-    return {kind: text for kind, text in doubts(name).items() if (storage_id, kind) not in device.spelling}
+    return {kind: text for kind, text in oddities(name).items() if (storage_id, kind) not in device.spelling}
 
 
 def _learn(device: Device, storage_id: int, name: str, stored: str) -> None:
-    """Note what became of each doubt. What was altered once, by making or by renaming, is altered."""
-    kinds = doubts(name)
+    """Note what became of each oddity. What was altered once, by making or by renaming, is altered."""
+    kinds = oddities(name)
     # An emoji that became another one is still one: then anything may be the reason.
-    altered = {} if name == stored else kinds.keys() - doubts(stored).keys() or kinds
+    altered = {} if name == stored else kinds.keys() - oddities(stored).keys() or kinds
     for kind in kinds:
         kept = kind not in altered and device.spelling.get((storage_id, kind)) is not False
         if not kept:

@@ -337,7 +337,11 @@ async def refusal(device: Device, storage_id: int, error: MtpfsError, count: int
 
 
 async def begin_edit(device: Device, handle: Handle) -> None:
-    """Open an object for editing; an edit left open by a crashed host is ended first."""
+    """Open an object for editing; an edit left open by a crashed host is ended first.
+
+    Raises `ResponseError`, `FsError(EOPNOTSUPP)`, and what the session raises. A caller that is cancelled stops
+    waiting; the edit may be open then.
+    """
     try:
         await device.call(Operation.BeginEditObject, handle)
     except ResponseError as error:
@@ -348,10 +352,11 @@ async def begin_edit(device: Device, handle: Handle) -> None:
 
 
 async def write(device: Device, handle: Handle, offset: int, source: DataSource) -> None:
-    """Write inside an open edit; `offset` must not lie beyond the current size.
+    """Write inside an open edit; `offset` (bytes) must not lie beyond the current size.
 
-    The count in Android's response leaves out the bytes that came with the
-    header, so it isn't looked at: the device either took all or failed.
+    The count in Android's response leaves out the bytes that came with the header, so it isn't looked at: the device
+    either took all or failed. Raises `ResponseError`, and what the session raises. A caller that is cancelled stops
+    waiting; what is on the wire is finished.
     """
     await device.call(
         Operation.SendPartialObject,
@@ -365,12 +370,12 @@ async def write(device: Device, handle: Handle, offset: int, source: DataSource)
 
 
 async def truncate(device: Device, handle: Handle, size: int) -> None:
-    """Set the size inside an open edit; growth reads as zeros."""
+    """Set the size in bytes inside an open edit; growth reads as zeros. Raises what `begin_edit` raises."""
     await device.call(Operation.TruncateObject, handle, size & 0xFFFFFFFF, size >> 32)
 
 
 async def end_edit(device: Device, handle: Handle) -> None:
-    """Close an edit: the device publishes the new size and date."""
+    """Close an edit: the device publishes the new size and date. Raises what `begin_edit` raises."""
     device.recent.written(handle)  # before, because it may be announced before it is answered
     await device.call(Operation.EndEditObject, handle)
 

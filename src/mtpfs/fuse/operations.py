@@ -302,7 +302,8 @@ class Operations(pyfuse3.Operations):
         number = self._number(opened)
         if opened.is_forwarded or not opened.file.node.size_known:
             # The kernel knows another size, or the size isn't known: it is read until the device says that it ends.
-            return pyfuse3.FileInfo(fh=number, direct_io=True)
+            # What it has of the file isn't kept either: a private mapping would show it.
+            return pyfuse3.FileInfo(fh=number, direct_io=True, keep_cache=False)
         if node.shown_size != node.size:
             # It would read up to the size that it knows, and take that for the end. This doesn't block.
             KernelNotifier.forget_attributes(node.ino)

@@ -554,6 +554,8 @@ class ContainerType(IntEnum):
 
 
 class StorageType(IntEnum):
+    """StorageType of StorageInfo: does a storage come out, can it be written (MTP 1.1 section 5.2.2)."""
+
     UNDEFINED = 0
     FIXED_ROM = 1
     REMOVABLE_ROM = 2
@@ -562,6 +564,8 @@ class StorageType(IntEnum):
 
 
 class AccessCapability(IntEnum):
+    """AccessCapability of StorageInfo: what the host may change (MTP 1.1 section 5.2.2)."""
+
     READ_WRITE = 0
     READ_ONLY_WITHOUT_DELETE = 1
     READ_ONLY_WITH_DELETE = 2

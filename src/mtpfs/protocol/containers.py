@@ -2,12 +2,12 @@
 
 Bulk-in is a stream whose transfer boundaries can't be relied on. Data and response may come glued in one transfer,
 a header may come alone, a zero-length packet may be present, absent, or replaced by a pad byte. So
-`ContainerStream` collects bytes, cuts them by ContainerLength and dispatches on the container *type*; only a
-container of unknown length (0xFFFFFFFF, 4 GiB and more) is ended by a short transfer. The same class serves the
-responder.
+`ContainerStream` collects bytes, cuts them by ContainerLength, and goes by the container's *type*. Only a
+container of unknown length (0xFFFFFFFF, 4 GiB and more) is ended by a short transfer. The virtual phone has a simpler
+reader of its own, because AOSP's goes by packets.
 
-Invariant: the bytes of all events, in order, are the bytes that were fed, less
-headers and padding; no byte is copied that arrived in one piece.
+Invariant: the bytes of all events, in order, are the bytes that were fed, less headers and padding. A byte that
+arrived in one piece with its neighbours isn't copied.
 
 Sources: Still Image Class 1.0 section 7; go-mtpfs, libmtp and AOSP for the
 deviations.
@@ -41,6 +41,7 @@ class Container:
     parameters: tuple[int, ...] = ()
 
     def encode(self) -> bytes:
+        """Return header and parameters. Raises `LocalProtocolError` for more than five, or one beyond 32 bits."""
         if len(self.parameters) > MAX_PARAMETERS:
             raise LocalProtocolError(f"{len(self.parameters)} parameters, {MAX_PARAMETERS} are possible")
         try:
@@ -76,16 +77,21 @@ StreamEvent = Container | DataStart | DataChunk | DataEnd
 
 
 def encode_header(kind: ContainerType, code: int, transaction_id: int, payload: int) -> bytes:
-    """Return the 12-byte header for a payload of `payload` bytes (unknown length from 4 GiB on)."""
+    """Return the 12-byte header of a container with `payload` bytes.
+
+    From 4 GiB on the length is `UNKNOWN_LENGTH`: a short transfer ends the container then. `code` has 16 bits,
+    `transaction_id` 32. Raises `struct.error` for a larger one.
+    """
     length = HEADER_SIZE + payload
     return _HEADER.pack(min(length, UNKNOWN_LENGTH), kind, code, transaction_id)
 
 
 def decode_event(data: bytes) -> Container:
-    """Decode an interrupt transfer: header and up to three parameters.
+    """Decode an interrupt transfer: header and parameters (the standard has three at most).
 
     Accepts what real devices send: 8 bytes and more, a length field that is
-    larger than what arrived.
+    larger than what arrived. Raises `RemoteProtocolError` for fewer bytes, and
+    for another type of container.
     """
     if len(data) < 8:
         raise RemoteProtocolError(f"event of {len(data)} bytes")
@@ -128,7 +134,8 @@ class ContainerStream:
     def feed(self, transfer: memoryview, *, short: bool) -> None:
         """Add one transfer. `short`: it ended before the reader's buffer was full.
 
-        The caller must not change the buffer under `transfer` afterwards.
+        It isn't copied: the caller must not change the buffer under `transfer` afterwards. Raises nothing;
+        what can't be a container is found by `next_event`.
         """
         self._short = short
         if self._padding_possible and short and len(transfer) == 1 and not self._buffered:

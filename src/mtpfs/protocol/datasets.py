@@ -1,9 +1,8 @@
 """MTP's datasets: DeviceInfo, StorageInfo, ObjectInfo, property lists and descriptions.
 
-Each is a frozen dataclass, its fields named and ordered as in MTP 1.1
-chapter 5, with `encode` and `decode`. Decoding accepts what real devices do
-(a missing tail, a count that is too large, a 64-bit size in ObjectInfo) and
-rejects what can't be understood.
+Each is a frozen dataclass with `encode` and `decode`. Its fields have the names and
+the order of MTP 1.1 chapter 5. Decoding accepts what real devices do: a missing tail, a
+count that is too large, a 64-bit size in ObjectInfo. It rejects what can't be understood.
 
 Invariant: `X.decode(x.encode()) == x`.
 """
@@ -44,7 +43,10 @@ class DeviceInfo:
 
     @classmethod
     def decode(cls, data: Data) -> DeviceInfo:
-        """Decode; a tail that is missing leaves the strings empty (some players cut it off)."""
+        """Decode. Of the last four strings those that are missing are empty (some players cut them off).
+
+        Raises `RemoteProtocolError` where it ends in the middle of a field, or before these four.
+        """
         reader = Reader(data)
         return cls(
             reader.u16(),
@@ -57,6 +59,7 @@ class DeviceInfo:
         )
 
     def encode(self) -> bytes:
+        """Return the bytes. Raises `LocalProtocolError` for what doesn't fit."""
         writer = Writer()
         writer.u16(self.standard_version)
         writer.u32(self.vendor_extension_id)
@@ -91,6 +94,7 @@ class StorageInfo:
 
     @classmethod
     def decode(cls, data: Data) -> StorageInfo:
+        """Decode. A missing string is empty; raises `RemoteProtocolError` where a number is missing."""
         reader = Reader(data)
         return cls(
             reader.u16(),
@@ -104,6 +108,7 @@ class StorageInfo:
         )
 
     def encode(self) -> bytes:
+        """Return the bytes. Raises `LocalProtocolError` for what doesn't fit."""
         writer = Writer()
         writer.u16(self.storage_type)
         writer.u16(self.filesystem_type)
@@ -147,6 +152,10 @@ class ObjectInfo:
 
     @classmethod
     def decode(cls, data: Data) -> ObjectInfo:
+        """Decode; finds out by itself whether the size has 64 bits (`wide`).
+
+        Missing strings are empty. Raises `RemoteProtocolError` where a number is missing.
+        """
         view = memoryview(data)
         # With a 64-bit size everything after it stands 4 bytes later: the file name's
         # length byte at 56 instead of 52 (libmtp's test).
@@ -176,6 +185,10 @@ class ObjectInfo:
         )
 
     def encode(self) -> bytes:
+        """Return the bytes, with a size of 64 bits if it is `wide`.
+
+        Else a size of 4 GiB - 1 or more is written as `SIZE_UNKNOWN`. Raises `LocalProtocolError` for what doesn't fit.
+        """
         writer = Writer()
         writer.u32(self.storage_id)
         writer.u16(self.object_format)
@@ -214,7 +227,10 @@ class PropertyElement:
 
 
 def encode_property_list(elements: Iterable[PropertyElement]) -> bytes:
-    """Encode an ObjectPropList (MTP 1.1 annex E.2.1)."""
+    """Encode an ObjectPropList (MTP 1.1 annex E.2.1).
+
+    Raises `LocalProtocolError` for a value that isn't of its element's type.
+    """
     writer, count = Writer(), 0
     for count, element in enumerate(elements, 1):  # noqa: B007 - the last count is the number of elements
         writer.u32(element.handle)
@@ -225,11 +241,11 @@ def encode_property_list(elements: Iterable[PropertyElement]) -> bytes:
 
 
 def decode_property_list(data: Data) -> Iterator[PropertyElement]:
-    """Yield the elements of an ObjectPropList.
+    """Yield the elements of an ObjectPropList (MTP 1.1 annex E.2.1), as they are read.
 
-    The count may be larger than what follows (Creative players): the end of
-    the data ends the list. An element cut in the middle, or of an unknown
-    type, raises after all elements before it were yielded.
+    The count may be larger than what follows (Creative players): the end of the data ends the list.
+    Raises `RemoteProtocolError` at an element that is cut in the middle, or is of an unknown type. All
+    elements before it were yielded then.
     """
     reader = Reader(data)
     count = reader.u32()
@@ -258,6 +274,10 @@ class PropertyDescription:
 
     @classmethod
     def decode(cls, data: Data) -> PropertyDescription:
+        """Decode. What is missing behind the default value counts as 0.
+
+        Raises `RemoteProtocolError` for an unknown form or type, and where values are missing.
+        """
         reader = Reader(data)
         code, data_type, access = reader.u16(), reader.u16(), reader.u8()
         default = reader.value(data_type)
@@ -279,6 +299,7 @@ class PropertyDescription:
         return cls(code, data_type, bool(access), default, group, flag, form)
 
     def encode(self) -> bytes:
+        """Return the bytes. Raises `LocalProtocolError` for a value that isn't of its type."""
         writer = Writer()
         writer.u16(self.property_code)
         writer.u16(self.data_type)

@@ -1,11 +1,11 @@
 """MTP's DateTime strings: `YYYYMMDDThhmmss[.s][Z|±hhmm]` (MTP 1.1 section 3.2.5).
 
-Decoding is lenient, into seconds since the epoch. Encoding uses the one form that
-nearly every responder understands: UTC with a `Z` (Android ignores a numeric offset
-and would take the digits for its local time). Sailfish drops such a date, and gets
+Decoding makes seconds since the epoch, and accepts odd forms. Encoding uses the one form that
+nearly every responder understands: UTC with a `Z`. (Android ignores a numeric offset,
+and would take the digits for its local time.) Sailfish drops such a date. It gets
 local time without a suffix.
 
-Invariant: decoding never raises; what isn't a date is None ("unknown"),
+Invariant: decoding never raises. What isn't a date is None ("unknown"),
 because one odd date must not hide an object.
 """
 

@@ -55,10 +55,11 @@ class Reader:
 
     @property
     def remaining(self) -> int:
+        """Bytes that are still to be read."""
         return len(self._data) - self.position
 
     def take(self, size: int) -> memoryview:
-        """Return the next `size` bytes without copying them."""
+        """Return the next `size` bytes without copying them. Raises `RemoteProtocolError` if there are fewer."""
         if size > self.remaining:
             raise RemoteProtocolError(f"dataset ends {size - self.remaining} bytes too early")
         start = self.position
@@ -66,19 +67,27 @@ class Reader:
         return self._data[start : start + size]
 
     def u8(self) -> int:
+        """Read an unsigned integer of 8 bits."""
         return self.take(1)[0]
 
     def u16(self) -> int:
+        """Read an unsigned integer of 16 bits."""
         return int.from_bytes(self.take(2), "little")
 
     def u32(self) -> int:
+        """Read an unsigned integer of 32 bits."""
         return int.from_bytes(self.take(4), "little")
 
     def u64(self) -> int:
+        """Read an unsigned integer of 64 bits."""
         return int.from_bytes(self.take(8), "little")
 
     def integers(self, size: int, *, signed: bool = False, limit: int | None = None) -> tuple[int, ...]:
-        """Read an array: u32 count, then integers of `size` bytes."""
+        """Read an array: a u32 count, then as many integers of `size` bytes.
+
+        Raises `RemoteProtocolError` for more than `limit` elements, or for more than there are bytes for, before
+        anything is made of them.
+        """
         count = self.u32()
         if limit is not None and count > limit:
             raise RemoteProtocolError(f"array claims {count} elements, {limit} are allowed")
@@ -95,16 +104,20 @@ class Reader:
         return struct.unpack(f"<{count}{letter.lower() if signed else letter}", data)
 
     def string(self) -> str:
-        """Read a string: u8 count of UTF-16LE units including the NUL, then the units.
+        """Read a string: a u8 count of UTF-16LE units, the NUL included, then the units.
 
-        Cut at the first NUL: some devices leave junk behind it, others send
+        It is cut at the first NUL: some devices leave junk behind it, others send
         no NUL at all. Lone surrogates are kept as they are.
         """
         units = self.take(2 * self.u8())
         return bytes(units).decode("utf-16-le", "surrogatepass").partition("\0")[0]
 
     def value(self, data_type: int) -> Value:
-        """Read a property's value of `data_type`."""
+        """Read a property's value of `data_type`; None for UNDEF, which has no bytes.
+
+        Raises `RemoteProtocolError` for a type that the standard doesn't have, and for an array of more than
+        `MAX_VALUES` elements.
+        """
         if data_type == DataType.UNDEF:
             return None
         if data_type == DataType.STR:
@@ -127,35 +140,47 @@ class Writer:
         self._parts = bytearray()
 
     def to_bytes(self) -> bytes:
+        """Return what was written so far."""
         return bytes(self._parts)
 
     def integer(self, value: int, size: int, *, signed: bool = False) -> None:
+        """Write an integer of `size` bytes. Raises `LocalProtocolError` if it doesn't fit."""
         try:
             self._parts += value.to_bytes(size, "little", signed=signed)
         except OverflowError as error:
             raise LocalProtocolError(f"{value} doesn't fit {size} bytes") from error
 
     def u8(self, value: int) -> None:
+        """Write an unsigned integer of 8 bits."""
         self.integer(value, 1)
 
     def u16(self, value: int) -> None:
+        """Write an unsigned integer of 16 bits."""
         self.integer(value, 2)
 
     def u32(self, value: int) -> None:
+        """Write an unsigned integer of 32 bits."""
         self.integer(value, 4)
 
     def u64(self, value: int) -> None:
+        """Write an unsigned integer of 64 bits."""
         self.integer(value, 8)
 
     def raw(self, data: bytes) -> None:
+        """Write bytes that are encoded already."""
         self._parts += data
 
     def integers(self, values: Sequence[int], size: int, *, signed: bool = False) -> None:
+        """Write an array: a u32 count, then the integers, `size` bytes each."""
         self.u32(len(values))
         for value in values:
             self.integer(value, size, signed=signed)
 
     def string(self, text: str) -> None:
+        """Write a string, as `Reader.string` reads it; an empty one is the count 0 and nothing else.
+
+        Raises `LocalProtocolError` for more than `MAX_STRING_UNITS` units, and for a NUL inside.
+        """
         if not text:
             self.u8(0)
             return
@@ -170,6 +195,7 @@ class Writer:
         self._parts += encoded + b"\0\0"
 
     def value(self, data_type: int, value: Value) -> None:
+        """Write a property's value. Raises `LocalProtocolError` if it isn't of `data_type`; None is of UNDEF."""
         if value is None:
             if data_type != DataType.UNDEF:
                 raise LocalProtocolError(f"no value for data type 0x{data_type:04X}")
@@ -198,24 +224,33 @@ def is_known_type(data_type: int) -> bool:
 
 
 def encode_integers(values: Sequence[int], size: int = 4) -> bytes:
-    """Encode a bare array dataset, as GetObjectHandles (u32) and GetObjectPropsSupported (u16) return."""
+    """Encode a bare array dataset, `size` bytes an element.
+
+    GetObjectHandles returns one of u32, GetObjectPropsSupported one of u16.
+    """
     writer = Writer()
     writer.integers(values, size)
     return writer.to_bytes()
 
 
 def decode_integers(data: bytes | bytearray | memoryview, size: int = 4) -> tuple[int, ...]:
-    """Decode a bare array dataset."""
+    """Decode a bare array dataset. Raises `RemoteProtocolError` if it ends too early."""
     return Reader(data).integers(size)
 
 
 def encode_value(data_type: int, value: Value) -> bytes:
-    """Encode a bare property value, as SetObjectPropValue sends."""
+    """Encode a bare property value, as SetObjectPropValue sends it.
+
+    Raises `LocalProtocolError` if it isn't of `data_type`.
+    """
     writer = Writer()
     writer.value(data_type, value)
     return writer.to_bytes()
 
 
 def decode_value(data_type: int, data: bytes | bytearray | memoryview) -> Value:
-    """Decode a bare property value, as GetObjectPropValue returns."""
+    """Decode a bare property value, as GetObjectPropValue returns it.
+
+    Raises `RemoteProtocolError` if there are too few bytes, or the type is unknown.
+    """
     return Reader(data).value(data_type)

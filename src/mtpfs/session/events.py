@@ -43,6 +43,7 @@ class EventQueue:
         return len(self._waiting)
 
     def post(self, item: Container | Change) -> None:
+        """Add an event. Never waits: see the module's docstring for what is forgotten."""
         if len(self._waiting) >= BACKLOG and isinstance(item, Container):
             if Change.LOST not in self._waiting:
                 log.warning("events come faster than they are handled; some are dropped")

@@ -22,6 +22,7 @@ class Handle:
 
     @property
     def is_root(self) -> bool:
+        """Tell whether it stands for a storage's root, which is no object."""
         return self.number == 0
 
     def as_parent(self) -> Handle:

@@ -60,10 +60,12 @@ class Link:
 
     @property
     def gone(self) -> bool:
+        """Tell whether the device has left the bus, and has no session yet."""
         return self._state is State.GONE
 
     @property
     def closed(self) -> bool:
+        """Tell whether the session was closed."""
         return self._state is State.CLOSED
 
     def check(self) -> None:
@@ -110,9 +112,11 @@ class Link:
         self._enter(State.CLOSED)
 
     async def until_gone(self) -> None:
+        """Wait until the device has left."""
         await self._left.wait()
 
     async def until_back(self) -> None:
+        """Wait until the device has a session again; return at once if it has one."""
         while self.gone:
             await self._back.wait()
 

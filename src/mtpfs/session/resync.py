@@ -1,12 +1,12 @@
 """Getting back in step with a responder, from the gentlest means to the roughest.
 
-The means form a ladder. (1) Clear halts, stop a data phase that is really in
-progress with the Cancel request, read away what is still on its way.
-(2) Close and open the session. (3) Give the interface up for a moment, claim it
-again, open the session. Never SET_CONFIGURATION and never a USB reset: many
-phones drop MTP on either until they are plugged in anew.
+There are three means, and each is tried when the one before it didn't help. (1) Clear
+halts. If a data phase is really in progress, stop it with the Cancel request. Read what
+is still on its way, and throw it away. (2) Close and open the session. (3) Give the
+interface up for a moment, claim it again, open the session. Never SET_CONFIGURATION and
+never a USB reset: many phones drop MTP on either until they are plugged in anew.
 
-Invariant: each rung ends within a bounded time, and `engine.in_step` is True
+Invariant: each of them ends within a bounded time, and `engine.in_step` is True
 afterwards only if the responder really answered.
 
 Sources: Still Image Class 1.0 section 5.2 (Cancel, GetDeviceStatus); AOSP, for

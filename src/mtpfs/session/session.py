@@ -79,6 +79,7 @@ class Session:
 
     @property
     def transport_name(self) -> str:
+        """Where the device is, for messages."""
         return self._engine.transport.name
 
     @property
@@ -184,6 +185,7 @@ class Session:
         await self._link.until_back()
 
     def statistics(self) -> Statistics:
+        """Return what the session has done so far."""
         engine = self._engine
         return Statistics(
             transactions=engine.operations.total(),

@@ -52,12 +52,14 @@ class Waits:
         self._recent: deque[float] = deque(maxlen=RECENT)
 
     def add(self, seconds: float) -> None:
+        """Count one wait, in seconds."""
         self._count += 1
         self._sum += seconds
         self._longest = max(self._longest, seconds)
         self._recent.append(seconds)
 
     def snapshot(self) -> WaitStatistics:
+        """Return what the waits have been so far; zeros if there were none."""
         if not self._count:
             return WaitStatistics(0, 0.0, 0.0, 0.0)
         recent = sorted(self._recent)

@@ -41,6 +41,7 @@ class Timeouts:
     device_work: float = 600.0  # copy, move and delete trees on the device, one response at the end
 
     def of(self, operation: int) -> float:
+        """Return the seconds that an operation may go without progress."""
         if operation in _CONTENTS:
             return self.contents
         if operation in _LISTING:

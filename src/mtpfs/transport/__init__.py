@@ -1,7 +1,7 @@
 """The byte pipes to a responder: what every transport offers, and nothing else.
 
-A transport moves bytes and knows no MTP. Its methods block; the session calls
-the bulk methods from one worker thread and `read_event` from another, so one
+A transport moves bytes and knows no MTP. Its methods block. The session calls
+the bulk methods from one worker thread and `read_event` from another. So one
 endpoint is never used by two threads. Every call ends within its timeout.
 
 Errors: `TransportTimeoutError` (nothing moved in time, the caller may call

@@ -1,7 +1,7 @@
 """Which programs hold a USB device: the difference between "busy" and an answer.
 
 A program that has claimed an interface has the device's node open, so the open files in /proc tell. Processes of
-other users can't be looked into without privileges. Then the usual suspects are named.
+other users can't be looked into without privileges. Then those that usually do it are named.
 
 Invariant: looking never disturbs the device or the holder.
 """

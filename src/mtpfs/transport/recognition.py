@@ -1,4 +1,4 @@
-"""Which interfaces are MTP's: what sysfs tells, and the tables and descriptors that decide doubtful cases.
+"""Which interfaces are MTP's: what sysfs tells, and the tables and descriptors that decide where sysfs leaves it open.
 
 sysfs comes first. The kernel read the strings and the active configuration when the device was plugged in, and lets
 all users see them. So a phone is found (and "no permission" said of it later) without opening its node. Only what

@@ -1,20 +1,19 @@
 """USB by pyusb: finding MTP interfaces, and the transport over one of them.
 
-An interface is MTP's if its string says so, if its class is Still
-Image, or if it is of vendor class with the same three endpoints and either its
-vendor is known to do that or its OS descriptor names MTP. The configuration,
-names and serial numbers come from sysfs (`mtpfs.transport.recognition`), so
-devices can be listed without opening (or being allowed to open) any. The
-configuration is never set and the device never reset: either makes many phones
-drop MTP until they are plugged in again.
+An interface is MTP's if its string says so, or if its class is Still Image. One of
+vendor class with the same three endpoints is, too, if its vendor is known for that, or
+if its OS descriptor names MTP. The configuration, names and serial numbers come from
+sysfs (`mtpfs.transport.recognition`). So devices can be listed without opening any, and
+without the right to. The configuration is never set and the device never reset: either
+makes many phones drop MTP until they are plugged in again.
 
 Transfers block in libusb with the interpreter's lock released. Every timeout is
-finite (0 would mean for ever), and timeouts with nothing moved raise, so that
-"slow" and "dead" stay the session's decision.
+finite (0 would mean for ever). A timeout in which nothing moved raises. So it is the
+session that decides between "slow" and "dead".
 
 A device that was unplugged is looked for in sysfs, which costs nothing. Only when it is
-there again, libusb looks for it, in a new context: an old one learns of arrivals from
-udev alone, and of none where no udevd runs. Each look at the bus finds out whether another
+there again, libusb looks for it, in a new context. An old context learns of arrivals
+from udev only, and of none where no udevd runs. Each look at the bus finds out whether another
 device shares its serial number. The first look after it has left comes at once, so a
 device that is seen then at another port with that number is another one.
 

@@ -46,6 +46,7 @@ class Claim:
         self._claims.extend(self, (directory, names.fold(name)))
 
     def conflicts(self, other: Claim) -> bool:
+        """Tell whether this and the other claim can't be held at one time."""
         return not self.names.isdisjoint(other.names) or self._holds_above(other) or other._holds_above(self)
 
     def _holds_above(self, other: Claim) -> bool:
@@ -77,7 +78,6 @@ class Claims:
         self._waiting.append(claim)
         self._grant()
         try:
-            await trio.lowlevel.checkpoint()
             await claim.granted.wait()
             yield claim
         finally:
@@ -113,6 +113,7 @@ class Claims:
             self._watches = [watch for watch in self._watches if watch is not entry]
 
     def extend(self, claim: Claim, name: tuple[Node, str]) -> None:
+        """Add a folded name that no other task can know, such as a fresh temporary one. Never waits."""
         claim.names.add(name)
         self._tell(name)
 

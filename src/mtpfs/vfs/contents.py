@@ -25,6 +25,7 @@ from mtpfs.errors import FsError, MtpfsError, ResponseError
 from mtpfs.protocol.codes import Response
 from mtpfs.vfs.edit import Edit
 from mtpfs.vfs.node import Node
+from mtpfs.vfs.part import Part
 from mtpfs.vfs.spool import Spool
 from mtpfs.vfs.stale import with_current_handles
 from mtpfs.vfs.transfers import Fetch, new_spool
@@ -134,6 +135,7 @@ class OnDevice:
         self._copy = self._fetch = None
 
     def close(self) -> None:
+        """Let go of what is cached, and stop a fetch that is under way."""
         self.forget()
 
 
@@ -145,6 +147,7 @@ class Spooled:
         self.replaces = replaces
 
     async def read(self, offset: int, count: int) -> bytes:
+        """Return up to `count` bytes from `offset`, fewer at the end."""
         with self.spool as spool:
             return await spool.read(offset, count)
 
@@ -158,16 +161,8 @@ class Spooled:
         self.spool.truncate(size)
 
     def close(self) -> None:
+        """Let go of the spool."""
         self.spool.drop()
-
-
-@dataclass
-class Part:
-    """An object with a temporary name that is to replace a file when it is complete."""
-
-    name: str
-    handle: Handle
-    replaces: Entry
 
 
 class Edited:
@@ -182,7 +177,7 @@ class Edited:
 
     async def read(self, offset: int, count: int) -> memoryview | bytes:
         """Return `count` bytes from `offset`. Everything that was written before is sent first."""
-        await self.edit.send()
+        await self.edit.send_buffered()
         if self.edit.extended:
             handle = await self.edit.begin()
             await self.edit.end_edit()
@@ -204,12 +199,16 @@ class Edited:
         return self.edit.end
 
     async def truncate(self, size: int) -> None:
+        """Set the size in bytes. Raises what the device says."""
         self._view.forget()
         await self.edit.truncate(size)
 
     def close(self) -> None:
+        """Forget what is buffered and cached. It doesn't end the edit on the device."""
         self.edit.drop()
         self._view.close()
+        if self.part is not None:
+            self.part.leave()
 
 
 Contents = OnDevice | Spooled | Edited

@@ -42,7 +42,10 @@ class ConflictError(FsError):
 class Edit:
     """An object that is being edited in place. Used under the file's lock.
 
-    `find` returns the object's handle in the current session; `stopped` tells that the mount is ending.
+    `find` returns the object's handle in the current session. `size` is in bytes, `modified` in seconds since
+    the epoch: what the device tells now. `stopped` tells that the mount is ending.
+
+    A caller that is cancelled stops waiting. What is on the wire is finished; what is buffered stays.
     """
 
     def __init__(
@@ -84,7 +87,11 @@ class Edit:
         return max(self.size, self._offset + len(self._buffer)) if self._buffer else self.size
 
     async def begin(self) -> Handle:
-        """Begin the edit unless it is; return the object's handle. Raises `ConflictError`, and what the device says."""
+        """Begin the edit unless it is open; return the object's handle.
+
+        Raises `ConflictError` if the object isn't any more what this edit has made of it, `ResponseError`
+        if it can't be edited, and what the session raises.
+        """
         if self._is_open():
             assert self._open is not None
             return self._open
@@ -104,28 +111,38 @@ class Edit:
         return handle
 
     async def write(self, offset: int, data: bytes) -> None:
-        """Add bytes. Raises ENOSPC before anything is sent, and what sending raises."""
+        """Add bytes; send them when there are enough, or when they don't continue the last ones.
+
+        Raises ENOSPC before anything is sent if they are known not to fit, and what `send_buffered` raises.
+        """
         await self.begin()
         if (end := offset + len(data)) > self.end:
             # With what is buffered, which isn't counted as taken yet.
             await self._device.room.require(self._storage_id, end - self.size)
         full = len(self._buffer) >= COALESCE  # it couldn't be sent
         if full or (self._buffer and offset != self._offset + len(self._buffer)):
-            await self.send()
+            await self.send_buffered()
         if not self._buffer:
             self._offset = offset
         self._buffer.add(data)
         if len(self._buffer) >= COALESCE:
-            await self.send()
+            await self.send_buffered()
 
     async def truncate(self, size: int) -> None:
-        """Set the size. Raises ENOSPC before anything is done, EINTR when it was stopped between two steps."""
+        """Set the size in bytes; what is buffered is sent first, and growth reads as zeros.
+
+        Raises ENOSPC before anything is done, EINTR when it was stopped between two steps, and what
+        `send_buffered` raises.
+        """
         await self._device.room.require(self._storage_id, size - self.end)
-        await self.send()
+        await self.send_buffered()
         await self._truncate(size)
 
-    async def send(self) -> None:
-        """Send what is buffered."""
+    async def send_buffered(self) -> None:
+        """Send what is buffered. If that fails it stays buffered.
+
+        Raises ENOSPC if the room is short, `ConflictError`, `ResponseError`, and what the session raises.
+        """
         if not self._buffer:
             return
         await self.begin()
@@ -190,12 +207,15 @@ class Edit:
             raise ConflictError("the file was changed on the device while it was away")
 
     async def finish(self) -> None:
-        """Send everything and end the edit."""
-        await self.send()
+        """Send everything and end the edit. Raises what `send_buffered` and `end_edit` raise."""
+        await self.send_buffered()
         await self.end_edit()
 
     async def end_edit(self) -> None:
-        """End the edit, without what is buffered."""
+        """End the edit, without what is buffered. Nothing if it isn't open, or was in an earlier session.
+
+        Raises `ResponseError` unless the device had ended it already, and what the session raises.
+        """
         handle, self._open = self._open, None
         if handle is None or handle.generation != self._device.session.generation:
             return

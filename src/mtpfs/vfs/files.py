@@ -69,6 +69,7 @@ class Files:
 
     @property
     def device(self) -> Device:
+        """The device that the files are on."""
         return self.shared.device
 
     def of(self, node: Node) -> OpenFile | None:
@@ -76,6 +77,7 @@ class Files:
         return self._files.get(node)
 
     def all(self) -> list[OpenFile]:
+        """Return all files that are open, or not saved yet."""
         return list(self._files.values())
 
     def unsaved(self) -> list[OpenFile]:
@@ -153,7 +155,7 @@ class Files:
             raise file.failure
         if file.condition in {Condition.CLEAN, Condition.EMPTIED} or await self._holds(file):
             return
-        await self.save(file)
+        await self.claim_and_save(file)
 
     async def _holds(self, file: OpenFile) -> bool:
         """Tell whether a file that is being closed is sent later, under its final name."""
@@ -163,7 +165,7 @@ class Files:
 
     async def sync(self, file: OpenFile) -> None:
         """Answer an fsync(2): bring everything to the device; raises what keeps it from arriving."""
-        await self.save(file)
+        await self.claim_and_save(file)
 
     async def release(self, opened: Open) -> None:
         """Close a descriptor. The last one that can write sends what is unsaved. Errors are only logged."""
@@ -178,18 +180,32 @@ class Files:
             # Mapped pages may be written after the last close(2), and are not followed by another flush.
             try:
                 if file.failure is None and not await self._holds(file):
-                    await self.save(file)
+                    await self.claim_and_save(file)
             except MtpfsError as error:
                 log.error("%s: %s", file.node.path, error)
 
     async def end(self, file: OpenFile) -> None:
         """Drop a file that no program has open, unless something has to be kept."""
         node = file.node
-        if file.opens or file.must_be_kept or self._files.get(node) is not file:
+        while node.handle is None and not node.unlinked and self._has_ended(file):
+            # The device hasn't got it, so its node goes, too. A rename may be at work on that.
+            parent, name = node.parent, node.object_name
+            assert parent is not None
+            async with self._claims.claim((parent, name)):
+                if (node.parent, node.object_name) == (parent, name) and self._has_ended(file):
+                    await self._drop(file)
+        if not self._has_ended(file):
             return
         if self.shared.tree.hidden.get(node.object_name) is node:
             await self._end_hidden(file)
-            return
+        else:
+            await self._drop(file)
+
+    def _has_ended(self, file: OpenFile) -> bool:
+        return not file.opens and not file.must_be_kept and self._files.get(file.node) is file
+
+    async def _drop(self, file: OpenFile) -> None:
+        node = file.node
         if file.is_ahead and not node.deleted and file.failure is None:
             log.error("%s: %d bytes could not be saved", node.path, node.size)
         stale = file.is_ahead or file.failure is not None
@@ -246,7 +262,7 @@ class Files:
 
     # --- saving ----------------------------------------------------------------------
 
-    async def save(self, file: OpenFile) -> None:
+    async def claim_and_save(self, file: OpenFile) -> None:
         """Bring everything to the device, under a claim on where the file is now."""
         node = file.node
         before = node.size, node.modified

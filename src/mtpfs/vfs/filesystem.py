@@ -109,6 +109,7 @@ class Filesystem:
         return node
 
     def statistics(self) -> CacheStatistics:
+        """Return what listings and read-ahead have saved so far."""
         tree, pool, files = self.tree, self._pool, self._files.all()
         return CacheStatistics(
             listings_fetched=tree.listings_fetched,
@@ -223,7 +224,7 @@ class Filesystem:
     async def release(self, opened: Open) -> None:
         """Close a descriptor."""
         await self._files.release(opened)
-        await self._late.settle(opened.file)
+        await self._late.see_to(opened.file)
 
     async def truncate(self, node: Node, size: int, opened: Open | None = None) -> None:
         """Set a file's size: with `opened`, as ftruncate does; without, the device has it when this returns."""
@@ -262,7 +263,7 @@ class Filesystem:
         for file in self._files.all():
             if file.node.parent is node and not file.opens and file.is_being_sent:
                 with contextlib.suppress(MtpfsError):  # the error is told by close, or in the log
-                    await self._files.save(file)
+                    await self._files.claim_and_save(file)
         node.attributes_stale = True
         await self.refresh(node)
         self.tree.remember_date(node, float(int(modified)))
@@ -282,7 +283,7 @@ class Filesystem:
         """Remove a file. Programs that have it open keep its contents."""
         file = await self._names.unlink(parent, name)
         if file is not None:
-            await self._late.settle(file)
+            await self._late.see_to(file)
         self._forget_space(parent)
 
     async def rename(
@@ -290,7 +291,7 @@ class Filesystem:
     ) -> None:
         """Rename or move, in place of an existing file or empty directory if `replace`."""
         for file in await self._names.rename(old_parent, old_name, new_parent, new_name, replace=replace):
-            await self._late.settle(file)
+            await self._late.see_to(file)
 
     # --- the end -------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ mkstemp arrives as O_EXCL and 0100600, open(…, 0666) as 0100644.
 
 The table leaves out programs that gain nothing from a held file. Some set the date while the file is open, and it
 travels with the contents then (KIO's copy to NAME.part, cp, tar). Some set it after the rename (KIO's put). Some use
-no temporary name (GIO for a new file, unzip, lftp unless told so). Late dates are remembered (`dates`).
+no temporary name (GIO for a new file, unzip, lftp unless told so). Late dates are remembered (`remembered`).
 
 Invariant: only regular expressions and numbers here. What waits, and how long, is decided elsewhere.
 """

@@ -171,20 +171,27 @@ class Namespace:
             and file.needs_object
             and self._device.can_rename
             and await self._hide(claim, parent, node, handle)
+            and (file := self._files.of(node)) is not None
+            and file.opens
         ):
-            handle = await self._tree.handle(node)
-            file = self._files.of(node)
-            if file is not None and file.opens:
-                return
-        while (file := self._files.of(node)) is not None and file.opens and file.needs_object:
-            await file.keep(claim)
+            return
         hidden = self._tree.hidden.get(node.object_name) is node
-        with self._files.leaving(node):
-            await writing.delete(self._device, handle, node.object_name)
-            if hidden:
+        try:
+            handle = await self._tree.handle(node)
+            while (file := self._files.of(node)) is not None and file.opens and file.needs_object:
+                await file.keep(claim)
+            with self._files.leaving(node):
+                await writing.delete(self._device, handle, node.object_name)
+        except MtpfsError:
+            if hidden and self._files.of(node) is None:
+                # Closed while it was put aside, so no close comes that would delete it: the next listing does.
                 self._tree.hidden.pop(node.object_name, None)
+                parent.distrust()
+            raise
+        if hidden:
+            self._tree.hidden.pop(node.object_name, None)
         if node.protected:
-            parent.doubt(MOMENT)  # cameras answer OK, and keep what is protected
+            parent.distrust_for(MOMENT)  # cameras answer OK, and keep what is protected
         if node.storage is not None:
             self._device.room.took(node.storage.id, -node.size)
 
@@ -291,8 +298,7 @@ class Namespace:
             return False
         entry = None
         if target is not None and target.handle is not None:
-            handle = await self._tree.handle(target)
-            entry = Entry(handle, target.object_name, is_folder=False, size=target.size, modified=target.told)
+            entry = target.entry(await self._tree.handle(target))
         await file.save(claim, Destination(new_parent, text, entry))
         return True
 
@@ -326,9 +332,10 @@ class Namespace:
         ):
             await self._copy_renamed(claim, node, old_parent, place, target)
             return
-        aside = ""
+        aside = before = ""
         if target is not None and target.handle is not None:
             aside = place.temporary(Kind.OLD, 0 if node.is_folder else node.size)
+            before = target.object_name
             try:
                 await writing.rename(device, await self._tree.handle(target), target.object_name, aside)
             except ResponseError as error:
@@ -337,34 +344,35 @@ class Namespace:
                 log.info("%s can't be put aside: %s", target.path, error)
                 await self._copy_renamed(claim, node, old_parent, place, target)
                 return
+            target.object_name = aside  # by which it is found, should its handle be looked up meanwhile
         try:
             if old_parent is new_parent:
                 await writing.rename(device, await self._tree.handle(node), node.object_name, place.name)
             else:
                 await self._move(claim, node, old_parent, place)
-        except ResponseError as error:
-            if not aside and old_parent is new_parent and error.code not in WITHDRAWN:
-                log.info("%s can't be renamed to %r: %s", node.path, place.name, error)
-                await self._copy_renamed(claim, node, old_parent, place, None)
-                return
+        except MtpfsError as error:
             if aside and target is not None:
-                with contextlib.suppress(MtpfsError):  # then the next listing restores it
-                    await writing.rename(device, await self._tree.handle(target), aside, target.object_name)
-                if old_parent is new_parent and error.code not in WITHDRAWN:
-                    await self._copy_renamed(claim, node, old_parent, place, target)
-                    return
+                if isinstance(error, ResponseError):
+                    with contextlib.suppress(MtpfsError):  # then the next listing restores it
+                        await writing.rename(device, await self._tree.handle(target), aside, before)
+                target.object_name = before
+            if not isinstance(error, ResponseError):
+                raise
+            if old_parent is new_parent and error.code not in WITHDRAWN:
+                log.info("%s can't be renamed to %r: %s", node.path, place.name, error)
+                await self._copy_renamed(claim, node, old_parent, place, target if aside else None)
+                return
             if error.code == Response.OperationNotSupported:
                 raise FsError(errno.EXDEV, "the device can't after all") from error
             raise
         if target is not None and aside:
-            await self._remove_replaced(claim, new_parent, target, aside)
+            await self._remove_replaced(claim, new_parent, target)
 
-    async def _remove_replaced(self, claim: Claim, parent: Node, target: Node, aside: str) -> None:
+    async def _remove_replaced(self, claim: Claim, parent: Node, target: Node) -> None:
         """Delete a file or folder that was put aside, or have it deleted when its last descriptor is closed."""
-        target.object_name = aside
         try:
             if target.is_folder:
-                await writing.delete(self._device, await self._tree.handle(target), aside)
+                await writing.delete(self._device, await self._tree.handle(target), target.object_name)
             else:
                 await self._remove_object(claim, parent, target)
         except MtpfsError as error:
@@ -431,19 +439,13 @@ class Namespace:
         else:
             if not node.size_known or node.size > COPIED_FILE:
                 raise FsError(errno.EXDEV, "the device can't rename, and this is much to copy")
-            entry = Entry(handle, node.object_name, is_folder=False, size=node.size, modified=node.told)
+            entry = node.entry(handle)
             old = None
             if target is not None and target.handle is not None:
                 file = self._files.of(target)
                 if file is not None:
                     await file.keep(claim)
-                old = Entry(
-                    await self._tree.handle(target),
-                    target.object_name,
-                    is_folder=False,
-                    size=target.size,
-                    modified=None,
-                )
+                old = target.entry(await self._tree.handle(target))
             async with fetched(device, entry) as spool:
                 new = await saving.save(device, place, spool, old=old, modified=node.modified)
         old_name, told = node.object_name, node.told

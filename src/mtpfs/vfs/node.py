@@ -22,7 +22,7 @@ from typing import Protocol
 
 import trio
 
-from mtpfs.device import Handle, Storage
+from mtpfs.device import Entry, Handle, Storage
 from mtpfs.device.names import fold
 from mtpfs.errors import FsError
 from mtpfs.redaction import hide_name
@@ -70,7 +70,7 @@ class Node:
         "attributes_stale",
         "children",
         "date_elsewhere",
-        "doubted_until",
+        "distrusted_until",
         "handle",
         "holder",
         "ino",
@@ -125,8 +125,8 @@ class Node:
         self.listing: Listing | None = None
         self.was_listed = False
         """`children` is what a listing has shown, perhaps long ago: a new one that differs shows a change."""
-        self.doubted_until = 0.0
-        """By trio's clock: before that no listing is believed. What was deleted may show again (see `doubt`)."""
+        self.distrusted_until = 0.0
+        """By trio's clock: before that no listing is believed. What was deleted may show again (see `distrust_for`)."""
         self.protected = False
         """The device says that it is read-only."""
         self._listing_lock: trio.Lock | None = None
@@ -163,6 +163,7 @@ class Node:
 
     @property
     def is_being_listed(self) -> bool:
+        """Tell whether a listing of it is under way."""
         return self._listing_lock is not None and self._listing_lock.locked()
 
     @property
@@ -177,7 +178,14 @@ class Node:
 
     @property
     def is_storage(self) -> bool:
+        """Tell whether it stands for a storage: it is in the root, and the root is no storage itself."""
         return self.parent is not None and self.parent.parent is None and self.parent.storage is None
+
+    def entry(self, handle: Handle) -> Entry:
+        """Return what the device has of it, as far as is known, in the object `handle`."""
+        return Entry(
+            handle, self.object_name, self.is_folder, self.size, self.told, size_known=self.size_known
+        )
 
     @property
     def path(self) -> str:
@@ -263,9 +271,9 @@ class Node:
         """Have the next look into the directory list it anew."""
         self.listing = None
 
-    def doubt(self, seconds: float) -> None:
+    def distrust_for(self, seconds: float) -> None:
         """Have every look into the directory in the next `seconds` list it anew, and one look after that."""
-        self.doubted_until = trio.current_time() + seconds
+        self.distrusted_until = trio.current_time() + seconds
         self.distrust()
 
     def ancestry(self) -> Iterator[Node]:

@@ -31,20 +31,20 @@ from typing import Protocol
 
 import trio
 
-from mtpfs.device import UNKNOWN_HANDLE, Entry, Handle, Storage, dates, listing, writing
+from mtpfs.device import UNKNOWN_HANDLE, Entry, Storage, dates, listing, writing
 from mtpfs.device.reading import can_read_ranges
 from mtpfs.errors import FsError, MtpfsError, ResponseError, StoppedError, TransportError
 from mtpfs.protocol.codes import Operation
 from mtpfs.vfs import recovery, saving
 from mtpfs.vfs.claims import Claim
-from mtpfs.vfs.contents import Contents, Edited, OnDevice, Part, Shared, Spooled
+from mtpfs.vfs.contents import Contents, Edited, OnDevice, Shared, Spooled
 from mtpfs.vfs.edit import ConflictError, Edit
 from mtpfs.vfs.node import Node
+from mtpfs.vfs.part import Part, send_part
 from mtpfs.vfs.saving import Place
 from mtpfs.vfs.spool import Spool
 from mtpfs.vfs.stale import with_current_handles
-from mtpfs.vfs.temporaries import Kind
-from mtpfs.vfs.transfers import new_spool, send
+from mtpfs.vfs.transfers import new_spool
 
 log = logging.getLogger(__name__)
 
@@ -276,7 +276,7 @@ class OpenFile:
         """End an edit whose contents aren't needed any more; return the object that they were in."""
         contents.edit.drop()
         if contents.part is not None:
-            await self._delete_part(contents.part)
+            await contents.part.delete()
             return contents.part.replaces
         with suppress(ResponseError):
             await contents.edit.end_edit()
@@ -304,13 +304,6 @@ class OpenFile:
         self.contents = Spooled(await contents.whole(), before)
         return self.contents
 
-    async def _delete_part(self, part: Part) -> None:
-        """Delete the incomplete object that was to replace a file. The next listing does it if that fails."""
-        try:
-            await writing.delete(self._shared.device, part.handle, part.name)
-        except MtpfsError as error:
-            log.info("%s stays for now: %s", part.name, error)
-
     def _new_edit(self, entry: Entry) -> Edit:
         storage = self.node.storage
         if storage is None:
@@ -328,9 +321,7 @@ class OpenFile:
     def _object(self) -> Entry | None:
         """Return what the device has of this file, as far as we know; None: nothing yet."""
         node = self.node
-        if node.handle is None:
-            return None
-        return Entry(node.handle, node.object_name, is_folder=False, size=node.size, modified=node.told)
+        return None if node.handle is None else node.entry(node.handle)
 
     def _note_change(self, size: int, condition: Condition = Condition.DIRTY) -> None:
         self.node.size, self.node.size_known = size, True
@@ -354,8 +345,8 @@ class OpenFile:
         contents.edit.drop()
         with suppress(MtpfsError):  # the first error is the one that matters
             await contents.edit.end_edit()
-        if contents.part is not None:
-            await self._delete_part(contents.part)
+        if contents.part is not None and not contents.part.is_complete:
+            await contents.part.delete()
         self.failure = error
         self.give_up()
 
@@ -517,11 +508,7 @@ class OpenFile:
             superfluous, is_ours = [], False
         if named is None or is_ours:
             return named, superfluous
-        is_the_old = (
-            old is not None
-            and named.size == old.size
-            and (None in {named.modified, old.modified} or named.modified == old.modified)
-        )
+        is_the_old = old is not None and saving.looks_like(named, old)
         is_fragment = self._attempted and not named.is_folder and named.size <= contents.spool.size
         if is_the_old or is_fragment:
             return named, superfluous
@@ -537,23 +524,7 @@ class OpenFile:
             handle = await tree.handle(node)
         else:
             place = Place(node.parent, storage, folder, node.object_name, claim)
-            await writing.confirm_size(device, storage.id, part.handle, edit.size)
-            complete = place.temporary(Kind.NEW, edit.size)
-            try:
-                await writing.rename(device, part.handle, part.name, complete)
-                part.name = complete
-            except (ResponseError, FsError) as error:
-                log.debug("%s: %s keeps its name: %s", node.path, part.name, error)
-            handle = await saving.replace(
-                device,
-                place,
-                part.handle,
-                part.name,
-                edit.size,
-                spool=None,
-                old=replace(part.replaces, name=place.name),
-                modified=node.modified,
-            )
+            handle = await part.take_place(place, edit.size, node.modified)
         # Only the device knows the date that it gave the file.
         entry = await listing.entry(device, handle)
         if entry.size != edit.size:
@@ -619,27 +590,13 @@ class OpenFile:
                 self._shared.tree.describe(node, entry)
                 self.contents = Edited(self._shared, node, self._new_edit(entry))
             else:
-                name = place.temporary(Kind.PART)
-                handle = await send(device, storage.id, folder, name, spool.source(), node.modified)
-                part = Part(name, handle, old)
-                self.contents = Edited(
-                    self._shared, node, self._part_edit(part, storage, node.parent, spool.size), part
-                )
+                part = await send_part(self._shared.tree, place, spool, old, node.modified)
+                self.contents = Edited(self._shared, node, self._part_edit(part, storage, spool.size), part)
             contents.close()
             return True
 
-    def _part_edit(self, part: Part, storage: Storage, directory: Node, size: int) -> Edit:
-        device, tree = self._shared.device, self._shared.tree
-
-        async def find() -> Handle:
-            if part.handle.generation != device.session.generation:
-                entry = await tree.find(directory, part.name)
-                if entry is None:
-                    raise ConflictError(f"{part.name} is gone")
-                part.handle = entry.handle
-            return part.handle
-
-        return Edit(device, storage.id, find, size, None, lambda: self._keeper.is_stopping)
+    def _part_edit(self, part: Part, storage: Storage, size: int) -> Edit:
+        return Edit(self._shared.device, storage.id, part.find, size, None, lambda: self._keeper.is_stopping)
 
     # --- giving up -------------------------------------------------------------------
 
@@ -686,6 +643,9 @@ class OpenFile:
                 self.contents.edit.drop()
                 with suppress(MtpfsError):
                     await self.contents.edit.end_edit()
+                part = self.contents.part
+                if part is not None and (self.node.deleted or not part.is_complete):
+                    await part.delete()
             if not self.opens:
                 self.contents.close()
                 self.condition = Condition.CLEAN

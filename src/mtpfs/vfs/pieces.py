@@ -35,10 +35,12 @@ class Pieces:
             self._pieces.append(bytearray(data) if len(data) < SMALL else data)
 
     def clear(self) -> None:
+        """Forget all bytes."""
         self._pieces.clear()
         self._size = 0
 
     def joined(self) -> bytes:
+        """Return all bytes as one object."""
         return b"".join(self._pieces)
 
     def source(self) -> DataSource:

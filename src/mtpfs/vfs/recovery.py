@@ -57,7 +57,7 @@ def keep(spool: Spool, device: str, path: str) -> Path:
     for number in itertools.count(1):
         target = directory / os.fsdecode(numbered(name, number) if number > 1 else name)
         try:
-            spool.keep(target)
+            spool.give_name(target)
         except FileExistsError:
             continue
         hide_name(target.name)  # it may have been given a number

@@ -10,7 +10,7 @@ import re
 
 from mtpfs.device import Device
 from mtpfs.device.folding import find_out_folding
-from mtpfs.device.spelling import check_spelling, doubts
+from mtpfs.device.spelling import check_spelling, oddities
 from mtpfs.errors import FsError
 from mtpfs.vfs import names
 from mtpfs.vfs.node import Node
@@ -86,7 +86,7 @@ class Rules:
         storage = parent.storage
         if storage is None:
             return
-        if doubts(text):
+        if oddities(text):
             _, folder = await self._tree.place(parent)
             await check_spelling(self._device, storage.id, folder, text)
         if not self._device.folds(storage.id):

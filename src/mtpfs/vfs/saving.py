@@ -87,6 +87,12 @@ def can_put_aside(device: Device) -> bool:
     return device.can_rename and not device.quirks.overwrite_corrupts
 
 
+def looks_like(found: Entry, known: Entry) -> bool:
+    """Tell whether what has a name now can be the object that was known by it in another session."""
+    dates_differ = None not in {found.modified, known.modified} and found.modified != known.modified
+    return found.size == known.size and not dates_differ
+
+
 async def replace(
     device: Device,
     place: Place,

@@ -219,6 +219,8 @@ class _Scene:
             await writing.delete(self._device, named.handle, named.name)
             del self.shown[named.handle]
             await self._give_name(entry, named.name)
+        elif is_last and named.is_folder:
+            self._settler.give_up(self, entry, "a folder has its name")
         elif await self._can_be_read(named):
             await self._delete(entry)
         else:

@@ -108,10 +108,11 @@ class Spool:
             self.size = max(self.size, offset)
 
     def truncate(self, size: int) -> None:
+        """Set the size in bytes. Raises `OSError`."""
         os.ftruncate(self._fd, size)
         self.size = size
 
-    def keep(self, path: Path) -> None:
+    def give_name(self, path: Path) -> None:
         """Give the contents a name, as a file of their own. Raises `FileExistsError`, `OSError`."""
         try:
             descriptors = os.open("/proc/self/fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -1,8 +1,8 @@
 """Whole contents on their way: from an object into a spool, and from a source into an object.
 
-What a device says of a transfer is a hint. Room is known before anything is sent, where the
-device tells it; the size is compared afterwards, where there is reason to doubt it
-(`mtpfs.device.room`); an object that isn't whole doesn't stay.
+What a device says of a transfer is a hint. Where it tells its room, that is looked at before
+anything is sent. Where there is reason not to believe it (`mtpfs.device.room`), the size is
+compared afterwards. An object that isn't whole doesn't stay.
 """
 
 from __future__ import annotations
@@ -29,8 +29,10 @@ WINDOW = 4 << 20  # bytes per transaction
 class Fetch:
     """One object on its way into `spool`, in order. Start `run` in a nursery.
 
-    In windows where the device can read ranges, so that others get their turn between two of them; as
-    one progressive GetObject where it can't. A reader waits only until the bytes that it wants have arrived.
+    It comes in windows where the device can read ranges, so that others get their turn between two of
+    them, else as one progressive GetObject. A reader waits only until the bytes that it wants have arrived.
+
+    `size` is in bytes, None if it isn't known. `find` returns the object's handle in the current session.
 
     Invariant: the first `arrived` bytes of the spool are the object's.
     """
@@ -59,13 +61,17 @@ class Fetch:
         self._written = 0
 
     def abandon(self) -> None:
-        """Stop, inside the data phase if need be. To be called from the trio thread."""
+        """Stop at the next piece, inside the data phase if need be; `error` is a `StoppedError` then.
+
+        To be called from the trio thread. Doesn't wait.
+        """
         self._abandoned = True
 
     async def wait(self, end: int) -> None:
-        """Wait until the bytes before `end` are there, or all of them if it isn't known how many there are.
+        """Wait until the bytes before `end` (an offset) are there, or all of them if their number isn't known.
 
-        Raises what stopped them; EIO for what isn't coming.
+        Raises what stopped the fetch, and `FsError(EIO)` for bytes that aren't coming. A caller that is cancelled stops
+        waiting; the fetch goes on.
         """
         while self.arrived < end and not (self.done and self.size is None):
             if self.error is not None:
@@ -75,14 +81,17 @@ class Fetch:
             await self._progress.wait()
 
     async def wait_for_all(self) -> None:
-        """Wait until it is complete. Raises what stopped it."""
+        """Wait until it is complete. Raises what stopped it. A cancelled caller stops waiting; the fetch goes on."""
         while not self.done:
             if self.error is not None:
                 raise self.error
             await self._progress.wait()
 
     async def run(self) -> None:
-        """Fetch all of it. Errors are raised in the tasks that wait for it."""
+        """Fetch all of it. Raises nothing: errors are raised in the tasks that wait for it.
+
+        If it is cancelled, it keeps its hold on the spool, because a thread may still fill that.
+        """
         try:
             await self._run()
         except MtpfsError as error:
@@ -141,7 +150,10 @@ class Fetch:
 
 @asynccontextmanager
 async def fetched(device: Device, entry: Entry) -> AsyncIterator[Spool]:
-    """Have an object's contents in a spool. Raises FsError, ENOSPC of the local disk too, and what fetching raises."""
+    """Have an object's contents in a spool, inside the block.
+
+    Raises `FsError`, ENOSPC of the local disk too, and what fetching raises. Cancellation stops the fetch.
+    """
     spool = new_spool()
     size = entry.size if entry.size_known else None
     fetch = Fetch(device, spool, size, lambda: _found(entry.handle), lambda: entry.name)
@@ -171,8 +183,9 @@ async def send(
 ) -> Handle:
     """Create the object `name`, whole; return its handle. `name` must be free.
 
-    Raises ENOSPC before anything is sent where the device is known to be too full, ENOSPC or EIO after
-    the object turned out not to be whole and was deleted, and what the session raises.
+    `modified` is in seconds since the epoch, None for no date. Raises ENOSPC before anything is sent where
+    the device is known to be too full, ENOSPC or EIO after the object turned out not to be whole and was
+    deleted, and what the session raises. A caller that is cancelled stops waiting: the object may exist then.
     """
     await device.room.require(storage_id, source.size)
     try:
@@ -189,9 +202,10 @@ async def send(
 
 
 async def confirm(device: Device, storage_id: int, handle: Handle, name: str, size: int) -> None:
-    """Compare the size of an object that was just written, where there is reason to; delete it if it isn't whole.
+    """Compare the size of an object that was just written, where there is reason to.
 
-    Raises ENOSPC or EIO.
+    If it hasn't `size` bytes, it is deleted, and `FsError` is raised: ENOSPC if the room is short now, else EIO.
+    Also raises what the session raises; nothing is deleted then.
     """
     if not await device.room.must_confirm(storage_id, size):
         return
@@ -207,7 +221,10 @@ async def confirm(device: Device, storage_id: int, handle: Handle, name: str, si
 async def send_again(
     device: Device, storage_id: int, folder: Handle, entry: Entry, name: str, modified: float | None
 ) -> Handle:
-    """Give an object's contents the name `name` where it can't be renamed: fetch it, and send it anew."""
+    """Give an object's contents the name `name` where it can't be renamed: fetch it, and send it anew.
+
+    Returns the new object's handle; the old object stays. Raises what `fetched` and `send` raise.
+    """
     async with fetched(device, entry) as spool:
         return await send(device, storage_id, folder, name, spool.source(), modified)
 

@@ -41,6 +41,7 @@ from mtpfs.vfs.numbers import Numbers
 from mtpfs.vfs.remembered import RememberedDates
 from mtpfs.vfs.settling import Settler
 from mtpfs.vfs.stale import with_current_handles
+from mtpfs.vfs.temporaries import parse
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +83,8 @@ class Tree:
         self.by_handle: dict[Handle, Node] = {}
         self.hidden: dict[str, Node] = {}
         """Unlinked files that are open: the device still has them, under these names, but no directory shows them."""
+        self.parts: set[str] = set()
+        """Names of objects that open files are sending (`mtpfs.vfs.part`): no directory shows them, and they stay."""
         self.listings_fetched = 0
         self.listings_cached = 0
         """Times that a directory was asked for, and the device wasn't."""
@@ -167,7 +170,7 @@ class Tree:
                     will_do = await self._list_objects(directory, *place)
                 self.listings_fetched += 1
                 now = trio.current_time()
-                will_do &= now >= directory.doubted_until
+                will_do &= now >= directory.distrusted_until
                 directory.listing = Listing(now, now - asked_at, generation) if will_do else None
                 directory.was_listed = True
         except ResponseError as error:
@@ -465,7 +468,9 @@ class Tree:
 
     def _distrust(self, handle: Handle) -> None:
         """The device doesn't know a handle that it gave us: look for its object, and all above it, by name."""
-        node = self.by_handle.get(handle)
+        node = self.by_handle.get(handle) or next(
+            (hidden for hidden in self.hidden.values() if hidden.handle == handle), None
+        )
         for member in node.ancestry() if node is not None else ():
             if member.handle is not None:
                 self._void(member)
@@ -485,6 +490,7 @@ class Tree:
             if directory.handle != folder:
                 raise SessionLostError(f"{directory.path} is another object by now")  # it was copied, say
             entries = self._without_hidden(found)
+            self._follow_put_aside(directory, entries)
             shown, is_settled = await self._settler.settle(directory, storage, folder, entries, touched)
             self.merge(directory, shown, touched)
         self._note_folding(storage, found)
@@ -501,11 +507,19 @@ class Tree:
     def _without_hidden(self, entries: list[Entry]) -> list[Entry]:
         shown = []
         for entry in entries:
-            if (hidden := self.hidden.get(entry.name)) is None:
-                shown.append(entry)
-            else:
+            if (hidden := self.hidden.get(entry.name)) is not None:
                 hidden.handle = entry.handle
+            elif entry.name not in self.parts:
+                shown.append(entry)
         return shown
+
+    def _follow_put_aside(self, directory: Node, entries: list[Entry]) -> None:
+        """Look up those that a change has given a temporary name for the moment: what is shown hasn't got them."""
+        temporary = {entry.name: entry.handle for entry in entries if parse(entry.name) is not None}
+        for node in directory.children.values() if temporary else ():
+            handle = temporary.get(node.object_name)
+            if handle is not None and not self._is_valid(node.handle):
+                self._set_handle(node, handle)
 
     async def _choose_storage(self) -> None:
         storages = await self.device.storages()

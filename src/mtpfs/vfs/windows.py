@@ -1,15 +1,16 @@
 """The read-ahead cache: windows of files, fetched in ever larger pieces while reading is sequential.
 
-The kernel asks in requests of at most 128 KiB, two at a time, and MTP needs transfers of megabytes to be fast. A
-window starts with the size that is asked for. A request that continues a window gets one of `GROWTH` times its size,
-up to the pool's limit. When a reader enters the last window of a run, the next one is fetched at once, so that link
-and reader work at the same time. Random reads never continue a window. So they fetch what they ask for and no more.
-The state of a sequential run is in its last window, so any number of readers can run through one file.
+The kernel asks in requests of at most 128 KiB, two at a time. They are up to 1 MiB where its read-ahead is larger, as
+on root's mounts. MTP needs transfers of megabytes to be fast. A window starts with the size that is asked for. A
+request that continues a window gets one of `GROWTH` times its size, up to the pool's limit. When a reader enters the
+last window of a run, the next one is fetched at once, so that link and reader work at the same time. Random reads
+never continue a window. So they fetch what they ask for and no more. The state of a sequential run is in its last
+window, so any number of readers can run through one file.
 
 What a sequential reader has passed is dropped. The kernel has it in its own cache, and the same few buffers can be
 filled again and again.
 
-All files share one budget of memory; the least recently used window goes first.
+All files share one amount of memory. What was used longest ago goes first.
 
 Invariant: a byte returned was fetched after the last `clear` of its file, and no range is fetched twice at the same
 time.
@@ -55,11 +56,12 @@ class Window:
 
     @property
     def end(self) -> int:
+        """Offset of the first byte behind it."""
         return self.offset + self.count
 
 
 class Pool:
-    """The budget of memory, and the nursery in which windows are fetched."""
+    """The memory that windows may take, and the nursery in which they are fetched."""
 
     def __init__(self, nursery: trio.Nursery, largest: int = LARGEST) -> None:
         self.nursery = nursery
@@ -74,6 +76,7 @@ class Pool:
         self._windows: OrderedDict[Window, None] = OrderedDict()
 
     def add(self, window: Window) -> None:
+        """Count a window that has come, and drop those that were used longest ago while all are too large."""
         self._windows[window] = None
         self.used += window.count
         while self.used > self.memory and len(self._windows) > 1:
@@ -81,17 +84,19 @@ class Pool:
             oldest.owner.drop(oldest)
 
     def touch(self, window: Window) -> None:
+        """Note that a window was used just now."""
         if window in self._windows:
             self._windows.move_to_end(window)
 
     def remove(self, window: Window) -> None:
+        """Count a window no more; nothing if it isn't counted."""
         if window in self._windows:
             del self._windows[window]
             self.used -= window.count
 
 
 class Windows:
-    """The windows of one file, which `subject` names in the log."""
+    """The windows of one file. `fetch` gets the bytes; `subject` names the file in the log."""
 
     def __init__(self, pool: Pool, fetch: Fetch, subject: Callable[[], str]) -> None:
         self._pool = pool
@@ -101,7 +106,11 @@ class Windows:
         self._offsets: list[int] = []
 
     async def read(self, offset: int, count: int, size: int) -> bytes | memoryview:
-        """Return `count` bytes from `offset`, which lie inside the file's `size`. Raises what fetching raises."""
+        """Return `count` bytes from `offset`, which lie inside the file's `size` (all in bytes).
+
+        Raises what `fetch` raises. If the caller is cancelled, a window that it was loading itself is
+        dropped. Others that wait for that window fetch it anew.
+        """
         pieces: list[memoryview] = []
         position, end = offset, offset + count
         while position < end:
@@ -125,7 +134,7 @@ class Windows:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def clear(self) -> None:
-        """Forget everything: the contents have changed."""
+        """Forget everything: the contents have changed. What is on its way is thrown away when it comes."""
         for window in list(self._by_offset.values()):
             self.drop(window)
             window.data = None

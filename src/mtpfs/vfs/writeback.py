@@ -13,6 +13,7 @@ Invariant: when the mount has ended, contents that are not on the device are in 
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 
 import trio
 
@@ -39,7 +40,7 @@ class WriteBack:
         self._at_work: set[OpenFile] = set()
         self._hurry = trio.Event()
 
-    async def settle(self, file: OpenFile) -> None:
+    async def see_to(self, file: OpenFile) -> None:
         """See to a file that may have been closed for the last time: end it, or send it later."""
         if file.opens:
             return
@@ -67,7 +68,7 @@ class WriteBack:
         if file.condition is not Condition.HELD or file.opens:
             return
         try:
-            await self._files.save(file)
+            await self._files.claim_and_save(file)
         except MtpfsError as error:
             if not is_away(error):
                 self._files.send_to_recovery(file, error)
@@ -77,7 +78,7 @@ class WriteBack:
         while file.condition is Condition.WAITING and not file.node.deleted:
             await self._session.until_back()
             try:
-                await self._files.save(file)
+                await self._files.claim_and_save(file)
                 if file.must_be_kept:
                     await trio.sleep(PAUSE)  # stopped by a deletion, which may fail
                 elif not file.node.deleted:
@@ -101,16 +102,11 @@ class WriteBack:
             path, was_unsaved = file.node.path, file in self._files.unsaved()
             known = len(outcome.unsent)
             error: MtpfsError | None = None
-            with trio.CancelScope() as scope:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._cancel_in_a_hurry, scope)
-                    try:
-                        await self._files.save(file)
-                    except MtpfsError as failure:
-                        error = failure
-                    nursery.cancel_scope.cancel()
-            if scope.cancelled_caught:
-                error = MtpfsError("the mount had to end at once")
+            try:
+                if not await self._until_hurry(self._files.claim_and_save, file):
+                    error = MtpfsError("the mount had to end at once")
+            except MtpfsError as failure:
+                error = failure
             if error is not None:
                 self._files.send_to_recovery(file, error)
             if was_unsaved and len(outcome.unsent) == known:
@@ -119,7 +115,22 @@ class WriteBack:
                 else:
                     outcome.unsent.append(Unsent(path, "", str(error)))
             file.opens = 0
-            await self._files.end(file)
+            await self._until_hurry(self._files.end, file)
+
+    async def _until_hurry(self, call: Callable[[OpenFile], Awaitable[None]], file: OpenFile) -> bool:
+        """Make a call, which may have to wait; tell whether it came to its end, and wasn't cut short. Raises what it raises."""
+        error: MtpfsError | None = None
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._cancel_in_a_hurry, scope)
+                try:
+                    await call(file)
+                except MtpfsError as failure:
+                    error = failure  # raised outside of the nursery, which would wrap it
+                nursery.cancel_scope.cancel()
+        if error is not None:
+            raise error
+        return not scope.cancelled_caught
 
     async def _cancel_in_a_hurry(self, scope: trio.CancelScope) -> None:
         await self._hurry.wait()

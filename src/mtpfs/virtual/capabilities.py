@@ -1,11 +1,13 @@
 """What kind of phone the virtual one is, and how a source argument says so.
 
-One frozen dataclass, whose defaults are a current Android phone. A
+It is one frozen dataclass. Its defaults are a current Android phone. A
 personality (`as=NAME`) is a value of it: a product that exists, by its flags.
 Each further option word switches one thing, in any order. Flags are named
-for the behaviour, never for the maker. The argument is `virtual:DIR?word&word=value`:
-a directory may hold commas, so options come behind a question mark, and since
-it may hold question marks too, the longest existing directory wins.
+for the behaviour, never for the maker.
+
+The argument is `virtual:DIR?word&word=value`. A directory's name may have commas
+in it, so the options come behind a question mark. It may have question marks in
+it, too. So the longest directory that exists is taken.
 
 Invariant: `parse_virtual` either returns directories that exist or raises a
 `SetupError` that names the word or the directory at fault.
@@ -66,6 +68,7 @@ class Capabilities:
     dates: str = "android"
     """How dates are written: one of `DATES`."""
     serial: str = "virtual"
+    manufacturer: str = "mtpfs"
     model: str = "Virtual phone"
 
     # --- names and listings
@@ -281,7 +284,11 @@ _WORDS: dict[str, Callable[[Capabilities], Capabilities]] = {
     "read-only": lambda old: replace(old, read_only=True),
     "case-insensitive": lambda old: replace(old, case_insensitive=True),
     "samsung": lambda old: replace(
-        old, samsung=True, dates="samsung", missing=old.missing | _EDIT | frozenset({Op.GetPartialObject64})
+        old,
+        samsung=True,
+        manufacturer="Samsung",
+        dates="samsung",
+        missing=old.missing | _EDIT | frozenset({Op.GetPartialObject64}),
     ),
     "wide-object-info": lambda old: replace(old, wide_object_info=True),
     "locked": lambda old: replace(old, locked=True),

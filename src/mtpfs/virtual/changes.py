@@ -2,7 +2,7 @@
 
 The order of steps is AOSP's: look whether the table allows it, do it to
 the files, correct the table. Nearly every failure is GeneralError, as on a
-phone; the initiator has to find out why.
+phone. The host has to find out why.
 
 Other products' ways are flags of `Capabilities`, each named where it acts.
 
@@ -83,6 +83,10 @@ def stored_name(kind: Capabilities, name: str) -> str:
 
 
 def send_object_info(phone: Phone, request: Request, data: bytes) -> Reply:
+    """Announce an object, or make a folder; answer with storage, parent and handle.
+
+    The parent 0xFFFFFFFF is the root. Nothing of a file is on the disk before SendObject.
+    """
     storage = phone.store.storage(request.p(1))
     phone.require_writable()
     parent = storage.root if request.p(2) == ROOT_PARENT else _folder(phone, request.p(2))
@@ -159,10 +163,12 @@ class SendObject:
         self._writer = Writer(phone, self._node.storage, descriptor, 0)
 
     def write(self, data: memoryview) -> None:
+        """Write to the file what fits. Raises `CutShort` where the phone stops the host."""
         if self._writer is not None:
             self._writer.write(data)
 
     def finish(self, length: int | None) -> Reply:
+        """Set the date, close, and tell of it; remove the file if its size isn't the announced one."""
         writer = self._writer
         if writer is None:
             return Reply()
@@ -182,6 +188,7 @@ class SendObject:
         return Reply()
 
     def abort(self) -> None:
+        """Remove the file and the object: a broken upload leaves nothing behind."""
         if self._writer is None:
             return
         assert self._node.parent is not None
@@ -203,6 +210,7 @@ def announce_content(phone: Phone, node: Node) -> None:
 
 
 def delete_object(phone: Phone, request: Request) -> Reply:
+    """Delete an object, a folder with everything in it. If something stays, the answer is PartialDeletion."""
     phone.require_storage()
     node = phone.store.node(request.p(1))
     phone.require_deletable()
@@ -232,6 +240,7 @@ def is_protected(phone: Phone, node: Node) -> bool:
 
 
 def move_object(phone: Phone, request: Request) -> Reply:
+    """Move an object under its own name; it keeps its handle. The parent 0 is the root."""
     phone.require_storage(Response.GeneralError)
     storage = phone.store.storage(request.p(2))
     node = phone.store.node(request.p(1))
@@ -256,6 +265,7 @@ def move_object(phone: Phone, request: Request) -> Reply:
 
 
 def copy_object(phone: Phone, request: Request) -> Reply:
+    """Copy an object under its own name; answer with the copy's handle. The parent 0 is the root."""
     phone.require_storage(Response.GeneralError)
     storage = phone.store.storage(request.p(2))
     node = phone.store.node(request.p(1))
@@ -284,6 +294,7 @@ def _copy(source: str, target: str, *, folder: bool) -> None:
 
 
 def set_object_prop_value(phone: Phone, request: Request, data: bytes) -> Reply:
+    """Rename an object in its folder: the file name is the only property that can be written."""
     phone.require_storage()
     if request.p(2) != Property.ObjectFileName:
         raise Refusal(Response.ObjectPropNotSupported)

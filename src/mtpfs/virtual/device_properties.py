@@ -49,11 +49,13 @@ def _value(phone: Phone, setting: _Setting) -> Value:
 
 
 def get_device_prop_value(phone: Phone, request: Request) -> Reply:
+    """Answer with a property's value."""
     setting = _setting(request.p(1))
     return Reply(data=encode_value(setting.data_type, _value(phone, setting)))
 
 
 def get_device_prop_desc(phone: Phone, request: Request) -> Reply:
+    """Answer with a DevicePropDesc: type, access, default and current value, range."""
     setting = _setting(request.p(1))
     writer = Writer()
     writer.u16(request.p(1))
@@ -68,6 +70,7 @@ def get_device_prop_desc(phone: Phone, request: Request) -> Reply:
 
 
 def set_device_prop_value(phone: Phone, request: Request, data: bytes) -> Reply:
+    """Write one of the two strings; all else is DevicePropNotSupported."""
     setting = _setting(request.p(1))
     if not setting.attribute:
         raise Refusal(Response.DevicePropNotSupported)
@@ -76,6 +79,7 @@ def set_device_prop_value(phone: Phone, request: Request, data: bytes) -> Reply:
 
 
 def reset_device_prop_value(phone: Phone, request: Request) -> Reply:
+    """Make one of the two strings empty."""
     setting = _setting(request.p(1))
     if not setting.attribute:
         raise Refusal(Response.DevicePropNotSupported)

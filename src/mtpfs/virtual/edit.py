@@ -1,11 +1,11 @@
 """Android's extension for editing a file in place: 95C2 to 95C5.
 
-An edit is an open file descriptor by handle, as in AOSP; several
-objects can be edited at once, each only once. Edits survive CloseSession.
+An edit is an open file descriptor, kept by the object's handle, as in AOSP. Several
+objects can be edited at the same time, each by one edit. Edits survive CloseSession.
 
 Others have one edit only (`one_edit`), or none that works (`hollow_edits`).
 
-Invariant: nothing is written beyond an edit's size, so no write leaves a hole;
+Invariant: no write begins beyond an edit's size, so none leaves a hole.
 TruncateObject is the only way to grow a file without data.
 
 Source: AOSP, MtpServer; kernel and FunctionFS buffers of 16 KiB.
@@ -23,6 +23,7 @@ from mtpfs.virtual.store import Refusal
 
 
 def begin_edit_object(phone: Phone, request: Request) -> Reply:
+    """Open an object's file. A second edit of one object is refused, as by AOSP."""
     handle = request.p(1)
     if phone.capabilities.hollow_edits:
         return Reply()  # cmtp-responder, __begin_end_edit_object
@@ -46,6 +47,7 @@ def _edit(phone: Phone, handle: int) -> Edit:
 
 
 def truncate_object(phone: Phone, request: Request) -> Reply:
+    """Set the size of a file that is being edited, in bytes; growth reads as zeros."""
     edit = _edit(phone, request.p(1))
     size = request.p(2) | request.p(3) << 32
     os.ftruncate(edit.descriptor, size)
@@ -55,6 +57,7 @@ def truncate_object(phone: Phone, request: Request) -> Reply:
 
 
 def end_edit_object(phone: Phone, request: Request) -> Reply:
+    """Close an object's file, and tell of the change."""
     if phone.capabilities.hollow_edits:
         return Reply()
     edit = _edit(phone, request.p(1))
@@ -80,12 +83,14 @@ class SendPartialObject:
         self._times = (status.st_atime_ns, status.st_mtime_ns)
 
     def write(self, data: memoryview) -> None:
+        """Write as many bytes as the command has announced, and throw away the rest."""
         accepted = data[: max(0, self._length - self._writer.received)]
         if len(accepted):
             self._writer.write(accepted)
         self._writer.skip(len(data) - len(accepted))
 
     def finish(self, length: int | None) -> Reply:
+        """Answer with the count of bytes, less those that came with the header, as AOSP does."""
         del length  # AOSP goes by the command's parameter
         if self._writer.failed or self._writer.received != self._length:
             self.abort()
@@ -115,6 +120,7 @@ class _Nowhere:
 
 
 def send_partial_object(phone: Phone, request: Request) -> Sink:
+    """Begin to take bytes for an edit, at an offset that isn't beyond the end."""
     return _Nowhere() if phone.capabilities.hollow_edits else SendPartialObject(phone, request)
 
 

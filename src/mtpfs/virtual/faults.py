@@ -2,8 +2,8 @@
 
 A script is a list of faults. Each waits for its operation, lets
 `skip` commands of that operation pass and then strikes `times` times. At most
-one fault strikes a command, the earliest in the script. A fault either
-answers in the operation's place or bends the transfers that answer it.
+one fault strikes a command: the first one in the script. It answers in the
+operation's place, or it changes the transfers of the operation's answer.
 
 Invariant: no chance and no clock is involved; the same commands meet the same
 faults.
@@ -148,15 +148,18 @@ class FaultScript:
         self._lock = threading.Lock()  # faults may be added in another thread than they strike in
 
     def add(self, fault: Fault) -> None:
+        """Add a fault at the end. May be called from any thread."""
         with self._lock:
             self._waiting.append(_Waiting(fault, fault.skip, fault.times))
 
     def clear(self) -> None:
+        """Forget the faults that are still to come. May be called from any thread."""
         with self._lock:
             self._waiting.clear()
 
     @property
     def pending(self) -> tuple[Fault, ...]:
+        """The faults that are still to come, the next first."""
         return tuple(waiting.fault for waiting in self._waiting)
 
     def take(self, operation: int) -> Fault | None:

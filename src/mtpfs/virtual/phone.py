@@ -1,9 +1,9 @@
 """The state of one phone between two operations.
 
-Plain data that the operations' functions read and change. What outlives an
-operation is here and nowhere else, so that AOSP's odd lifetimes
-(edits and handles survive CloseSession, an announced upload does not survive
-any other command) can be read off one page.
+It is plain data that the operations' functions read and change. What outlives
+an operation is here and nowhere else. AOSP's lifetimes are odd: edits and handles
+survive CloseSession, and an announced upload does not survive any other command.
+Here they can be seen on one page.
 
 Invariant: events are queued only while a session is open and the phone sends
 events at all.
@@ -153,6 +153,7 @@ class Phone:
             self.events.extend(news)
 
     def require_session(self) -> None:
+        """Refuse without an open session (SessionNotOpen)."""
         if self.session is None:
             raise Refusal(Response.SessionNotOpen)
 
@@ -162,10 +163,12 @@ class Phone:
             raise Refusal(code)
 
     def require_deletable(self) -> None:
+        """Refuse where nothing may be deleted (StoreReadOnly)."""
         if not self.capabilities.deletes_though_read_only:
             self.require_writable()
 
     def require_writable(self) -> None:
+        """Refuse where nothing may be written (StoreReadOnly)."""
         if self.capabilities.read_only:
             raise Refusal(Response.StoreReadOnly)
 

@@ -61,6 +61,7 @@ PLAYBACK_FORMATS = (Format.Undefined, Format.Association, *sorted(set(_FORMATS.v
 
 
 def format_of(node: Node) -> int:
+    """Return a node's object format, by its name's extension."""
     if node.folder:
         return Format.Association
     stem, dot, extension = node.name.rpartition(".")
@@ -68,6 +69,7 @@ def format_of(node: Node) -> int:
 
 
 def size_of(phone: Phone, node: Node) -> int:
+    """Return the size in bytes that the phone tells of a node: with an open edit, and with a fault's lie."""
     edit = phone.edits.get(node.handle)
     size = edit.size if edit else _known_size(phone, node)
     return size if node.folder else max(0, size + phone.size_lie)
@@ -80,6 +82,7 @@ def _known_size(phone: Phone, node: Node) -> int:
 
 
 def protection(phone: Phone, node: Node) -> int:
+    """Return the ProtectionStatus: 1 for what a camera protects, else 0."""
     # AOSP says 0 of everything; a camera's mark is what keeps its owner from deleting
     return int(phone.capabilities.pretends_to_delete and is_protected(phone, node))
 
@@ -102,6 +105,7 @@ def _listed_date(phone: Phone, node: Node) -> str:
 
 
 def date(phone: Phone, node: Node) -> str:
+    """Return the modification date as this phone writes it: see `capabilities.DATES`."""
     return _DATES[phone.capabilities.dates](phone.store.status(node)[1])
 
 
@@ -122,6 +126,7 @@ _DATES: dict[str, Callable[[float], str]] = {
 
 
 def object_info(phone: Phone, node: Node) -> ObjectInfo:
+    """Return a node's ObjectInfo. Sizes that need more than 32 bits are 0xFFFFFFFF, unless it is wide."""
     size, moment = size_of(phone, node), date(phone, node)
     return ObjectInfo(
         storage_id=node.storage.id,
@@ -186,6 +191,7 @@ def element(phone: Phone, node: Node, code: int) -> PropertyElement:
 
 
 def description(code: int) -> PropertyDescription | None:
+    """Return a property's ObjectPropDesc; None: it isn't supported."""
     known = _TABLE.get(code)
     if known is None:
         return None

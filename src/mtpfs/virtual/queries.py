@@ -1,8 +1,8 @@
 """The operations that only look: device, storages, objects, properties, file contents.
 
-There is one function per operation, from request to reply; a `Refusal` is an
-answer too. The order of the checks is AOSP's, because it decides which of two
-possible response codes an initiator gets to see.
+There is one function for each operation, from request to reply. A `Refusal` that
+it raises is an answer, too. The order of the checks is AOSP's. It decides which
+of two possible response codes a host gets to see.
 
 Invariant: nothing here changes a file or the object table, except that looking
 at a directory brings the table up to date.
@@ -50,6 +50,7 @@ DEVICE_PROPERTIES = (
 
 
 def get_device_info(phone: Phone, _: Request) -> Reply:
+    """Answer with DeviceInfo. It needs no session."""
     kind = phone.capabilities
     info = DeviceInfo(
         vendor_extension_id=MTP_EXTENSION if kind.mtp else 0,
@@ -59,7 +60,7 @@ def get_device_info(phone: Phone, _: Request) -> Reply:
         events_supported=_events(kind),
         device_properties_supported=tuple(int(code) for code in DEVICE_PROPERTIES),
         playback_formats=kind.formats or tuple(int(code) for code in properties.PLAYBACK_FORMATS),
-        manufacturer="Samsung" if kind.samsung else "mtpfs",
+        manufacturer=kind.manufacturer,
         model=kind.model,
         device_version="1.0",
         serial_number=kind.serial,
@@ -74,6 +75,7 @@ def _events(kind: Capabilities) -> tuple[int, ...]:
 
 
 def open_session(phone: Phone, request: Request) -> Reply:
+    """Open the session with the host's number. Handles outlive sessions, as on Android."""
     if phone.session is not None:
         return Reply(Response.SessionAlreadyOpen, (phone.session,))
     phone.session = request.p(1)
@@ -81,6 +83,7 @@ def open_session(phone: Phone, request: Request) -> Reply:
 
 
 def close_session(phone: Phone, _: Request) -> Reply:
+    """Close the session. What is being edited stays open."""
     phone.require_session()
     phone.session = None
     phone.events.clear()
@@ -88,11 +91,13 @@ def close_session(phone: Phone, _: Request) -> Reply:
 
 
 def get_storage_ids(phone: Phone, _: Request) -> Reply:
+    """Answer with the storages' ids: none while the phone is locked."""
     phone.require_session()
     return Reply(data=encode_integers([storage.id for storage in phone.store.storages]))
 
 
 def get_storage_info(phone: Phone, request: Request) -> Reply:
+    """Answer with StorageInfo, its room in bytes."""
     phone.require_session()
     storage = phone.store.storage(request.p(1))
     phone.require_trust()
@@ -137,20 +142,29 @@ def _listing(phone: Phone, request: Request) -> list[Node]:
 
 
 def get_num_objects(phone: Phone, request: Request) -> Reply:
+    """Answer with the number of objects in a storage and a folder; see `get_object_handles`."""
     return Reply(parameters=(len(_listing(phone, request)),))
 
 
 def get_object_handles(phone: Phone, request: Request) -> Reply:
+    """Answer with the handles in a storage and a folder, of one format if one is given.
+
+    The folder 0xFFFFFFFF is the root, 0 means all folders; the storage 0xFFFFFFFF means all storages.
+    """
     return Reply(data=encode_integers([node.handle for node in _listing(phone, request)]))
 
 
 def get_object_info(phone: Phone, request: Request) -> Reply:
+    """Answer with ObjectInfo."""
     phone.require_storage()
     return Reply(data=properties.object_info(phone, phone.store.node(request.p(1))).encode())
 
 
 def open_for_reading(phone: Phone, handle: int) -> tuple[int, int]:
-    """Return descriptor and size of an object's file."""
+    """Open an object's file; return its descriptor, which the caller closes, and its size in bytes.
+
+    Raises `Refusal` for a folder, and `OSError`.
+    """
     node = phone.store.node(handle)
     if node.folder:
         raise Refusal(Response.GeneralError)
@@ -159,6 +173,7 @@ def open_for_reading(phone: Phone, handle: int) -> tuple[int, int]:
 
 
 def get_object(phone: Phone, request: Request) -> Reply:
+    """Answer with a whole file."""
     phone.require_storage()
     descriptor, size = open_for_reading(phone, request.p(1))
     return Reply(data=FileRange(descriptor, 0, size))
@@ -176,26 +191,31 @@ def _partial(phone: Phone, handle: int, offset: int, length: int) -> Reply:
 
 
 def get_partial_object(phone: Phone, request: Request) -> Reply:
+    """Answer with bytes from a 32-bit offset, fewer at the end, and with their count."""
     return _partial(phone, request.p(1), request.p(2), request.p(3))
 
 
 def get_partial_object_64(phone: Phone, request: Request) -> Reply:
+    """Answer with bytes from a 64-bit offset (Android's 95C1): lower half, upper half, count."""
     if phone.capabilities.broken_partial64:
         return get_partial_object(phone, request)  # cmtp-responder, __process_commands: one handler for both
     return _partial(phone, request.p(1), request.p(2) | request.p(3) << 32, request.p(4))
 
 
 def get_thumb(phone: Phone, request: Request) -> Reply:
+    """Refuse: no object has a thumbnail."""
     phone.store.node(request.p(1))
     raise Refusal(Response.GeneralError)  # what AOSP says of a picture without an embedded thumbnail
 
 
 def get_object_props_supported(phone: Phone, _: Request) -> Reply:
+    """Answer with the codes of all properties, whatever the format."""
     phone.require_session()
     return Reply(data=encode_integers(properties.SUPPORTED, 2))
 
 
 def get_object_prop_desc(_: Phone, request: Request) -> Reply:
+    """Answer with an ObjectPropDesc, whatever the format."""
     description = properties.description(request.p(1))
     if description is None:
         raise Refusal(Response.ObjectPropNotSupported)
@@ -203,6 +223,7 @@ def get_object_prop_desc(_: Phone, request: Request) -> Reply:
 
 
 def get_object_prop_value(phone: Phone, request: Request) -> Reply:
+    """Answer with one property of an object."""
     phone.require_storage()
     value = properties.element(phone, phone.store.node(request.p(1)), request.p(2))
     if value.value is None:
@@ -211,6 +232,11 @@ def get_object_prop_value(phone: Phone, request: Request) -> Reply:
 
 
 def get_object_prop_list(phone: Phone, request: Request) -> Reply:
+    """Answer with properties of objects: handle, format, property, group, depth.
+
+    Depth 0 is the object itself, 1 its children, all else is refused but `ALL` of everything. The property `ALL`
+    means all. Groups aren't known.
+    """
     phone.require_storage()
     handle, object_format, code, group, depth = (request.p(number) for number in range(1, 6))
     try:

@@ -1,13 +1,13 @@
 """The responder's state machine: bulk transfers in, bulk transfers and events out.
 
-It does no I/O. `receive` takes what arrived on the bulk-out endpoint, in
-pieces of any size as long as each piece but the last of a transfer is a whole
-number of packets; `fill` serves one read of the initiator; `next_event` one
-poll of the interrupt endpoint. Unlike an initiator, which must forgive
-devices, this side goes by packets: a data phase ends with a short or
-zero-length packet and with nothing else, because that is how AOSP's reads
-end. An initiator's mistakes are logged as warnings and punished as a phone
-would: the server loop ends, and nothing is answered until the next plug.
+It does no I/O. `receive` takes what arrived on the bulk-out endpoint. The pieces
+may have any size, but each except the last of a transfer is a whole number of
+packets. `fill` serves one read of the host, `next_event` one poll of the interrupt
+endpoint. A host has to be patient with devices. This side goes by packets: a data
+phase ends with a short or zero-length packet and with nothing else, because that
+is how AOSP's reads end. A host's mistakes are logged as warnings. They have the
+same effect as on a phone: the server loop ends, and nothing is answered until the
+phone is plugged in again.
 
 Invariant: one command at a time; no response is sent before the data phase
 that belongs to it is over, refused commands excepted.
@@ -108,7 +108,11 @@ class Responder:
     # --- commands
 
     def receive(self, transfer: memoryview | bytes) -> None:
-        """Take packets from the bulk-out endpoint; empty: a zero-length packet."""
+        """Take packets from the bulk-out endpoint; empty: a zero-length packet.
+
+        Raises `TransportStallError` while the endpoints are halted, `TransportGoneError` after a fault has
+        unplugged it.
+        """
         self._check_endpoints()
         if self._lagging:
             # The read that the Cancel abandoned is still queued and takes what was meant for the next one
@@ -360,7 +364,7 @@ class Responder:
         """Serve one read of the bulk-in endpoint into `view`, a whole number of packets.
 
         Returns the bytes received, 0 for a zero-length packet, None when
-        there is nothing to receive yet.
+        there is nothing to receive yet. Raises as `receive` does.
         """
         self._check_endpoints()
         try:
@@ -380,7 +384,7 @@ class Responder:
         return None if count is None else buffer[:count]
 
     def next_event(self) -> bytes | None:
-        """Return the next interrupt transfer."""
+        """Return the next interrupt transfer; None: there is none."""
         return self.phone.events.popleft().encode() if self.phone.events else None
 
     # --- trouble
@@ -428,6 +432,7 @@ class Responder:
         self.phone.close()
 
     def clear_halt(self) -> None:
+        """Let both endpoints work again."""
         self.stalled = False
 
     def cancel(self, transaction_id: int) -> None:

@@ -1,8 +1,8 @@
 """A disk that is full: what fits, and what the phone says of the rest.
 
-There is one writer for both operations that bring a file's bytes. It knows how
-much the storage still takes, writes that much, and lets the mode decide what
-the host hears:
+Two operations bring a file's bytes, and both use this writer. It knows how much
+the storage still takes, and writes that much. The mode decides what the host
+hears:
 
     refuse   all data is taken, then GeneralError
     lie      all data is taken, then OK (uMTP-Responder doesn't look at write's result)
@@ -11,12 +11,12 @@ the host hears:
     aosp     `early` when not even the first byte fits, `stall` when a chunk of 2 MiB
              fails that another one follows, `lie` when it is the last one
 
-Invariant: what fits is written, nothing beyond it; the count of free bytes is
-taken once for each data phase, so that a write costs no look at the whole tree.
+Invariant: what fits is written, nothing beyond it. The free bytes are counted
+once for each data phase, so that a write costs no look at the whole tree.
 
-Source: AOSP, MtpFfsHandle::receiveFile: it looks at the result of a write only
-when the next chunk has been read, and MtpServer, which writes the payload of
-the first read itself. uMTP-Responder, mtp_op_sendobject.c.
+Sources: AOSP's MtpFfsHandle::receiveFile, which looks at the result of a write
+only when the next chunk has been read. AOSP's MtpServer, which writes the
+payload of the first read itself. uMTP-Responder's mtp_op_sendobject.c.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Writer:
 
     @property
     def failed(self) -> bool:
-        """Tell whether the response has to own up to what doesn't fit."""
+        """Tell whether the response has to say that something didn't fit."""
         return self._failed_at is not None and self._phone.capabilities.full == "refuse"
 
     def write(self, data: memoryview) -> None:
@@ -98,6 +98,7 @@ class Writer:
 
 
 def write_all(descriptor: int, data: memoryview, offset: int) -> None:
+    """Write all of `data` at `offset` (bytes). Raises `OSError`."""
     while len(data):
         count = os.pwrite(descriptor, data, offset)
         data, offset = data[count:], offset + count

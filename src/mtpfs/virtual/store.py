@@ -1,16 +1,16 @@
 """The object table: directories as MTP objects with handles.
 
-It is a tree of nodes that is built on demand, one directory at a time,
+It is a tree of nodes that is built when it is needed, one directory at a time,
 and corrected by every new look at that directory. Handles are given out in
-sequence and never twice. What changed without the initiator's doing is told
-to `notify`, which makes events of it; `poll` looks for such changes cheaply,
+sequence and never twice. What changed without the host's doing is told
+to `notify`, which makes events of it. `poll` looks for such changes cheaply,
 by the modification times of the directories that were listed. Our own changes
 are entered by the code that makes them (`changing`), so they cost no new look.
 
-A name that the initiator vacated can stay behind as a ghost: taken and listed
+A name that the host vacated can stay behind as a ghost: taken and listed
 until the phone has noticed. AOSP drops it when inotify tells, here a clock does.
-Or it is free at once, and the notice comes late (`hear`): what has the name by then
-is taken for what left it.
+Or the name is free at once, and the notice comes late (`hear`). Then what has the
+name by that time is dropped in place of what has left it.
 
 Invariant: nothing outside the storages' directories is read or written.
 Symbolic links are neither shown nor followed, and an opened path is checked
@@ -121,6 +121,7 @@ class Node:
 
     @property
     def storage(self) -> Storage:
+        """The storage that it is in."""
         node = self
         while node.parent is not None:
             node = node.parent
@@ -200,19 +201,20 @@ class Store:
 
     @property
     def storages(self) -> list[Storage]:
+        """The storages that a host can see: none while the phone is locked."""
         return self.all_storages if self.available else []
 
     # --- finding
 
     def storage(self, storage_id: int) -> Storage:
-        """Return a storage by id; 0 is the first one."""
+        """Return a storage by id; 0 is the first one. Raises `Refusal` (InvalidStorageID)."""
         for storage in self.storages:
             if storage_id in {0, storage.id}:
                 return storage
         raise Refusal(Response.InvalidStorageID)
 
     def node(self, handle: int) -> Node:
-        """Return an object that exists at this moment."""
+        """Return an object that exists at this moment. Raises `Refusal` (InvalidObjectHandle)."""
         node = self._nodes.get(handle)
         if node is None or not self.available:
             raise Refusal(Response.InvalidObjectHandle)
@@ -234,9 +236,9 @@ class Store:
     def checked_path(self, parent: Node, name: str) -> str:
         """Return the path of `name` in `parent` for opening, creating or removing.
 
-        Raises when a symbolic link has taken the place of a directory on the
-        way. On a case-insensitive storage it is the path of whichever entry
-        the name hits.
+        Raises `Refusal` (GeneralError) when a symbolic link has taken the place of a directory
+        on the way, `OSError` when a directory can't be read. On a case-insensitive storage it is the path of
+        whichever entry the name hits.
         """
         directory = self.path(parent)
         if os.path.realpath(directory) != directory:
@@ -254,7 +256,7 @@ class Store:
         return path
 
     def path_of(self, node: Node) -> str:
-        """Return the checked path of an object."""
+        """Return the checked path of an object. Raises `Refusal`."""
         assert node.parent is not None, "a storage's root is not an object"
         return self.checked_path(node.parent, node.name)
 
@@ -297,7 +299,7 @@ class Store:
     # --- listing
 
     def children(self, folder: Node) -> list[Node]:
-        """Look at a directory and return its objects."""
+        """Look at a directory and return its objects. Raises `Refusal` (InvalidObjectHandle) if it is none."""
         if not folder.folder:
             raise Refusal(Response.InvalidObjectHandle)
         try:

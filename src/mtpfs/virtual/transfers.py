@@ -1,8 +1,8 @@
-"""Outgoing bulk transfers, as the initiator's host controller sees them.
+"""Outgoing bulk transfers, as the host's USB controller sees them.
 
-A transfer is a list of pieces (bytes, or a range of a file that is
-read when its turn comes) that ends with a short packet. An initiator reads
-into a buffer of its own size, so `Outbox.fill` plays the host controller: a
+A transfer is a list of pieces: bytes, or a range of a file that is
+read when its turn comes. It ends with a short packet. A host reads
+into a buffer of its own size. `Outbox.fill` does the work of its controller: a
 read ends with the buffer, with a short packet or with a zero-length packet,
 and never in any other way.
 
@@ -38,6 +38,10 @@ class FileRange:
         return self.left
 
     def read_into(self, view: memoryview) -> int:
+        """Fill `view` from the file, as far as there are bytes left; return their count.
+
+        Raises `ShrunkError` if the file has become too short.
+        """
         target = view[: self.left]
         done = 0
         while done < len(target):
@@ -53,6 +57,7 @@ class FileRange:
         return done
 
     def close(self) -> None:
+        """Close the file. May be called again."""
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1
@@ -73,6 +78,7 @@ class Transfer:
         self.zero_length_packet = zero_length_packet
 
     def read_into(self, view: memoryview) -> int:
+        """Fill `view` with the next bytes; return their count. Raises `ShrunkError`."""
         done = 0
         while self.pieces and done < len(view):
             piece = self.pieces[0]
@@ -92,6 +98,7 @@ class Transfer:
         return done
 
     def close(self) -> None:
+        """Close the files of the pieces, and forget what was left."""
         for piece in self.pieces:
             if isinstance(piece, FileRange):
                 piece.close()
@@ -109,15 +116,20 @@ class Outbox:
         return bool(self._transfers)
 
     def put(self, transfer: Transfer) -> None:
+        """Add a transfer behind the others."""
         self._transfers.append(transfer)
 
     def clear(self) -> None:
+        """Forget all transfers, and close their files."""
         for transfer in self._transfers:
             transfer.close()
         self._transfers.clear()
 
     def fill(self, view: memoryview) -> int | None:
-        """Serve one read: return the bytes received, 0 for a zero-length packet, None when nothing waits."""
+        """Serve one read: return the bytes received, 0 for a zero-length packet, None when nothing waits.
+
+        Raises `ShrunkError`.
+        """
         if not self._transfers:
             return None
         done = 0

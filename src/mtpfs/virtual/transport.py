@@ -1,11 +1,10 @@
 """The cable to a virtual phone: `mtpfs.transport.Transport`, in process.
 
 The responder runs inside the caller's `write`, so its answer is there before
-`read` is called. A read that finds nothing can therefore
-only time out, and it does so on the transport's own clock instead of sleeping:
-`monotonic` jumps ahead, and tests of minute-long timeouts take no time. Events
-are different: they may come from another thread or from the directory, so
-`read_event` really waits.
+`read` is called. A read that finds nothing can only time out. It does so on the
+transport's own clock, without sleeping: `monotonic` jumps ahead. So tests of
+timeouts of a minute take no time. Events are different. They may come from
+another thread or from the directory, so `read_event` really waits.
 
 Invariant: one lock around the responder; a timeout moves the clock by exactly
 the time that was asked for.
@@ -57,10 +56,12 @@ class VirtualTransport:
 
     @property
     def name(self) -> str:
+        """What messages call it: `virtual:` and the first directory."""
         return self._name
 
     @property
     def max_packet(self) -> int:
+        """Bytes in a bulk packet."""
         return self._responder.max_packet
 
     @property
@@ -70,12 +71,15 @@ class VirtualTransport:
 
     @property
     def faults(self) -> FaultScript:
+        """What is to go wrong; more can be added at any time."""
         return self._responder.faults
 
     def monotonic(self) -> float:
+        """Return seconds on the clock that jumps."""
         return time.monotonic() + self._skipped
 
     def sleep(self, seconds: float) -> None:
+        """Let the clock jump, or call `sleeper`."""
         if self._sleeper is not None:
             self._sleeper(seconds)
         else:
@@ -91,6 +95,7 @@ class VirtualTransport:
     # --- Transport
 
     def write(self, data: Buffer, timeout: float) -> int:
+        """Send one bulk transfer: the phone takes all of it, and answers at once."""
         del timeout  # this phone takes everything at once
         with self._changed:
             self._check_open()
@@ -101,6 +106,10 @@ class VirtualTransport:
             return len(view)
 
     def read(self, buffer: array[int], timeout: float) -> int:
+        """Receive one bulk transfer. If nothing is there, the clock jumps and `TransportTimeoutError` is raised.
+
+        Raises `ValueError` for a buffer that is no multiple of `max_packet`, where a real one would overflow.
+        """
         view = memoryview(buffer).cast("B")
         if len(view) % self.max_packet:
             raise ValueError(f"buffer of {len(view)} bytes is no multiple of {self.max_packet}")  # EOVERFLOW
@@ -125,6 +134,7 @@ class VirtualTransport:
         return late
 
     def read_event(self, timeout: float) -> bytes:
+        """Wait for one interrupt transfer, in real time; `b""` when none came."""
         deadline = time.monotonic() + timeout
         with self._changed:
             while True:
@@ -141,21 +151,25 @@ class VirtualTransport:
                 self._changed.wait(min(left, POLL_INTERVAL))
 
     def clear_halt(self) -> None:
+        """Let both endpoints work again."""
         with self._changed:
             self._check_open()
             self._responder.clear_halt()
 
     def cancel(self, transaction_id: int) -> None:
+        """Class request Cancel; see `Responder.cancel` for what it does outside a data phase."""
         with self._changed:
             self._check_open()
             self._responder.cancel(transaction_id)
 
     def device_status(self) -> int:
+        """Class request GetDeviceStatus: OK, or TransactionCancelled while the endpoints are halted."""
         with self._changed:
             self._check_open()
             return self._responder.device_status()
 
     def reopen(self) -> None:
+        """Keep quiet for `QUIET_TIME` seconds; nothing else has to be done here."""
         with self._changed:
             self._check_open()
         self.sleep(QUIET_TIME)
@@ -164,11 +178,13 @@ class VirtualTransport:
         """Do nothing: no other program could want this phone."""
 
     def reconnect(self) -> bool:
+        """Connect again; tell whether the phone is there."""
         with self._changed:
             self._parted = self._closed or self._responder.gone
             return not self._parted
 
     def close(self) -> None:
+        """End the phone's service. May be called again, and from any thread."""
         with self._changed:
             if not self._closed:
                 self._closed = True
@@ -227,7 +243,11 @@ def open_virtual(
     faults: FaultScript | None = None,
     sleeper: Callable[[float], None] | None = None,
 ) -> VirtualTransport:
-    """Make a phone of `virtual:DIR?options` and plug it in."""
+    """Make a phone of `virtual:DIR?options` and plug it in.
+
+    `max_packet` is in bytes. Raises `SetupError` for a directory that isn't there, and `UsageError`
+    for an unknown word.
+    """
     directories, capabilities = parse_virtual(argument)
     return virtual_phone(directories, capabilities, max_packet=max_packet, faults=faults, sleeper=sleeper)
 
@@ -240,6 +260,6 @@ def virtual_phone(
     faults: FaultScript | None = None,
     sleeper: Callable[[float], None] | None = None,
 ) -> VirtualTransport:
-    """Make a phone of one directory per storage and plug it in."""
+    """Make a phone of one directory per storage and plug it in. `max_packet` is in bytes."""
     responder = Responder(directories, capabilities, max_packet=max_packet, faults=faults)
     return VirtualTransport(responder, name=f"{PREFIX}{directories[0]}", sleeper=sleeper)
