@@ -34,6 +34,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="break every change off at each of its steps on every kind of phone, not at a sample of them",
     )
     group.addoption(
+        "--unmounts",
+        type=int,
+        metavar="N",
+        help="how many times a mount is ended in the middle of events, in each of four ways (default: 20)",
+    )
+    group.addoption(
         "--fsx-seed", type=int, default=1, metavar="N", help="seed of the random operation test (default: 1)"
     )
 

@@ -25,7 +25,7 @@ import trio
 from mtpfs.errors import InterruptedSetupError, MtpfsError
 from mtpfs.fuse import connection
 from mtpfs.fuse.connection import KernelNotifier
-from mtpfs.fuse.operations import Operations
+from mtpfs.fuse.echo import Echo, EchoOperations
 from mtpfs.fuse.report import Report
 from mtpfs.phone import open_device, open_filesystem
 from mtpfs.session import Session
@@ -36,7 +36,10 @@ from mtpfs.vfs import Filesystem
 
 log = logging.getLogger(__name__)
 
-NOTIFICATION_PATIENCE = 2.0  # seconds that the end of a mount waits for a notification to the kernel
+NOTIFICATION_PATIENCE = (
+    2.0  # seconds that a notification to the kernel gets when no request is answered any more
+)
+ECHO_PATIENCE = 2.0  # seconds that a killed child gets to end
 READ_AHEAD = 1024  # KiB that the kernel reads ahead, and asks for in one request
 
 
@@ -75,8 +78,12 @@ class _Mount:
         self._settings = settings
         self._ready = ready
         self._stopping = stopping
+        self._echo = Echo(
+            os.path.realpath(mountpoint)
+        )  # which is asked now, because later it is we who answer
         self._fs: Filesystem | None = None
-        """Set when it is mounted."""
+        """Set when it is mounted. So is the next one."""
+        self._notifier: KernelNotifier | None = None
         self._unmounted = False
         self._asked = False
 
@@ -84,7 +91,7 @@ class _Mount:
         """Open the phone, mount it, and send what is left when it is unmounted."""
         settings = self._settings
         async with open_device(open_transport, settings.timeout) as device, trio.open_nursery() as nursery:
-            notifier = KernelNotifier(nursery)
+            notifier = KernelNotifier(nursery, self._echo.heard)
             with contextlib.closing(UnmountReport()) as report:
                 async with open_filesystem(device, settings, notifier) as fs:
                     await self._run(fs, notifier, report)
@@ -93,12 +100,12 @@ class _Mount:
             nursery.cancel_scope.cancel()
 
     async def _run(self, fs: Filesystem, notifier: KernelNotifier, report: UnmountReport) -> None:
-        settings = self._settings
-        operations = Operations(fs, settings, report.process)
+        settings, echo = self._settings, self._echo
+        operations = EchoOperations(fs, settings, report.process, echo)
         await _warn_if_empty(fs)
         await trio.lowlevel.checkpoint_if_cancelled()  # from here to `ready` nothing can come in between
         connection.connect(operations, self._mountpoint, _fuse_options(fs, settings))
-        self._fs = fs
+        self._fs, self._notifier = fs, notifier
         try:
             log.info("%s is mounted on %s", fs.device.name, self._mountpoint)
             # A process that is told that it is ready may send a signal at once.
@@ -106,8 +113,10 @@ class _Mount:
                 self._ready()
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(_report_on_signal, questions, operations.report)
+                    if not settings.read_only:
+                        nursery.start_soon(echo.run)
                     if settings.exit_on_unplug:
-                        nursery.start_soon(_end_when_gone, fs.device.session)
+                        nursery.start_soon(self._end_when_gone, fs.device.session)
                     if os.geteuid() == 0:
                         # In a thread, because it is this process that answers; not waited for if the mount ends first.
                         nursery.start_soon(
@@ -120,10 +129,11 @@ class _Mount:
         finally:
             self._unmounted = True
             self._stopping()
-            # Every request is answered by now. A notification that is under way may need the connection.
+            # The kernel has unmounted, or `_end` has waited for the last notification: there is none, or it ends now.
             with trio.CancelScope(shield=True):
                 await notifier.finish(NOTIFICATION_PATIENCE)
-            connection.disconnect()
+                connection.disconnect()
+                await echo.ended(ECHO_PATIENCE)
 
     async def await_signals(self, signals: AsyncIterator[int], nursery: trio.Nursery) -> None:
         """Do what signals ask for, until cancelled."""
@@ -142,8 +152,17 @@ class _Mount:
 
     async def _unmount(self) -> None:
         await trio.to_thread.run_sync(self._write_back)
+        await self._end()
+
+    async def _end(self) -> None:
+        assert self._notifier is not None
+        await self._notifier.finish()
         if not self._unmounted:
             connection.end()
+
+    async def _end_when_gone(self, session: Session) -> None:
+        await session.until_gone()
+        await self._end()
 
     def _write_back(self) -> None:
         """Have the kernel hand over what programs have written into mapped files: it can't later."""
@@ -185,11 +204,6 @@ def _fuse_options(fs: Filesystem, settings: Settings) -> set[str]:
     if settings.debug:
         options.add("debug")
     return options
-
-
-async def _end_when_gone(session: Session) -> None:
-    await session.until_gone()
-    connection.end()
 
 
 def _raise_read_ahead(mountpoint: str) -> None:

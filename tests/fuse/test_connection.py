@@ -79,7 +79,7 @@ def block(monkeypatch: pytest.MonkeyPatch, told: Told) -> Iterator[Block]:
 @asynccontextmanager
 async def notifying() -> AsyncIterator[KernelNotifier]:
     async with trio.open_nursery() as nursery:
-        yield KernelNotifier(nursery)
+        yield KernelNotifier(nursery, lambda _news, _node: None)
         nursery.cancel_scope.cancel()
 
 
@@ -105,6 +105,23 @@ async def test_nothing_waits(block: Block, told: Told) -> None:
         assert told.no_more
         block.let_go()
         assert await told.next() == ("inode", 2)
+
+
+async def test_the_last_call_is_waited_for(
+    block: Block, caplog: pytest.LogCaptureFixture, autojump_clock: trio.testing.MockClock
+) -> None:
+    """While requests are answered it is waited for without a bound. Later it has its time, and then the log says so."""
+    async with notifying() as notifier:
+        notifier.entry_gone(1, b"a")
+        await block.begun()
+        with trio.move_on_after(1000) as scope:
+            await notifier.finish()
+        assert scope.cancelled_caught
+        assert not caplog.records
+        await notifier.finish(2.0)
+        assert "doesn't end" in caplog.text
+        block.let_go()
+        await notifier.finish()
 
 
 async def test_unknown_to_the_kernel(
@@ -135,7 +152,7 @@ async def test_fault_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pyfuse3, "invalidate_entry", wrong)
     with pytest.RaisesGroup(pytest.RaisesExc(TypeError, match="a bug")):
         async with trio.open_nursery() as nursery:
-            KernelNotifier(nursery).entry_gone(1, b"a")
+            KernelNotifier(nursery, lambda _news, _node: None).entry_gone(1, b"a")
 
 
 async def test_attributes_are_forgotten_at_once(told: Told) -> None:

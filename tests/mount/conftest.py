@@ -76,7 +76,7 @@ class Mount:
 
     def unmount(self) -> str:
         """Unmount in order; return what the program logged."""
-        run("fusermount3", "-u", self.mountpoint)
+        wait_until(lambda: unmounted(self.mountpoint), "the unmount")
         return self.ended()
 
     def ended(self) -> str:
@@ -126,7 +126,10 @@ def served(base: Path, mountpoint: Path, *faults: str, words: str = "") -> Itera
 
 
 def unmounted(mountpoint: Path) -> bool:
-    """Unmount, unless that is done; tell whether it is."""
+    """Unmount, unless that is done; tell whether it is.
+
+    Commands of other tests look into all mounts, and the mount's own child tells watchers: each has it for a moment.
+    """
     return not run("fusermount3", "-u", mountpoint, check=False).returncode or not is_mounted(str(mountpoint))
 
 
@@ -144,7 +147,6 @@ def running(command: list[str], base: Path, mountpoint: Path, words: str) -> Ite
         yield Mount(mountpoint, storage, phone, words, process, log)
     finally:
         if is_mounted(str(mountpoint)):
-            # Commands of other tests look into all mounts, and have them for a moment.
             wait_until(lambda: unmounted(mountpoint), "the unmount")
         try:
             process.wait(PATIENCE)

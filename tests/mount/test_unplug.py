@@ -16,7 +16,7 @@ import pytest
 from equipment.conversation import Say, conversation
 from equipment.programs import environment
 from equipment.programs import held as held_command
-from mount.conftest import MTPFS, PATIENCE, Mount, contents, run, virtual_mount, wait_until
+from mount.conftest import MTPFS, PATIENCE, Mount, contents, run, unmounted, virtual_mount, wait_until
 
 AT_ONCE = 1.0  # seconds in which everything is answered while the phone is away
 
@@ -176,7 +176,7 @@ def test_locked_at_the_start(tmp_path: Path) -> None:
                 say("lock")
                 wait_until(lambda file=file: contents(mountpoint / file) is None, "the locking")  # type: ignore[misc]
         finally:
-            run("fusermount3", "-u", mountpoint)
+            wait_until(lambda: unmounted(mountpoint), "the unmount")
             _, log = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, log
 

@@ -98,7 +98,9 @@ class Rig:
 
     def unmount(self) -> int:
         """Unmount in order; return the exit status."""
-        subprocess.run(["fusermount3", "-u", self.mountpoint], check=True, timeout=END)
+        command = ["fusermount3", "-u", str(self.mountpoint)]
+        # The child that tells watchers of changes may have it for a moment.
+        wait_until(lambda: subprocess.run(command, check=False, timeout=END).returncode == 0, "the unmount")
         return self.process.wait(END)
 
 

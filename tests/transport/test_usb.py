@@ -17,7 +17,7 @@ from mtpfs.transport import Transport
 from mtpfs.transport.holders import describe_holders, find_holders
 from mtpfs.transport.phones import UsbPhone, choose
 from mtpfs.transport.source import parse_source
-from mtpfs.vfs import Filesystem
+from mtpfs.vfs import Filesystem, News, Node
 from mtpfs.vfs.remembered import RememberedDates
 from transport.usbip_backend import usbip_transport
 
@@ -30,6 +30,9 @@ class Silence:
 
     def inode_changed(self, ino: int) -> None:
         pass
+
+    def heard(self, news: News, node: Node) -> None:
+        """Say nothing."""
 
     def attributes_changed(self, ino: int) -> None:
         pass

@@ -12,7 +12,7 @@ import trio
 from mtpfs.device import Device
 from mtpfs.errors import FsError
 from mtpfs.session import Session, open_session
-from mtpfs.vfs import Filesystem, Node, Open
+from mtpfs.vfs import Filesystem, News, Node, Open
 from mtpfs.vfs.claims import Claims
 from mtpfs.vfs.openfile import OpenFile
 from mtpfs.vfs.remembered import RememberedDates
@@ -25,6 +25,7 @@ class Kernel:
 
     gone: list[bytes] = field(default_factory=list)
     changed: list[int] = field(default_factory=list)
+    news: list[tuple[News, bytes]] = field(default_factory=list)
 
     def entry_gone(self, parent_ino: int, name: bytes) -> None:
         del parent_ino
@@ -35,6 +36,9 @@ class Kernel:
 
     def attributes_changed(self, ino: int) -> None:
         self.changed.append(ino)
+
+    def heard(self, news: News, node: Node) -> None:
+        self.news.append((news, node.name))
 
 
 @dataclass

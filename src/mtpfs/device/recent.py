@@ -1,4 +1,4 @@
-"""What was vacated and deleted a moment ago, because devices take some time to notice.
+"""What was vacated, deleted and written a moment ago, because devices take some time to notice.
 
 Android keeps a deleted or renamed object in its tables until its inotify thread has seen the kernel's event. Until
 then the name counts as taken, and the object may still be listed. Usually that takes milliseconds, on a loaded phone
@@ -33,13 +33,14 @@ MOST = 4096  # names or handles
 
 
 class Recent:
-    """Names and handles that this host vacated and deleted. Used by one task at a time, never across a wait."""
+    """Names and handles that this host vacated, deleted and wrote. Used by one task at a time, never across a wait."""
 
     def __init__(self) -> None:
         self._names: dict[str, float] = {}
         self._handles: dict[Handle, tuple[float, str]] = {}
         self._moved: dict[Handle, tuple[float, Handle]] = {}
         self._renamed: dict[Handle, float] = {}
+        self._written: dict[Handle, float] = {}
         self.deletions_undone = 0
         """Objects that were there again after the device had said that they were deleted."""
 
@@ -60,6 +61,15 @@ class Recent:
         """Note that `handle` names an object now: some devices use a handle again at once."""
         self._handles.pop(handle, None)
         self._moved.pop(handle, None)
+        self.written(handle)
+
+    def written(self, handle: Handle) -> None:
+        """Note that this host has written what `handle` holds: Android announces that as a change."""
+        _put(self._written, handle, trio.current_time())
+
+    def was_written(self, handle: Handle) -> bool:
+        """Tell whether an announced change of `handle` is likely to be our own."""
+        return trio.current_time() - self._written.get(handle, -MOMENT - 1) <= MOMENT
 
     def moved(self, handle: Handle, parent: Handle, name: str) -> None:
         """Note that the device has moved `handle` to the folder `parent`, and so vacated `name`."""

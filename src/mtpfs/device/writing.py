@@ -376,6 +376,7 @@ async def truncate(device: Device, handle: Handle, size: int) -> None:
 
 async def end_edit(device: Device, handle: Handle) -> None:
     """Close an edit: the device publishes the new size and date. Raises what `begin_edit` raises."""
+    device.recent.written(handle)  # before, because it may be announced before it is answered
     await device.call(Operation.EndEditObject, handle)
 
 

@@ -1,14 +1,18 @@
 """The connection to the kernel: made, served, ended; and the notifications to the kernel.
 
 pyfuse3 has one connection for each process, so these are functions. Notifications are sent by a task of their own,
-one at a time, in a thread. The kernel answers some of them only when it has the lock of a directory, and a request
-that waits for us may hold that lock. So nothing may wait for notifications but the end of the mount: for a bounded
-time, before the connection is closed.
+one at a time, in a thread. The kernel answers some of them only when it has the lock of a directory or of a page, and
+a request that waits for us may hold that lock. So nothing may wait for notifications but the end of the mount.
+
+That has to: the thread keeps the connection open, and while it is open the kernel gives up no request. If we stopped
+answering first, the thread and the program that has the lock would wait for each other for ever, and not even kill -9
+would end the process. So requests are answered until the last notification has returned.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import logging
 import math
@@ -19,6 +23,7 @@ import pyfuse3
 import trio
 
 from mtpfs.errors import SetupError
+from mtpfs.vfs import News, Node
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +31,7 @@ log = logging.getLogger(__name__)
 def connect(operations: pyfuse3.Operations, mountpoint: str, options: Iterable[str]) -> None:
     """Mount. `options` are libfuse's. Raises `SetupError` if the kernel or fusermount3 refuses."""
     said: list[str] = []
+    logging.getLogger("pyfuse3").addFilter(_is_worth_telling)
     try:
         with _stderr_in(said):
             pyfuse3.init(operations, mountpoint, set(options))
@@ -35,6 +41,15 @@ def connect(operations: pyfuse3.Operations, mountpoint: str, options: Iterable[s
         raise SetupError(f"{mountpoint}: can't be mounted: {reason or error}") from error
     for line in said:
         log.warning("%s", line)
+
+
+def _is_worth_telling(record: logging.LogRecord) -> bool:
+    """Tell whether a record of pyfuse3's is: an answer to what the kernel has given up, at an unmount say, isn't."""
+    message = record.getMessage()
+    if "fuse_reply_* failed" not in message or os.strerror(errno.ENOENT) not in message:
+        return True
+    log.debug("pyfuse3: %s", message)
+    return False
 
 
 @contextlib.contextmanager
@@ -62,7 +77,7 @@ async def answer_requests() -> None:
 
 
 def end() -> None:
-    """Have `answer_requests` return."""
+    """Have `answer_requests` return. No notification may be under way: see above."""
     pyfuse3.terminate()
 
 
@@ -80,10 +95,12 @@ def escaped(text: str) -> str:
 class KernelNotifier:
     """Tells the kernel what it should forget, from a task of its own: the calls may block.
 
-    pyfuse3's own thread for that complains of what comes when the mount has just ended.
+    pyfuse3's own thread for that complains of what comes when the mount has just ended. What has become of a name is
+    told by `heard`.
     """
 
-    def __init__(self, nursery: trio.Nursery) -> None:
+    def __init__(self, nursery: trio.Nursery, heard: Callable[[News, Node], None]) -> None:
+        self.heard = heard
         self.connected = True
         """False when the mount has ended: then the kernel can't be told."""
         self._send, self._receive = trio.open_memory_channel[Callable[[], None]](math.inf)
@@ -91,11 +108,16 @@ class KernelNotifier:
         self._idle.set()
         nursery.start_soon(self._run)
 
-    async def finish(self, patience: float) -> None:
-        """Tell no more, and wait for the call that is under way, `patience` seconds at most."""
+    async def finish(self, patience: float = math.inf) -> None:
+        """Tell no more, and wait for the call that is under way, `patience` seconds at most.
+
+        While requests are answered it ends when they are.
+        """
         self.connected = False
-        with trio.move_on_after(patience):
+        with trio.move_on_after(patience) as scope:
             await self._idle.wait()
+        if scope.cancelled_caught:
+            log.warning("a notification to the kernel doesn't end, and is left behind")
 
     def entry_gone(self, parent_ino: int, name: bytes) -> None:
         self._tell(pyfuse3.invalidate_entry, parent_ino, name)

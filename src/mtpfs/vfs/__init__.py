@@ -14,6 +14,6 @@
 from mtpfs.vfs.events import Notifier
 from mtpfs.vfs.files import Open
 from mtpfs.vfs.filesystem import Filesystem
-from mtpfs.vfs.node import Node
+from mtpfs.vfs.node import News, Node
 
-__all__ = ["Filesystem", "Node", "Notifier", "Open"]
+__all__ = ["Filesystem", "News", "Node", "Notifier", "Open"]

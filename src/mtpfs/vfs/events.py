@@ -26,7 +26,7 @@ from mtpfs.protocol.codes import Event
 from mtpfs.protocol.containers import Container, parameter
 from mtpfs.session import Change
 from mtpfs.vfs.claims import Claims
-from mtpfs.vfs.node import Node
+from mtpfs.vfs.node import News, Node
 from mtpfs.vfs.temporaries import parse
 from mtpfs.vfs.tree import Tree
 
@@ -48,6 +48,9 @@ class Notifier(Protocol):
 
     def attributes_changed(self, ino: int) -> None:
         """Report that only attributes are others now."""
+
+    def heard(self, news: News, node: Node) -> None:
+        """Report what programs that watch a directory want to know. It is in `node.parent`, or was."""
 
 
 class Events:
@@ -114,6 +117,8 @@ class Events:
             if node is not None and not node.is_ahead:
                 node.attributes_stale = True
                 self._notifier.inode_changed(node.ino)
+                if not self._device.recent.was_written(handle):
+                    self._notifier.heard(News.ALTERED, node)
         elif event.code in _STORES:
             await tree.refresh_storages()
         elif event.code == Event.StorageInfoChanged:
@@ -146,6 +151,7 @@ class Events:
                     return
                 if directory.listing is None:
                     tree.changed_outside(directory)  # programs that go by its date have to know, too
+                    self._notifier.heard(News.ALTERED, directory)
                     return
                 if any(
                     each.handle is not None and each.object_name == described.name

@@ -79,6 +79,7 @@ class Filesystem:
             claims,
             entry_gone=lambda parent, name: notifier.entry_gone(parent.ino, name),
             changed=lambda node: notifier.inode_changed(node.ino),
+            heard=notifier.heard,
             ttl=ttl,
             storage=storage,
             read_only=read_only,

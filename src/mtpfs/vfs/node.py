@@ -17,6 +17,7 @@ import errno
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Protocol
 
 import trio
@@ -36,6 +37,15 @@ class Holder(Protocol):
 
     def changed_outside(self) -> None:
         """Forget what was read: the object has changed on the device."""
+
+
+class News(Enum):
+    """What has become of a name without a request: what a window that shows its directory can't know."""
+
+    APPEARED = auto()
+    VANISHED = auto()
+    ALTERED = auto()
+    """Attributes or contents are others; or something in a directory is, and it isn't known what."""
 
 
 @dataclass(frozen=True, slots=True)

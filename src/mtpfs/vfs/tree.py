@@ -36,7 +36,7 @@ from mtpfs.redaction import hide_name
 from mtpfs.vfs import names
 from mtpfs.vfs.claims import Claims
 from mtpfs.vfs.hidden import Hidden
-from mtpfs.vfs.node import Listing, Node
+from mtpfs.vfs.node import Listing, News, Node
 from mtpfs.vfs.numbers import Numbers
 from mtpfs.vfs.remembered import RememberedDates
 from mtpfs.vfs.settling import Settler
@@ -59,8 +59,8 @@ UNKNOWN_DATE = 0.0  # the same at every mount, so that backups don't take it for
 class Tree:
     """All nodes of a mount. On the trio thread.
 
-    `entry_gone(parent, name)` is called when a name vanished that the kernel may still know,
-    `changed(node)` when size, date or contents are others than it may know. Neither may block.
+    What is called, and may not block: `entry_gone(parent, name)` if the kernel may know a name that has gone,
+    `changed(node)` if it may know another size or date, `heard(news, node)` of what has come or gone without a request.
     """
 
     def __init__(
@@ -70,6 +70,7 @@ class Tree:
         *,
         entry_gone: Callable[[Node, bytes], None],
         changed: Callable[[Node], None],
+        heard: Callable[[News, Node], None],
         ttl: float,
         storage: str = "",
         read_only: bool = False,
@@ -87,6 +88,7 @@ class Tree:
         self._claims = claims
         self._entry_gone = entry_gone
         self._changed = changed
+        self._heard = heard
         self._numbers = Numbers(RESERVED)
         self._ttl = ttl
         self._wanted_storage = storage
@@ -307,8 +309,12 @@ class Tree:
         gone = [(name, node) for name, node in before.items() if after.get(name) is not node]
         for name, node in gone:
             self._let_go(node, directory, name)
+            self._heard(News.VANISHED, node)
         if directory.was_listed and (gone or len(after) > len(before)):
             self.changed_outside(directory)
+            for name, node in after.items():
+                if before.get(name) is not node:
+                    self._heard(News.APPEARED, node)
 
     def insert(self, directory: Node, entry: Entry) -> None:
         """Add one object that appeared in a listed directory."""
@@ -324,6 +330,7 @@ class Tree:
         directory.add(node)
         self.describe(node, entry)
         self.changed_outside(directory)
+        self._heard(News.APPEARED, node)
 
     def describe(self, node: Node, entry: Entry) -> None:
         """Take over what the device says of an object."""
@@ -418,6 +425,7 @@ class Tree:
         self.detach(node)
         if node.parent is not None:
             self._entry_gone(node.parent, node.name)
+            self._heard(News.VANISHED, node)
 
     def relocate(self, node: Node, directory: Node, name: bytes, object_name: str) -> None:
         """Follow a rename or move on the device."""
@@ -530,12 +538,15 @@ class Tree:
         self.root.replace_children(after)
         if before.keys() != after.keys():
             self.changed_outside(self.root)
+            for name in after.keys() - before.keys() if self.root.was_listed else ():
+                self._heard(News.APPEARED, after[name])
         for name, node in before.items():
             if after.get(name) is not node:
                 self._absent[name] = node
                 self.forget_handles(node)
                 self._set_storage(node, None)
                 self._entry_gone(self.root, name)
+                self._heard(News.VANISHED, node)
 
     def _new(self, parent: Node, name: bytes, *, is_folder: bool, prefix: bytes | None = None) -> Node:
         path = b"%s/%s" % (parent.path_bytes if prefix is None else prefix, name)
@@ -579,6 +590,7 @@ class Tree:
         """Take out a node that isn't in its directory any more, though it wasn't deleted here."""
         if node.parent is not None:
             self._let_go(node, node.parent, node.name)
+            self._heard(News.VANISHED, node)
             self.changed_outside(node.parent)
 
     def changed_outside(self, directory: Node) -> None:

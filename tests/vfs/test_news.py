@@ -1,0 +1,88 @@
+"""What programs that watch directories are to be told: what becomes of names without a request, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trio
+
+from mtpfs.vfs import News
+from vfs.world import World, world
+
+
+async def until_heard(w: World, *expected: tuple[News, bytes]) -> None:
+    """Wait until this and nothing else has been heard; forget it. Without events, a listing is needed."""
+    with trio.fail_after(10):
+        while not set(expected) <= set(w.kernel.news):
+            if not w.fs.device.sends_events:
+                await w.fs.tree.ensure_listed(w.root, fresh=True)
+            await trio.sleep(0.02)
+    assert sorted(w.kernel.news, key=str) == sorted(expected, key=str)
+    w.kernel.news.clear()
+
+
+@pytest.mark.parametrize("words", ["", "no-events"])
+async def test_what_the_phone_does(tmp_path: Path, words: str) -> None:
+    """An event tells what has come or gone, or else the next listing does. The first listing tells nothing."""
+    (tmp_path / "old").write_bytes(b"x")
+    async with world(tmp_path, words) as w:
+        assert await w.names() == [b"old"]
+        assert not w.kernel.news
+        (tmp_path / "new").write_bytes(b"x")
+        await until_heard(w, (News.APPEARED, b"new"))
+        (tmp_path / "d").mkdir()
+        await until_heard(w, (News.APPEARED, b"d"))
+        (tmp_path / "old").unlink()
+        await until_heard(w, (News.VANISHED, b"old"))
+        if not words:
+            (tmp_path / "new").write_bytes(b"other contents")
+            await until_heard(w, (News.ALTERED, b"new"))
+
+
+async def test_an_unlisted_change(tmp_path: Path) -> None:
+    """Where it isn't known what a directory holds, it is told only that something has changed."""
+    async with world(tmp_path) as w:
+        await w.names()
+        w.root.distrust()
+        (tmp_path / "new").write_bytes(b"x")
+        await until_heard(w, (News.ALTERED, w.root.name))
+
+
+@pytest.mark.parametrize("words", ["", "no-events", "as=sailfish", "no-move&no-rename"])
+async def test_what_programs_do(tmp_path: Path, words: str) -> None:
+    """The kernel tells the watchers of that by itself: they aren't to hear of it twice."""
+    (tmp_path / "old").write_bytes(b"contents")
+    async with world(tmp_path, words) as w:
+        await w.names()
+        await w.put(b"a", b"contents")
+        await w.put(b"a", b"other contents")
+        await w.fs.mkdir(w.root, b"d")
+        await w.fs.rename(w.root, b"a", w.root, b"b")
+        await w.put(b"c", b"contents")
+        await w.fs.rename(w.root, b"b", w.root, b"c")
+        await w.fs.unlink(w.root, b"c")
+        await w.fs.rmdir(w.root, b"d")
+        opened = await w.open(b"old")
+        await w.fs.write(opened, 3, b"more")
+        await w.close(opened)
+        await w.fs.tree.ensure_listed(w.root, fresh=True)
+        (tmp_path / "last").touch()
+        await until_heard(w, (News.APPEARED, b"last"))
+
+
+async def test_what_is_forgotten_is_not_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To save memory directories are forgotten. The kernel has to know; a window that shows one doesn't."""
+    (tmp_path / "d").mkdir()
+    for number in range(20):
+        (tmp_path / "d" / f"{number}").touch()
+    async with world(tmp_path) as w:
+        directory = await w.fs.lookup(w.root, b"d")
+        await w.fs.entries(directory)
+        monkeypatch.setattr("mtpfs.vfs.tree.MOST_NODES", 10)
+        monkeypatch.setattr("mtpfs.vfs.tree.KEPT_NODES", 5)
+        await w.fs.tree.ensure_listed(w.root, fresh=True)
+        assert not directory.children
+        assert w.kernel.gone
+        await w.fs.entries(directory)
+        assert not w.kernel.news
