@@ -61,15 +61,19 @@ def mounted(phone: str, mountpoint: Path) -> Iterator[subprocess.Popen[bytes]]:
     program.wait(20)
 
 
+def as_nobody() -> list[str]:
+    """Return what makes a command an ordinary user's, who can't enter root's directories."""
+    # The program needs nothing but its own code there.
+    if run(*NOBODY.split(), sys.executable, "-c", "import mtpfs", check=False).returncode:
+        pytest.skip("mtpfs lies in a directory that other users can't enter")
+    return NOBODY.split()
+
+
 def doctor(*words: str | Path, conditions: str = "true", user: bool = False) -> tuple[int, str]:
     """Run doctor under conditions made by shell commands, as nobody if `user`; return status and findings."""
     command = shlex.join([*MTPFS, "doctor", *map(str, words)])
     if user:
-        # An ordinary user can't enter root's directories; the program needs nothing but its own code there.
-        readable = run(*NOBODY.split(), sys.executable, "-c", "import mtpfs", check=False)
-        if readable.returncode:
-            pytest.skip("mtpfs lies in a directory that other users can't enter")
-        command = f"{NOBODY} {command}"
+        command = f"{shlex.join(as_nobody())} {command}"
     result = run("unshare", "-m", "sh", "-c", f"set -e; {conditions}; exec {command}", check=False)
     assert "Traceback" not in result.stderr, result.stderr
     return result.returncode, result.stdout + result.stderr
@@ -277,7 +281,7 @@ def test_reader_that_has_enough(mountpoint: Path) -> None:
 
 def test_refusal_in_words(phone: str, mountpoint: Path) -> None:
     """What fusermount3 or the kernel refuses is one line with the reason."""
-    result = run(*NOBODY.split(), *MTPFS, phone, mountpoint, check=False)
+    result = run(*as_nobody(), *MTPFS, phone, mountpoint, check=False)
     reason = f"user has no write access to mountpoint {mountpoint}"
     assert (result.returncode, result.stderr) == (1, f"mtpfs: {mountpoint}: can't be mounted: {reason}\n")
     result = run("setpriv", "--bounding-set=-sys_admin", *MTPFS, phone, mountpoint, check=False)

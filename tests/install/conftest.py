@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -43,8 +43,16 @@ exec chroot "$1/root" bash -euxc "$4"
 """Arguments: an empty directory, the repository, the test's own directory, the script."""
 
 
+@pytest.fixture(scope="session", autouse=True)
+def system_interpreter() -> Iterator[None]:
+    """Install for the system's Python, whichever one runs the tests (`make test PYTHON=...`)."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("PYTHON", raising=False)
+        yield
+
+
 @pytest.fixture(scope="session")
-def built() -> None:
+def built(system_interpreter: None) -> None:
     """Have the libraries built; costs nothing if they are."""
     run(TOP / "contrib/install", "build")
 

@@ -33,7 +33,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not list(directory.glob("mtpfs_*.deb")):
             patch.setenv("DPKG_DEB_COMPRESSOR_TYPE", "none")
-            run(TOP / "contrib/deb/build", directory)
+            run(TOP / "contrib/deb/build", directory, patience=300)
     (package,) = directory.glob("mtpfs_*.deb")
     return package
 

@@ -44,6 +44,7 @@ def test_raised(directories: tuple[Path, Path]) -> None:
     with virtual_mount(*directories):
         number = number_of(directories[1])
         setting = setting_of(number)
+        wait_until(lambda: setting.read_text().strip() == LARGE, "the mount's own raising")
         setting.write_text(SMALL)  # as it is for an ordinary user
         with subprocess.Popen([PROGRAM, number]) as program:
             for _ in range(2):
@@ -58,6 +59,7 @@ def test_others_are_left_alone(directories: tuple[Path, Path]) -> None:
     with virtual_mount(*directories, "", "-o", "subtype=other"):
         number = number_of(directories[1])
         setting = setting_of(number)
+        wait_until(lambda: setting.read_text().strip() == LARGE, "the mount's own raising")
         setting.write_text(SMALL)
         started = time.monotonic()
         run(PROGRAM, number)
@@ -71,6 +73,7 @@ def test_larger_stays(directories: tuple[Path, Path]) -> None:
     """What an administrator has set higher isn't lowered."""
     with virtual_mount(*directories):
         setting = setting_of(number_of(directories[1]))
+        wait_until(lambda: setting.read_text().strip() == LARGE, "the mount's own raising")
         setting.write_text("4096")
         run(PROGRAM, number_of(directories[1]))
         assert setting.read_text().strip() == "4096"

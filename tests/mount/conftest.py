@@ -33,14 +33,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="no /dev/fuse or no fusermount3"))
 
 
-def run(*words: str | Path, check: bool = True, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run a program to its end, which a hanging mount would never let come."""
+def run(
+    *words: str | Path, check: bool = True, cwd: Path | None = None, patience: float = 60
+) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end, which a hanging mount would never let come: `patience` seconds at most."""
     return subprocess.run(
         [str(word) for word in words],
         check=check,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patience,
         stdin=subprocess.DEVNULL,
         cwd=cwd,
     )

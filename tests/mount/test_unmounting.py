@@ -24,7 +24,7 @@ import pytest
 from equipment.programs import environment
 from mount.conftest import PATIENCE, run, wait_until
 
-ROUNDS = 20
+ROUNDS = 10
 FOLDERS = ("", "d", "d/e")
 FILES = 8
 

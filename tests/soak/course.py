@@ -26,6 +26,11 @@ from soak.trouble import Trouble
 from soak.worker import FOLDERS, Tally, Worker
 
 KINDS = ("", "no-edit&no-proplist&no-events")
+OF_THE_CHILD = [
+    "anon_inode",
+    "pipe",
+    "pipe",
+]  # descriptors of the one that tells watchers; it comes with the first news
 WORKERS = 3  # on each mount
 DEADLINE = 150.0  # seconds for one operation: the budgets of a dead device, on a busy machine
 QUIET = 12.0  # seconds after which idle threads have ended
@@ -59,7 +64,7 @@ class Soak:
             worker.prepare()
         time.sleep(1)
         self._nodes = mounted.statistics()["cache"]["nodes"]
-        self._descriptors = mounted.descriptors
+        self._descriptors = [*mounted.descriptors, *OF_THE_CHILD]
         runs: list[Callable[[], None]] = [self.gauges.run, *(w.run for w in self.workers), self.trouble.run]
         self._threads = [threading.Thread(target=run, daemon=True) for run in runs]
 

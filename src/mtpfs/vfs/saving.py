@@ -58,8 +58,12 @@ class Place:
         return name
 
     async def find(self, device: Device, is_it: Callable[[Entry], bool]) -> Handle | None:
-        """Return the handle of an object that has got another one than is known here."""
-        known = {child.handle for child in self.directory.children.values() if child.handle is not None}
+        """Return the handle of an object that isn't known here by another name."""
+        known = {
+            child.handle
+            for child in self.directory.children.values()
+            if child.handle is not None and child.object_name != self.name
+        }
         return await listing.find(device, self.storage.id, self.folder, is_it, known)
 
     async def find_named(self, device: Device, name: str) -> Handle | None:
