@@ -209,6 +209,8 @@ class Run:
         try:
             yield
         except MtpfsError as error:
+            if error.errno == errno.ESTALE and parse_options(self.kind).finds_again:
+                raise  # an object that gets another handle twice while it has no name of its own; in README's Caveats
             if calm and self.calm and error.errno in NEVER:
                 raise ViolationError(f"{opened.file.node.path}: {error!r} on an open descriptor") from error
             raise

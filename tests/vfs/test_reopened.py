@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,8 @@ import pytest
 import trio
 import trio.testing
 
-from mtpfs.device import Device, Entry, Handle, writing
-from mtpfs.errors import MtpfsError
+from mtpfs.device import Device, Entry, Handle, listing, writing
+from mtpfs.errors import MtpfsError, TransportTimeoutError
 from mtpfs.vfs import saving
 from mtpfs.vfs.claims import Claim
 from mtpfs.vfs.openfile import Destination, OpenFile
@@ -155,3 +157,91 @@ async def test_target_that_is_unsaved(tmp_path: Path, monkeypatch: pytest.Monkey
         assert bytes(await w.fs.read(opened, 0, 2000)) == bytes(1000)
         await w.close(opened)
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("f", b"new contents")]
+
+
+async def test_moved_away_while_its_directory_is_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a phone says of an object that we have moved meanwhile is true of where it is now, not of here."""
+    (tmp_path / "d").mkdir()
+    (tmp_path / "f").write_bytes(b"contents")
+    children, move_object = listing.children, writing.move
+    async with world(tmp_path) as w, trio.open_nursery() as nursery:
+        folder = await w.fs.lookup(w.root, b"d")
+        await w.names(folder)
+
+        moving, asked, moved = trio.Event(), trio.Event(), trio.Event()
+
+        async def move(*arguments: Any) -> None:
+            moving.set()
+            await asked.wait()
+            await move_object(*arguments)
+
+        async def rename() -> None:
+            await w.fs.rename(w.root, b"f", folder, b"g")
+            moved.set()
+
+        async def listed(device: Device, storage_id: int, parent: Handle) -> list[Entry]:
+            entries = await children(device, storage_id, parent)
+            if not moved.is_set():
+                asked.set()
+                await moved.wait()
+            return [entry if entry.is_folder else replace(entry, name="g") for entry in entries]
+
+        monkeypatch.setattr(writing, "move", move)
+        nursery.start_soon(rename)
+        await moving.wait()
+        monkeypatch.setattr(listing, "children", listed)
+        w.root.distrust()
+        assert await w.names() == [b"d"]
+        assert await w.names(folder) == [b"g"]
+        assert await w.get(await w.fs.lookup(folder, b"g")) == b"contents"
+
+
+async def test_described_while_it_gets_another_object(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A late answer about the object that a file had before doesn't make that its object again."""
+    (tmp_path / "f").write_bytes(b"contents")
+    describe = listing.entry
+    async with world(tmp_path, "no-move&no-rename") as w:
+        node = await w.fs.lookup(w.root, b"f")
+
+        async def described(device: Device, handle: Handle) -> Entry:
+            monkeypatch.setattr(listing, "entry", describe)
+            entry = await describe(device, handle)
+            await w.fs.rename(w.root, b"f", w.root, b"g")
+            return entry
+
+        monkeypatch.setattr(listing, "entry", described)
+        node.attributes_stale = True
+        await w.fs.refresh(node)
+        assert (node.name, node.object_name) == (b"g", "g")
+        assert await w.get(node) == b"contents"
+
+
+async def test_put_aside_in_vain_while_another_change_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A change that waited for a claim on the name of a moment claims the right one before it does anything."""
+    for name in ("f", "new", "other"):
+        (tmp_path / name).write_bytes(name.encode())
+    rename = writing.rename
+    async with world(tmp_path) as w, trio.open_nursery() as nursery:
+
+        async def renamed(device: Device, handle: Handle, old: str, new: str) -> None:
+            if old == "new":
+                # By now f is put aside. The second change begins, and has to wait for this one.
+                nursery.start_soon(partial(w.fs.rename, w.root, b"f", w.root, b"other", replace=True))
+                await trio.testing.wait_all_tasks_blocked()
+                raise TransportTimeoutError("no answer")
+            if old == "other":
+                held.append(w.claims.is_claimed(w.root, "f"))
+            await rename(device, handle, old, new)
+
+        held: list[bool] = []
+        monkeypatch.setattr(writing, "rename", renamed)
+        with pytest.raises(MtpfsError):
+            await w.fs.rename(w.root, b"new", w.root, b"f")
+    assert held == [True]
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"new": b"new", "other": b"f"}

@@ -147,8 +147,9 @@ class Filesystem:
         if not (node.attributes_stale or node.date_elsewhere) or node.unlinked or node.is_ahead:
             return
         try:
-            entry = await listing.entry(self.device, await self.tree.handle(node))
-            if not node.is_ahead:
+            handle = await self.tree.handle(node)
+            entry = await listing.entry(self.device, handle)
+            if not node.is_ahead and node.handle == handle:  # else it was given another object meanwhile
                 self.tree.describe(node, entry)
         except ResponseError as error:
             if error.code != Response.InvalidObjectHandle or node.parent is None:

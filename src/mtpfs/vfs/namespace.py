@@ -105,11 +105,9 @@ class Namespace:
             if not node.is_folder:
                 raise FsError(errno.ENOTDIR)
             self._rules.check_deletable(node)
-            async with (
-                self._changing(parent),
-                self._claims.claim((parent, node.object_name), subtrees=[node]),
-            ):
-                if parent.children.get(name) is not node:
+            claimed = node.object_name
+            async with self._changing(parent), self._claims.claim((parent, claimed), subtrees=[node]):
+                if not _is_still(node, parent, name, claimed):
                     continue
                 await self._check_empty(node)
                 await objects.delete(self._tree, parent, node)
@@ -146,9 +144,10 @@ class Namespace:
             file = self._files.of(node)
             if file is not None and node.handle is None:
                 file.stop_sending()
+            claimed = node.object_name
             try:
-                async with self._changing(parent), self._claims.claim((parent, node.object_name)) as claim:
-                    if parent.children.get(name) is not node:
+                async with self._changing(parent), self._claims.claim((parent, claimed)) as claim:
+                    if not _is_still(node, parent, name, claimed):
                         continue
                     await self._unlink(claim, parent, node)
                     return self._files.of(node)
@@ -232,14 +231,13 @@ class Namespace:
                 raise FsError(errno.EINVAL, "a directory can't be moved into itself")
             target = new_parent.children.get(new_name)
             subtrees = [folder for folder in (node, target) if folder is not None and folder.is_folder]
+            claimed = node.object_name
             async with (
                 self._changing(old_parent, new_parent),
-                self._claims.claim(
-                    (old_parent, node.object_name), (new_parent, text), subtrees=subtrees
-                ) as claim,
+                self._claims.claim((old_parent, claimed), (new_parent, text), subtrees=subtrees) as claim,
             ):
                 if (
-                    old_parent.children.get(old_name) is not node
+                    not _is_still(node, old_parent, old_name, claimed)
                     or new_parent.children.get(new_name) is not target
                 ):
                     continue
@@ -524,3 +522,8 @@ class Namespace:
             if reason is error:
                 raise
             raise reason from error
+
+
+def _is_still(node: Node, directory: Node, name: bytes, claimed: str) -> bool:
+    """Tell whether it is what a claim was made for: the claim had to wait, maybe for a change of this very node."""
+    return directory.children.get(name) is node and node.object_name == claimed

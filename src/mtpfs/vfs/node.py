@@ -79,6 +79,7 @@ class Node:
         "lookups",
         "lost",
         "modified",
+        "moved",
         "name",
         "parent",
         "protected",
@@ -127,6 +128,8 @@ class Node:
         """`children` is what a listing has shown, perhaps long ago: a new one that differs shows a change."""
         self.distrusted_until = 0.0
         """By trio's clock: before that no listing is believed. What was deleted may show again (see `distrust_for`)."""
+        self.moved = 0
+        """Which move of the tree's it was that brought the node into its directory last; 0: none."""
         self.protected = False
         """The device says that it is read-only."""
         self._listing_lock: trio.Lock | None = None
@@ -186,6 +189,24 @@ class Node:
         return Entry(
             handle, self.object_name, self.is_folder, self.size, self.told, size_known=self.size_known
         )
+
+    def is_to_replace(self, entry: Entry) -> bool:
+        """Tell whether a file that isn't sent yet is to take an object's place: one that has appeared meanwhile.
+
+        It may be our own, from an upload whose confirmation never came.
+        """
+        return (
+            self.handle is None
+            and not self.is_storage
+            and not entry.is_folder
+            and self.object_name == entry.name
+        )
+
+    @property
+    def place_on_device(self) -> str:
+        """Where the device has it, from its storage on: what remembered dates go by."""
+        storage = self.storage
+        return f"{(storage.description or storage.volume) if storage else ''}/{self.device_path}"
 
     @property
     def path(self) -> str:

@@ -82,6 +82,8 @@ class Tree:
         self.nodes: dict[int, Node] = {}
         self.by_handle: dict[Handle, Node] = {}
         self.hidden = Hidden()
+        self._moves = 0
+        """How often a node was moved to another directory."""
         self.listings_fetched = 0
         self.listings_cached = 0
         """Times that a directory was asked for, and the device wasn't."""
@@ -289,8 +291,8 @@ class Tree:
                 if node is not None and node.handle is not None and not self._is_valid(node.handle):
                     self._set_handle(node, entry.handle)
                 continue
-            if (waiting := after.get(names.shown_name(entry.name))) is not None and _is_to_replace(
-                waiting, entry
+            if (waiting := after.get(names.shown_name(entry.name))) is not None and waiting.is_to_replace(
+                entry
             ):
                 self.describe(waiting, entry)
                 continue
@@ -322,7 +324,7 @@ class Tree:
             directory.distrust()  # as many as a listing may have, and the next one will say so
             return
         plain = directory.children.get(names.shown_name(entry.name))
-        if plain is not None and _is_to_replace(plain, entry):
+        if plain is not None and plain.is_to_replace(entry):
             self.describe(plain, entry)
             return
         name = names.free(entry.name, directory.children, {})
@@ -362,7 +364,7 @@ class Tree:
         remembered = None
         # A date that isn't known yet is no reason to call the record void.
         if self._dates and not node.date_elsewhere:
-            remembered = self._dates.get(_place_of(node), node.size, told)
+            remembered = self._dates.get(node.place_on_device, node.size, told)
         shown = remembered or told or UNKNOWN_DATE
         if node.is_folder and remembered is None:
             # Never the same at two mounts where it isn't known: to programs the same date means that nothing has changed.
@@ -372,14 +374,14 @@ class Tree:
     def remember_date(self, node: Node, date: float) -> None:
         """Show the date that a program has set, where the device tells dates and can't take one."""
         if node.told is not None and node.told != date:
-            self._dates.set(_place_of(node), node.size, node.told, date)
+            self._dates.set(node.place_on_device, node.size, node.told, date)
         elif self._dates:
-            self._dates.void(_place_of(node))  # of an earlier one
+            self._dates.void(node.place_on_device)  # of an earlier one
         node.modified = date
 
     def forget_date(self, node: Node) -> None:
         """Forget a date that a program has set: the contents are about to be others."""
-        self._dates.remove(_place_of(node))
+        self._dates.remove(node.place_on_device)
 
     def adopt(self, directory: Node, name: bytes, object_name: str, *, is_folder: bool) -> Node:
         """Add a node that was created here; the device hasn't got it yet."""
@@ -413,7 +415,7 @@ class Tree:
             node.parent.remove(node)
             self._touch(node.parent)
         node.successor = successor
-        self._dates.remove(_place_of(node))
+        self._dates.remove(node.place_on_device)
         if node.parent is not None and node.lookups:
             self._departed[node.parent, node.name] = node
         self._mark_unlinked(node)
@@ -429,15 +431,18 @@ class Tree:
 
     def relocate(self, node: Node, directory: Node, name: bytes, object_name: str) -> None:
         """Follow a rename or move on the device."""
-        before = _place_of(node)
+        before = node.place_on_device
         if node.parent is not None:
             node.parent.remove(node)
             self._touch(node.parent)
+        if node.parent is not directory:
+            self._moves += 1
+            node.moved = self._moves
         node.parent, node.name, node.object_name = directory, name, object_name
         directory.add(node)
         self._touch(directory)
         self._set_storage(node, directory.storage)
-        self._dates.move(before, _place_of(node))
+        self._dates.move(before, node.place_on_device)
         self._succeed(node)
 
     @property
@@ -480,10 +485,13 @@ class Tree:
         with self._claims.watch(directory) as touched:
             # What the device's layer logs names objects by their handles.
             log.debug("%s is listed: folder %s of storage 0x%08X", directory.path, folder, storage.id)
+            before = self._moves
             found = await listing.children(self.device, storage.id, folder)
             if directory.handle != folder:
                 raise SessionLostError(f"{directory.path} is another object by now")  # it was copied, say
-            entries = self.hidden.sift(found)
+            entries = self.hidden.sift(
+                entry for entry in found if not self._is_leaving(directory, entry, before, touched)
+            )
             self._follow_put_aside(directory, entries)
             shown, is_settled = await self._settler.settle(directory, storage, folder, entries, touched)
             self.merge(directory, shown, touched)
@@ -497,6 +505,16 @@ class Tree:
             folded = {names.fold(entry.name) for entry in entries}
             if len(folded) < len({entry.name for entry in entries}):
                 self.device.learned_folding(storage.id, folds=False)
+
+    def _is_leaving(self, directory: Node, entry: Entry, moves: int, touched: set[str]) -> bool:
+        """Tell whether we have moved this object out of the directory since it was asked for, or are about to.
+
+        What the device says of it then, its name for example, may be true of the other place.
+        """
+        node = self.by_handle.get(entry.handle)
+        if node is None or node.parent is not directory:
+            return node is not None and node.moved > moves
+        return entry.name != node.object_name and names.fold(node.object_name) in touched
 
     def _follow_put_aside(self, directory: Node, entries: list[Entry]) -> None:
         """Look up those that a change has given a temporary name for the moment: what is shown hasn't got them."""
@@ -603,7 +621,7 @@ class Tree:
         """Note that a directory holds something else than before. The kernel knows of our own changes."""
         directory.note_change(time.time())
         if self._dates:
-            self._dates.void(_place_of(directory))
+            self._dates.void(directory.place_on_device)
 
     def _let_go(self, node: Node, directory: Node, name: bytes) -> None:
         directory.remove(node)
@@ -673,19 +691,3 @@ class Tree:
             or node.is_being_listed
             or self._claims.is_claimed(directory, node.object_name)
         )
-
-
-def _place_of(node: Node) -> str:
-    """Return where the device has a file, from its storage on: what remembered dates go by."""
-    storage = node.storage
-    return f"{(storage.description or storage.volume) if storage else ''}/{node.device_path}"
-
-
-def _is_to_replace(node: Node, entry: Entry) -> bool:
-    """Tell whether a file that isn't sent yet is to take an object's place: one that has appeared meanwhile.
-
-    It may be our own, from an upload whose confirmation never came.
-    """
-    return (
-        node.handle is None and not node.is_storage and not entry.is_folder and node.object_name == entry.name
-    )
