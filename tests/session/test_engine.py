@@ -234,3 +234,36 @@ def test_leftovers_while_sending() -> None:
         tested.transact(Operation.SendObject, data=DataSource(3 * LARGE_TRANSFER, fill), timeout=TIMEOUT)
     assert tested.in_data_phase
     assert not wire.incoming
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+@pytest.mark.parametrize("beyond", [0, 1])
+def test_limit(is_told: bool, beyond: int) -> None:
+    """As many bytes as are allowed are taken, and not one more, whether their number is announced or not."""
+    limit = 1000
+    header = encode_header(ContainerType.DATA, Operation.GetDeviceInfo, 0, limit + beyond)
+    if not is_told:
+        header = UNKNOWN_LENGTH.to_bytes(4, "little") + header[4:]
+    tested, _ = engine(header + bytes(limit + beyond), response())
+    if beyond:
+        with pytest.raises(RemoteProtocolError, match="allowed" if is_told else "more than"):
+            tested.transact(Operation.GetDeviceInfo, limit=limit)
+    else:
+        assert len(tested.transact(Operation.GetDeviceInfo, limit=limit).data) == limit
+
+
+def test_nothing_is_sent_out_of_step() -> None:
+    """A command on a wire in an unknown state would be taken for data, or the other way round."""
+    tested, wire = engine(response())
+    tested.fall_out_of_step()
+    with pytest.raises(TransportError):
+        tested.transact(Operation.GetDeviceInfo)
+    assert not wire.sent
+    assert not tested.operations
+
+
+def test_phases_follow_each_other() -> None:
+    """A step that no transaction makes is a mistake of ours, and heard of."""
+    tested, _ = engine()
+    with pytest.raises(AssertionError):
+        tested.enter(Phase.RECEIVING)
