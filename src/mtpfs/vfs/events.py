@@ -1,9 +1,9 @@
 """What the session tells, applied to the tree: exactly what changed, nothing else.
 
 An event names an object. An added one is described by one GetObjectInfo, and put where its parent is listed. A
-removed one is taken out. But if its name was vacated here a moment ago, what had the name before may be meant. Then it is looked for.
-Of a changed one the attributes are asked for when they are next needed. Echoes of our own
-changes are recognised because their handle is known, or hidden, already.
+removed one is taken out. But if its name was vacated here a moment ago, what had the name before may be meant. Then
+it is looked for. Of a changed one the attributes are asked for when they are next needed. Echoes of our own changes
+are recognised because their handle is known, or hidden, already.
 
 Events are hints. An unknown handle changes nothing, and "something happened" ends the trust in all listings. So do
 additions while more than `MANY` events wait: to describe each would cost more than to list anew. Storages are looked

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 
 import trio
@@ -19,7 +19,7 @@ import trio
 from mtpfs.device import Device, dates
 from mtpfs.errors import FsError, MtpfsError, StoppedError
 from mtpfs.vfs import objects
-from mtpfs.vfs.claims import Claims
+from mtpfs.vfs.claims import Claim, Claims
 from mtpfs.vfs.contents import Shared
 from mtpfs.vfs.held import holds
 from mtpfs.vfs.node import Node
@@ -190,10 +190,8 @@ class Files:
         node = file.node
         while node.handle is None and not node.unlinked and self._has_ended(file):
             # The device hasn't got it, so its node goes, too. A rename may be at work on that.
-            parent, name = node.parent, node.object_name
-            assert parent is not None
-            async with self._claims.claim((parent, name)):
-                if (node.parent, node.object_name) == (parent, name) and self._has_ended(file):
+            async with self._claimed_in_place(node) as claim:
+                if claim is not None and self._has_ended(file):
                     await self._drop(file)
         if not self._has_ended(file):
             return
@@ -263,20 +261,25 @@ class Files:
 
     # --- saving ----------------------------------------------------------------------
 
+    @asynccontextmanager
+    async def _claimed_in_place(self, node: Node) -> AsyncIterator[Claim | None]:
+        """Claim where a node is now; None: it was renamed or moved while this was waiting."""
+        parent, name = node.parent, node.object_name
+        assert parent is not None
+        async with self._claims.claim((parent, name)) as claim:
+            yield claim if (node.parent, node.object_name) == (parent, name) else None
+
     async def claim_and_save(self, file: OpenFile) -> None:
         """Bring everything to the device, under a claim on where the file is now."""
         node = file.node
         before = node.size, node.modified
         while not node.deleted:
             node.check_not_lost()
-            parent, name = node.parent, node.object_name
-            assert parent is not None
-            async with self._claims.claim((parent, name)) as claim:
-                if (node.parent, node.object_name) == (parent, name):
+            async with self._claimed_in_place(node) as claim:
+                if claim is not None:
                     with suppress(StoppedError):  # only a deletion stops it, and that waits for this claim
                         await file.save(claim)
                     break
-                # Else it was renamed while this was waiting.
         if (node.size, node.modified) != before and not node.unlinked:
             self._redated(node)  # the date may be the device's own by now; the contents are as they were
 
@@ -284,10 +287,8 @@ class Files:
         """Send new contents before they are complete; False where that can't be."""
         node = file.node
         while not node.unlinked:
-            parent, name = node.parent, node.object_name
-            assert parent is not None
-            async with self._claims.claim((parent, name)) as claim:
-                if (node.parent, node.object_name) == (parent, name):
+            async with self._claimed_in_place(node) as claim:
+                if claim is not None:
                     return await file.send_early(claim)
         return False
 

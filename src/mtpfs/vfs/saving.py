@@ -114,7 +114,7 @@ def can_put_aside(device: Device) -> bool:
 
 
 def looks_like(found: Entry, known: Entry) -> bool:
-    """Tell whether what has a name now can be the object that was known by it in another session."""
+    """Tell whether what has a name now can be the object that was known by it under another handle."""
     dates_differ = None not in {found.modified, known.modified} and found.modified != known.modified
     return found.size == known.size and not dates_differ
 
@@ -140,7 +140,11 @@ async def replace(
         put_aside = await objects.changed(
             old.handle,
             lambda h: writing.rename(device, h, old.name, aside),
-            lambda: place.find(device, lambda entry: _is_same(entry, old)),
+            # not what has been put there on the device since
+            lambda: place.find(
+                device,
+                lambda entry: (entry.name, entry.is_folder) == (old.name, False) and looks_like(entry, old),
+            ),
         )
     except (ResponseError, FsError) as error:
         code = error.code if isinstance(error, ResponseError) else None
@@ -171,14 +175,6 @@ async def replace(
         await remove(device, place, put_aside, aside)
         device.room.took(place.storage.id, -old.size)
     return handle
-
-
-def _is_same(entry: Entry, old: Entry) -> bool:
-    """Tell whether an object with another handle is what `old` was: not what has been put there on the device since."""
-    is_dated = None not in {entry.modified, old.modified}
-    return (entry.name, entry.is_folder, entry.size) == (old.name, False, old.size) and (
-        not is_dated or entry.modified == old.modified
-    )
 
 
 async def tidy(device: Device, place: Place, entries: list[Entry]) -> tuple[Entry | None, list[Entry], bool]:
