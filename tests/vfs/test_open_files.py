@@ -17,7 +17,7 @@ from mtpfs.vfs import edit, openfile
 from mtpfs.vfs.openfile import Condition
 from mtpfs.vfs.recovery import recovery_directory
 from vfs.test_replug import replug, unplug
-from vfs.world import World, world
+from vfs.world import World, phone_with_file, world
 
 PATIENCE = 30.0  # seconds for what takes none
 OLD, NEW = b"old contents", b"new contents, which are longer"
@@ -25,12 +25,7 @@ OLD, NEW = b"old contents", b"new contents, which are longer"
 
 @pytest.fixture
 def phone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return the phone's directory, with the file `f`; spools and the recovery directory are the test's own."""
-    for name in ("phone", "spool"):
-        (tmp_path / name).mkdir()
-    monkeypatch.setenv("TMPDIR", str(tmp_path / "spool"))
-    (tmp_path / "phone/f").write_bytes(OLD)
-    return tmp_path / "phone"
+    return phone_with_file(tmp_path, monkeypatch, OLD)
 
 
 def stored(phone: Path) -> dict[str, bytes]:

@@ -19,19 +19,14 @@ from mtpfs.vfs.temporaries import Kind, parse, temporary_name
 from mtpfs.virtual.faults import FOREVER, Fault
 from mtpfs.virtual.faults import Kind as FaultKind
 from vfs.test_replug import replug, unplug
-from vfs.world import World, world
+from vfs.world import World, phone_with_file, world
 
 OLD, NEW = b"old contents", b"new contents, which are longer"
 
 
 @pytest.fixture
 def phone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return the phone's directory, with the file `f`; spools and the recovery directory are the test's own."""
-    for name in ("phone", "spool"):
-        (tmp_path / name).mkdir()
-    monkeypatch.setenv("TMPDIR", str(tmp_path / "spool"))
-    (tmp_path / "phone/f").write_bytes(OLD)
-    return tmp_path / "phone"
+    return phone_with_file(tmp_path, monkeypatch, OLD)
 
 
 def refuse(w: World, operation: Operation, *, skip: int = 0, times: int = FOREVER) -> None:

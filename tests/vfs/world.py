@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
 import trio
 
 from mtpfs.device import Device
@@ -116,6 +117,15 @@ class World:
 
     async def names(self, directory: Node | None = None) -> list[bytes]:
         return [node.name for node in await self.fs.entries(directory or self.root)]
+
+
+def phone_with_file(place: Path, monkeypatch: pytest.MonkeyPatch, contents: bytes) -> Path:
+    """Return a phone's directory in `place`, with the file `f`; spools and the recovery directory lie beside it."""
+    for name in ("phone", "spool"):
+        (place / name).mkdir()
+    monkeypatch.setenv("TMPDIR", str(place / "spool"))
+    (place / "phone/f").write_bytes(contents)
+    return place / "phone"
 
 
 @asynccontextmanager
