@@ -32,11 +32,14 @@ _ALL = 0xFFFFFFFF
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """What the link can do: bytes per second both ways, seconds of a small transaction."""
+    """What the link can do: bytes per second both ways, seconds of a small transaction, and what that costs."""
 
     read: float
     write: float
     transaction: float
+    read_cpu: float
+    """Seconds of CPU per byte, in user and kernel mode."""
+    write_cpu: float
 
 
 class RawPhone:
@@ -161,17 +164,17 @@ def measure(serial: str, name: str, size: int) -> Link:
     for _ in range(20):
         phone.call(_GET_DEVICE_INFO)
     transaction = (time.perf_counter() - started) / 20
-    started = time.perf_counter()
+    started, computed = time.perf_counter(), time.process_time()
     received = phone.receive(found[0])
-    read = time.perf_counter() - started
+    read, read_cpu = time.perf_counter() - started, time.process_time() - computed
     if received != size:
         raise OSError(f"{received} bytes of {size}")
-    started = time.perf_counter()
+    started, computed = time.perf_counter(), time.process_time()
     handle = phone.send(storage, "raw.bin", size)
-    write = time.perf_counter() - started
+    write, write_cpu = time.perf_counter() - started, time.process_time() - computed
     phone.call(_DELETE, handle, 0)
     phone.close()
-    return Link(size / read, size / write, transaction)
+    return Link(size / read, size / write, transaction, read_cpu / size, write_cpu / size)
 
 
 if __name__ == "__main__":

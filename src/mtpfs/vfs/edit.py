@@ -1,7 +1,8 @@
 """Changing an object in place, by Android's edit operations.
 
-Writes that continue each other are collected up to `COALESCE` bytes and sent as one SendPartialObject. Before any
-other write they are sent. The device refuses to write beyond the end, so a gap is closed by TruncateObject, which
+Writes that continue each other are collected up to `COALESCE` bytes and sent as one SendPartialObject. That is done
+by a task of its own, so that the next ones are collected while the link is busy: of a fast link a third would be lost
+else. One piece is on its way at a time. Before anything but the next writes in a row, all is sent. The device refuses to write beyond the end, so a gap is closed by TruncateObject, which
 fills with zeros. Filling may take long, so it is done in steps, and can be stopped between them.
 
 A device that has left the bus in between has forgotten the edit. What is buffered then goes into a new one, but
@@ -11,21 +12,28 @@ Some devices have room for one edit only, and end the other one silently (Sailfi
 The edit is begun again, and the piece is sent once more.
 
 Invariant: after `finish` returned, everything written is on the device. An error is raised by the call that met it,
-and the bytes concerned stay buffered.
+or by the next one if a piece was on its way. The bytes concerned stay here, and are sent again by the call after that.
+While a piece is on its way, its task alone asks the device for anything; all others wait for it.
 """
 
 from __future__ import annotations
 
 import errno
+import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from functools import partial
 from typing import NoReturn
+
+import trio
 
 from mtpfs.device import Device, Handle, listing, writing
 from mtpfs.errors import FsError, MtpfsError, ResponseError, TransportError
 from mtpfs.protocol.codes import Response
 from mtpfs.vfs.pieces import Pieces
 from mtpfs.vfs.stale import with_current_handles
+
+log = logging.getLogger(__name__)
 
 COALESCE = 4 << 20  # bytes per SendPartialObject; with 1 MiB a tenth of the rate is lost
 FILLED = 64 << 20  # bytes of zeros that the device is told to write at once
@@ -40,11 +48,27 @@ class ConflictError(FsError):
         super().__init__(errno.EIO, message)
 
 
+@dataclass(slots=True, eq=False)
+class _Flight:
+    """A piece that is on its way to the device."""
+
+    offset: int
+    pieces: Pieces
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    done: trio.Event = field(default_factory=trio.Event)
+    error: MtpfsError | None = None
+    """What has kept it from arriving, until that is told."""
+
+    @property
+    def end(self) -> int:
+        return self.offset + len(self.pieces)
+
+
 class Edit:
     """An object that is being edited in place. Used under the file's lock.
 
-    `find` returns the object's handle in the current session. `size` is in bytes, `modified` in seconds since
-    the epoch: what the device tells now. `stopped` tells that the mount is ending.
+    In `nursery` pieces are sent. `find` returns the object's handle in the current session. `size` is in bytes,
+    `modified` in seconds since the epoch: what the device tells now. `stopped` tells that the mount is ending.
 
     A caller that is cancelled stops waiting. What is on the wire is finished; what is buffered stays.
     """
@@ -52,6 +76,7 @@ class Edit:
     def __init__(
         self,
         device: Device,
+        nursery: trio.Nursery,
         storage_id: int,
         find: Callable[[], Awaitable[Handle]],
         size: int,
@@ -65,6 +90,7 @@ class Edit:
         self.size = size
         """Bytes of the object on the device, as far as this edit has come."""
         self._device = device
+        self._nursery = nursery
         self._storage_id = storage_id
         self._find = find
         self._modified: float | None = modified
@@ -76,16 +102,22 @@ class Edit:
         """The session in which the edit was begun last."""
         self._buffer = Pieces()
         self._offset = 0
+        self._flight: _Flight | None = None
+        """What is on its way, or has not arrived."""
+        self._dropped: _Flight | None = None
+        """What was on its way when it wasn't wanted any more."""
 
     @property
-    def unsent(self) -> tuple[int, bytes]:
-        """The offset of what is buffered, and the bytes."""
-        return self._offset, self._buffer.joined()
+    def unsent(self) -> list[tuple[int, bytes]]:
+        """What the device hasn't confirmed: pieces with their offsets."""
+        found = [] if self._flight is None else [(self._flight.offset, self._flight.pieces.joined())]
+        return [*found, (self._offset, self._buffer.joined())] if self._buffer else found
 
     @property
     def end(self) -> int:
-        """Size of the file with what is buffered."""
-        return max(self.size, self._offset + len(self._buffer)) if self._buffer else self.size
+        """Size of the file with what isn't sent."""
+        in_flight = 0 if self._flight is None else self._flight.end
+        return max(self.size, in_flight, self._offset + len(self._buffer) if self._buffer else 0)
 
     async def begin(self) -> Handle:
         """Begin the edit unless it is open; return the object's handle.
@@ -126,7 +158,8 @@ class Edit:
 
         Raises ENOSPC before anything is sent if they are known not to fit, and what `send_buffered` raises.
         """
-        await self.begin()
+        if self._flight is None:
+            await self.begin()
         if (end := offset + len(data)) > self.end:
             # With what is buffered, which isn't counted as taken yet.
             await self._device.room.require(self._storage_id, end - self.size)
@@ -137,7 +170,10 @@ class Edit:
             self._offset = offset
         self._buffer.add(data)
         if len(self._buffer) >= COALESCE:
-            await self.send_buffered()
+            await self._land()
+            flight = self._flight = _Flight(self._offset, self._buffer)
+            self._buffer = Pieces()
+            self._nursery.start_soon(self._fly, flight)
 
     async def truncate(self, size: int) -> None:
         """Set the size in bytes; what is buffered is sent first, and growth reads as zeros.
@@ -154,18 +190,47 @@ class Edit:
 
         Raises ENOSPC if the room is short, `ConflictError`, `ResponseError`, and what the session raises.
         """
-        if not self._buffer:
+        await self._land()
+        if self._buffer:
+            await self._send(self._offset, self._buffer)
+            self._buffer.clear()
+
+    async def _land(self) -> None:
+        """Wait until what is on its way has arrived. Raises what keeps it; the next call sends it again."""
+        flight = self._flight
+        if flight is None:
             return
+        await flight.done.wait()
+        if flight.error is not None:
+            error, flight.error = flight.error, None
+            raise error
+        if self._flight is flight:
+            await self._send(flight.offset, flight.pieces)
+            self._flight = None
+
+    async def _fly(self, flight: _Flight) -> None:
+        try:
+            with flight.scope:
+                await self._send(flight.offset, flight.pieces)
+                if self._flight is flight:
+                    self._flight = None
+        except MtpfsError as error:
+            flight.error = error
+        except Exception:
+            # A bug must cost only this file an EIO, and not end the mount.
+            log.exception("a piece of %d bytes at %d", len(flight.pieces), flight.offset)
+            flight.error = MtpfsError("internal error")
+        finally:
+            flight.done.set()
+
+    async def _send(self, offset: int, pieces: Pieces) -> None:
         await self.begin()
-        if self._offset > self.size:
-            await self._truncate(self._offset)
-        source = self._buffer.source()
-        await self._repeated(
-            lambda handle: writing.write(self._device, handle, self._offset, source), source.size
-        )
-        grown = self._offset + source.size - self.size
-        self._note(max(self.size, self._offset + source.size), grown, source.size)
-        self._buffer.clear()
+        if offset > self.size:
+            await self._truncate(offset)
+        source = pieces.source()
+        await self._repeated(lambda handle: writing.write(self._device, handle, offset, source), source.size)
+        end = offset + source.size
+        self._note(max(self.size, end), end - self.size, source.size)
 
     async def _truncate(self, size: int) -> None:
         while True:
@@ -227,6 +292,9 @@ class Edit:
 
         Raises `ResponseError` unless the device had ended it already, and what the session raises.
         """
+        if self._dropped is not None:
+            await self._dropped.done.wait()
+            self._dropped = None
         handle, self._open = self._open, None
         if handle is None or handle.generation != self._device.session.generation:
             return
@@ -237,5 +305,8 @@ class Edit:
                 raise
 
     def drop(self) -> None:
-        """Forget what is buffered."""
+        """Forget what isn't sent. What is on the wire is finished."""
         self._buffer.clear()
+        if self._flight is not None:
+            self._flight.scope.cancel()
+            self._dropped, self._flight = self._flight, None

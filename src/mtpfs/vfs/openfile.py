@@ -311,6 +311,7 @@ class OpenFile:
         tree, node = self._shared.tree, self.node
         return Edit(
             self._shared.device,
+            self._shared.nursery,
             storage.id,
             lambda: tree.handle(node),
             entry.size,
@@ -596,7 +597,10 @@ class OpenFile:
             return True
 
     def _part_edit(self, part: Part, storage: Storage, size: int) -> Edit:
-        return Edit(self._shared.device, storage.id, part.find, size, None, lambda: self._keeper.is_stopping)
+        shared, keeper = self._shared, self._keeper
+        return Edit(
+            shared.device, shared.nursery, storage.id, part.find, size, None, lambda: keeper.is_stopping
+        )
 
     # --- giving up -------------------------------------------------------------------
 
@@ -628,10 +632,10 @@ class OpenFile:
         path, found = self.node.path, []
         if isinstance(self.contents, Spooled) and self.is_ahead and self.failure is None:
             found.append(recovery.keep(self.contents.spool, device, path))
-        if isinstance(self.contents, Edited) and (unsent := self.contents.edit.unsent)[1]:
+        for offset, data in self.contents.edit.unsent if isinstance(self.contents, Edited) else []:
             piece = Spool()
-            piece.write_now(0, unsent[1])
-            found.append(recovery.keep(piece, device, f"{path}.at-{unsent[0]}"))
+            piece.write_now(0, data)
+            found.append(recovery.keep(piece, device, f"{path}.at-{offset}"))
             piece.drop()
         return found
 
