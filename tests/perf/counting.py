@@ -9,6 +9,8 @@ can be put into a `Table`, which counts the elements that are handed out one aft
 
 from __future__ import annotations
 
+import ctypes
+import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -40,20 +42,56 @@ class Work:
 class Cable:
     """Tells on which side of the cable the work is. Its `wrap` goes around all that leads into the phone."""
 
-    def __init__(self) -> None:
+    def __init__(self, large_pieces: LargePieces | None = None) -> None:
         self.inside = False
+        self.large_pieces = 0
+        """Of `large_pieces`, those that the phone took."""
+        self._counter = large_pieces
 
     def wrap(self, function: Callable[..., T]) -> Callable[..., T]:
         """Return a function that counts as the phone's."""
 
         def wrapped(*arguments: Any, **options: Any) -> T:
-            self.inside, before = True, self.inside
+            if self.inside:
+                return function(*arguments, **options)
+            self.inside, before = True, self._count()
             try:
                 return function(*arguments, **options)
             finally:
-                self.inside = before
+                self.inside = False
+                self.large_pieces += self._count() - before
 
         return wrapped
+
+    def _count(self) -> int:
+        return self._counter.count if self._counter is not None else 0
+
+
+class LargePieces:
+    """Counts the pieces of memory of at least so many bytes that Python takes, from `start` on. See `allocations.c`."""
+
+    def __init__(self, build: Path) -> None:
+        """Compile the counter in the directory `build`."""
+        library = build / "allocations.so"
+        source = Path(__file__).with_name("allocations.c")
+        subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", library, source], check=True)
+        self._library = ctypes.PyDLL(str(library))
+        self._library.counted.restype = ctypes.c_long
+        self._library.start.argtypes = [ctypes.c_size_t]
+
+    @property
+    def count(self) -> int:
+        """How many there were."""
+        return int(self._library.counted())
+
+    @contextmanager
+    def counted(self, least: int) -> Iterator[None]:
+        """Count those of `least` bytes and more. Not to be nested."""
+        self._library.start(least)
+        try:
+            yield
+        finally:
+            self._library.stop()
 
 
 @contextmanager

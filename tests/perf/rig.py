@@ -11,13 +11,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
+from mtpfs.session.queue import Job
 from mtpfs.vfs import Filesystem, Node
 from mtpfs.virtual.store import Node as Object
 from mtpfs.virtual.transport import VirtualTransport, open_virtual
 from perf.counting import Cable, Table, Work
 from stress.wire import StressSession
 from vfs.world import filesystem
+
+T = TypeVar("T")
 
 
 class NoChance(random.Random):
@@ -31,12 +35,22 @@ class NoChance(random.Random):
         return a
 
 
+class CountedSession(StressSession):
+    """Counts the jobs: each is handed to the thread that has the wire, and back."""
+
+    jobs = 0
+
+    async def _submit(self, job: Job[T]) -> T:
+        self.jobs += 1
+        return await super()._submit(job)
+
+
 @dataclass
 class Rig:
     """An open filesystem, its storage, the phone, and the cable between them."""
 
     fs: Filesystem
-    session: StressSession
+    session: CountedSession
     root: Node
     phone: Path
     transport: VirtualTransport
@@ -64,15 +78,15 @@ class Rig:
 
 
 @asynccontextmanager
-async def rig(phone: Path, words: str = "") -> AsyncIterator[Rig]:
+async def rig(phone: Path, words: str = "", *, cable: Cable | None = None) -> AsyncIterator[Rig]:
     """Open a filesystem on a virtual phone, and look at its storages."""
-    cable = Cable()
+    cable = cable or Cable()
     transport = open_virtual(f"{phone}?{words}{'&' if words else ''}ghost=0")
     transport.write = cable.wrap(transport.write)  # type: ignore[method-assign]
     transport.read = cable.wrap(transport.read)  # type: ignore[method-assign]
     responder = transport.responder
     responder.next_event = cable.wrap(responder.next_event)  # type: ignore[method-assign]
-    session = StressSession(transport, NoChance())
+    session = CountedSession(transport, NoChance())
     async with filesystem(session, ttl=3600.0) as fs:
         (root,) = await fs.entries(fs.tree.root)
         yield Rig(fs, session, root, phone, transport, cable)
