@@ -154,7 +154,7 @@ bench:
 
 perf-guard:
 	@contrib/setup dev
-	$(BIN)/python -m pytest tests/perf $${REASON:+"--store-counts=$$REASON"}
+	$(BIN)/python -m pytest -p no:randomly tests/perf $${REASON:+"--store-counts=$$REASON"}
 
 clean:
 	@mounted=$$(findmnt -n -t fuse.mtpfs -S "virtual:$(DEMO)" -o TARGET); if [ -n "$$mounted" ]; then \

@@ -13,6 +13,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+WANTED = "If that is wanted: make perf-guard REASON='why', and commit tests/perf/counts.toml with the change."
 STORE = Path(__file__).with_name("counts.toml")
 SLACK = 0.05
 """By what part the steps of a file may differ: Python's versions differ in what they count as a line."""

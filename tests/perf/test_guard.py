@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from perf.counting import LargePieces
-from perf.counts import Counts
+from perf.counts import WANTED, Counts
 from perf.guard import Cost, cost, steps_per_file
 from perf.scenes import SCENES, Scene
 
@@ -26,13 +26,8 @@ def test_scene(scene: Scene, tmp_path: Path, large_pieces: LargePieces, counts: 
     found = figures(cost(scene, tmp_path / "scene", large_pieces))
     if scene.per_file:
         found["steps_per_file"] = steps_per_file(scene, tmp_path, large_pieces)
-    complaints = counts.complaints(scene.name, found)
-    assert not complaints, "\n".join(
-        [
-            *complaints,
-            "If that is wanted: make perf-guard REASON='why', and commit tests/perf/counts.toml with it.",
-        ]
-    )
+    if complaints := counts.complaints(scene.name, found):
+        pytest.fail("\n".join([*complaints, WANTED]), pytrace=False)
 
 
 def test_reasons(counts: Counts) -> None:

@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from mount.conftest import HAS_FUSE, running
-from perf.counts import Counts
+from perf.counts import WANTED, Counts
 from perf.scenes import MOUNT, SCENES
 from perf.users import OnMount
 
@@ -26,7 +26,10 @@ def asked(mountpoint: Path) -> int:
 
 
 def test_requests(tmp_path: Path, counts: Counts) -> None:
-    """All scenes on one mount, each in a folder of its own."""
+    """All scenes on one mount, each in a folder of its own.
+
+    The phone sends no events: when they arrive, and make the kernel ask again, is a matter of time.
+    """
     phone, mountpoint = tmp_path / "phone", tmp_path / "mount"
     mountpoint.mkdir()
     for number, scene in enumerate(SCENES):
@@ -46,4 +49,5 @@ def test_requests(tmp_path: Path, counts: Counts) -> None:
             before = asked(mountpoint)
             trio.run(scene.play, user, scene.files)
             complaints += counts.complaints(scene.name, {"requests": asked(mountpoint) - before})
-    assert not complaints, "\n".join(complaints)
+    if complaints:
+        pytest.fail("\n".join([*complaints, WANTED]), pytrace=False)

@@ -343,7 +343,7 @@ class Store:
         directory = self.path(folder)
         if os.path.realpath(directory) != directory:
             raise Refusal(Response.InvalidObjectHandle)
-        os.lstat(directory)
+        os.lstat(directory)  # it may have gone, and then no name is free
         try:
             mode = os.lstat(f"{directory}/{name}").st_mode
         except OSError:  # it isn't there, or is too long to be
