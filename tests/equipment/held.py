@@ -1,12 +1,15 @@
-"""The command `mtpfs`, with a virtual phone that obeys words: `python -m equipment.held SOCKET WORDS...`.
+"""The command `mtpfs`, with a virtual phone that obeys words: `python -m equipment.held CLOCK SOCKET WORDS...`.
 
 A mount's phone is inside the mount's own process, so nobody else can pull its cable. Users have no need to, and the
 package no socket for it. This launcher runs the command itself, and puts a `ControlSocket` on the phone that it opens.
+
+CLOCK is `jumping`, so that a timeout takes no time, or `real`: then a phone that is late keeps programs waiting.
 """
 
 from __future__ import annotations
 
 import sys
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from unittest.mock import patch
@@ -17,12 +20,13 @@ from mtpfs.virtual import transport
 from mtpfs.virtual.transport import VirtualTransport, open_virtual
 
 
-def main(path: Path, words: list[str]) -> int:
+def main(clock: str, path: Path, words: list[str]) -> int:
     """Run `mtpfs WORDS...`; return its exit status. The socket is gone when it ends."""
+    sleeper = {"jumping": None, "real": time.sleep}[clock]
     with ExitStack() as sockets:
 
         def open_held(argument: str) -> VirtualTransport:
-            phone = open_virtual(argument)
+            phone = open_virtual(argument, sleeper=sleeper)
             sockets.callback(ControlSocket(path, phone).close)
             return phone
 
@@ -31,4 +35,4 @@ def main(path: Path, words: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), sys.argv[2:]))
+    sys.exit(main(sys.argv[1], Path(sys.argv[2]), sys.argv[3:]))

@@ -14,9 +14,9 @@ def environment(**more: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(_TESTS), **more}
 
 
-def held(control: Path) -> list[str]:
+def held(control: Path, *, clock: str = "jumping") -> list[str]:
     """Return what stands for `mtpfs` in a call whose virtual phone obeys words on the socket `control`."""
-    return [sys.executable, "-m", "equipment.held", str(control)]
+    return [sys.executable, "-m", "equipment.held", clock, str(control)]
 
 
 def on_usb(phone: str, name: str, control: Path | None = None) -> list[str]:

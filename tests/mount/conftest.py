@@ -91,13 +91,18 @@ class Mount:
 
 @contextmanager
 def virtual_mount(
-    base: Path, mountpoint: Path, words: str = "", *options: str, control: Path | None = None
+    base: Path,
+    mountpoint: Path,
+    words: str = "",
+    *options: str,
+    control: Path | None = None,
+    clock: str = "jumping",
 ) -> Iterator[Mount]:
     """Mount a virtual phone with capability words and options; unmount it at the end if nobody has.
 
-    With `control`, the phone obeys words on a socket.
+    With `control`, the phone obeys words on a socket. `clock` is that of such a phone (see `equipment.held`).
     """
-    command = MTPFS if control is None else held(control)
+    command = MTPFS if control is None else held(control, clock=clock)
     source = f"virtual:{base}?{words}" if words else f"virtual:{base}"
     with running([*command, source, str(mountpoint), "-f", *options], base, mountpoint, words) as mounted:
         yield mounted
@@ -169,13 +174,15 @@ def mount_phone(tmp_path: Path) -> Iterator[Callable[..., Mount]]:
     with ExitStack() as mounts:
         numbers = itertools.count()
 
-        def mount(words: str = "", *options: str, control: str = "") -> Mount:
+        def mount(words: str = "", *options: str, control: str = "", clock: str = "jumping") -> Mount:
             number = next(numbers)
             base, mountpoint = tmp_path / f"phone{number}", tmp_path / f"mount{number}"
             base.mkdir()
             mountpoint.mkdir()
             socket = tmp_path / control if control else None
-            return mounts.enter_context(virtual_mount(base, mountpoint, words, *options, control=socket))
+            return mounts.enter_context(
+                virtual_mount(base, mountpoint, words, *options, control=socket, clock=clock)
+            )
 
         yield mount
 

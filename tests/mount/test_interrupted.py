@@ -14,7 +14,7 @@ from equipment.conversation import conversation
 from mount.conftest import PATIENCE, Mount, run, wait_until
 
 SIZE = 20 << 20  # bytes: several of the device's transfers, and of the kernel's reads
-LATE = 3000  # milliseconds for which the device keeps a program waiting: enough to send a signal meanwhile
+LATE = 1500  # milliseconds for which the device keeps a program waiting: enough to send a signal meanwhile
 
 interruptions = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 
@@ -52,7 +52,7 @@ def test_interrupted_copy(android: Mount, number: signal.Signals, size: int) -> 
 @interruptions
 def test_interrupted_close(mount_phone: Callable[..., Mount], tmp_path: Path, number: signal.Signals) -> None:
     """A copy that is interrupted while its file is on the way to the phone ends, and the file arrives whole."""
-    mounted = mount_phone(control="control")
+    mounted = mount_phone(control="control", clock="real")
     (tmp_path / "source").write_bytes(os.urandom(SIZE))
     with conversation(tmp_path / "control") as say:
         assert say(f"late SendObject amount={LATE}").startswith("done")
@@ -66,7 +66,7 @@ def test_interrupted_close(mount_phone: Callable[..., Mount], tmp_path: Path, nu
 
 def test_interrupted_reader(mount_phone: Callable[..., Mount], tmp_path: Path) -> None:
     """A reader that is interrupted while the phone keeps it waiting ends; another one gets everything."""
-    mounted = mount_phone(control="control")
+    mounted = mount_phone(control="control", clock="real")
     (mounted.phone / "large").write_bytes(os.urandom(SIZE))
     with conversation(tmp_path / "control") as say:
         assert say(f"late GetPartialObject64 amount={LATE}").startswith("done")

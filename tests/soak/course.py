@@ -83,7 +83,7 @@ class Soak:
                 wrong.append(f"{name}: {type(failure).__name__}: {failure}")
         for worker in self.workers:
             if worker.failure is not None:
-                wrong += [f"{worker.name} before: {line}" for line in worker.history]
+                wrong += [f"{worker.name} before: {line}" for line in worker.history()]
         for worker in self.workers:
             doing = worker.doing
             if doing is not None and time.monotonic() - doing[1] > DEADLINE:

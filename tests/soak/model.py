@@ -71,6 +71,8 @@ class File:
     versions: list[Version] = field(default_factory=lambda: [None])
     deliverable: bool = False
     """A write has failed: the mount may hold its contents, and deliver them later."""
+    wandering: list[bytes] = field(default_factory=list)
+    """Contents of renames that broke off on the way: their only copy gets this name as soon as it is free."""
 
     @property
     def certain(self) -> bool:
@@ -88,7 +90,7 @@ class File:
 
     @property
     def may_be_present(self) -> bool:
-        return any(version is not None for version in self.versions)
+        return any(version is not None for version in self.versions) or bool(self.wandering)
 
     def acknowledged(self, version: Version) -> None:
         """Somebody was told that this is it."""
@@ -106,6 +108,8 @@ class File:
             self.versions.append(version)
 
     def allows(self, content: bytes | None) -> bool:
+        if self.may_be_absent and content in self.wandering:
+            return True
         return any(
             version.holds(content)
             if isinstance(version, Blend) and content is not None

@@ -69,8 +69,7 @@ class Worker:
         self.name = name
         self.failure: BaseException | None = None
         self.doing: tuple[str, float] | None = None
-        self.history: deque[str] = deque(maxlen=40)
-        """What it did last, for whoever looks for the reason of a failure."""
+        self._history: deque[str] = deque(maxlen=4000)
         self.files = {
             f"{folder}/f{number}": File() for folder in range(FOLDERS) for number in range(FILES // FOLDERS)
         }
@@ -102,6 +101,12 @@ class Worker:
     def end(self) -> None:
         self._ended.set()
 
+    def history(self) -> list[str]:
+        """Tell what it did last, and before that to the file that it has to do with now: there the reason may be."""
+        names = set(self._subject.split(" to "))
+        lines = [*self._history]
+        return [line for line in lines[:-20] if names & set(line.split())][-100:] + lines[-20:]
+
     # --- what it does --------------------------------------------------------------------
 
     def _replace(self) -> None:
@@ -118,7 +123,8 @@ class Worker:
                     done += stream.write(content[at : at + step])
                 if done != len(content):
                     raise Violation(f"{name}: a write was short without an error")
-                if self._random.random() < 0.4:
+                # A close alone doesn't wait for a file that nothing was written to.
+                if self._random.random() < 0.4 or not content:
                     os.fsync(stream.fileno())
                     self._acknowledged(name, content)
             self._acknowledged(name, content)
@@ -209,6 +215,8 @@ class Worker:
             self._settle(name)
             self._settle(target_name)
             self._claims.append((name, target_name, content))
+            file.wandering.append(content)
+            target.wandering.append(content)
 
     def _unlink(self) -> None:
         name, file = self._any()
@@ -300,9 +308,9 @@ class Worker:
 
     def _settle(self, name: str) -> None:
         """Take what is on the phone's disk for what it is, after a failure that has ended."""
-        file, content = self.files[name], self._on_disk(name)
         if self._is_put_aside(name):
             return
+        file, content = self.files[name], self._on_disk(name)  # in this order: it may be restored just now
         file.check(f"{self.name}/{name}, after a failure, on the phone's disk", content)
         if not file.deliverable:
             file.acknowledged(content)
@@ -312,11 +320,11 @@ class Worker:
         if self._on_disk(name) is not None:
             return False
         file, (folder, _, _) = self.files[name], name.partition("/")
-        return any(
-            file.allows(path.read_bytes())
-            for path in (self._phone / folder).iterdir()
-            if parse(path.name) is not None and path.is_file()
-        )
+        for path in (self._phone / folder).iterdir():
+            with contextlib.suppress(FileNotFoundError):  # it is restored just now
+                if parse(path.name) is not None and path.is_file() and file.allows(path.read_bytes()):
+                    return True
+        return False
 
     def _on_disk(self, name: str) -> bytes | None:
         try:
@@ -390,7 +398,7 @@ class Worker:
         finally:
             self.doing = None
             codes = "".join(f" {errno.errorcode.get(number, number)}" for number in failed)
-            self.history.append(f"{time.strftime('%X')} {what} {self._subject}{codes}")
+            self._history.append(f"{time.strftime('%X')} {what} {self._subject}{codes}")
         with self._tally.lock:
             self._tally.operations[what] += 1
             for number in failed:

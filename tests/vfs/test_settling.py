@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from mtpfs.vfs.temporaries import Kind, Temporary, moving_name, parse, temporary
 from mtpfs.virtual.faults import FOREVER, Fault
 from mtpfs.virtual.faults import Kind as FaultKind
 from mtpfs.virtual.transport import open_virtual
-from vfs.world import Kernel, world
+from vfs.world import Kernel, World, world
 
 NAMES = st.text(st.characters(), min_size=1, max_size=300)
 
@@ -357,3 +358,35 @@ def test_leftover_of_a_long_name() -> None:
     assert isinstance(left, Temporary)
     assert (left.name, left.number) == ("", 7)
     assert left.means(name)
+
+
+async def replaced_by_writing(w: World) -> None:
+    await w.put(b"f", b"second")
+
+
+async def replaced_by_rename(w: World) -> None:
+    await w.fs.rename(w.root, b"g", w.root, b"f")
+
+
+@pytest.mark.parametrize("replaced", [replaced_by_writing, replaced_by_rename])
+@pytest.mark.parametrize("moved", [False, True])
+async def test_what_was_replaced_does_not_come_back(
+    tmp_path: Path, replaced: Callable[[World], Awaitable[None]], *, moved: bool
+) -> None:
+    """A file that was replaced, and couldn't be deleted, is deleted later, even if its name is free by then."""
+    async with world(tmp_path, "no-edit&no-events") as w:
+        await w.put(b"f", b"first")
+        await w.put(b"g", b"another")
+        # The second one is for the listing before the next change.
+        w.transport.faults.add(
+            Fault(FaultKind.REFUSE, Operation.DeleteObject, code=Response.AccessDenied, times=2)
+        )
+        await replaced(w)
+        assert b"first" in {path.read_bytes() for path in tmp_path.iterdir()}
+        if moved:
+            await w.fs.rename(w.root, b"f", w.root, b"h")
+        else:
+            await w.fs.unlink(w.root, b"f")
+        w.root.distrust()
+        assert b"f" not in await w.names()
+        assert b"first" not in {path.read_bytes() for path in tmp_path.iterdir()}

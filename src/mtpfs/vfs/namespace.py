@@ -382,7 +382,7 @@ class Namespace:
                 await self._remove_object(claim, parent, target)
         except MtpfsError as error:
             log.warning("%s is replaced, but what it was stays on the device: %s", target.path, error)
-            parent.distrust()  # the next listing tries again
+            parent.delete_later(target.object_name)
 
     async def _move(self, claim: Claim, node: Node, old_parent: Node, place: Place) -> None:
         device, handle = self._device, await self._tree.handle(node)

@@ -88,6 +88,7 @@ class Node:
         "size_known",
         "storage",
         "successor",
+        "superfluous",
         "told",
         "unlinked",
         "was_listed",
@@ -128,6 +129,8 @@ class Node:
         """`children` is what a listing has shown, perhaps long ago: a new one that differs shows a change."""
         self.distrusted_until = 0.0
         """By trio's clock: before that no listing is believed. What was deleted may show again (see `distrust_for`)."""
+        self.superfluous: frozenset[str] = frozenset()
+        """Temporary names of objects in it that aren't needed, and that the device hasn't deleted when it should."""
         self.moved = 0
         """Which move of the tree's it was that brought the node into its directory last; 0: none."""
         self.protected = False
@@ -291,6 +294,11 @@ class Node:
     def distrust(self) -> None:
         """Have the next look into the directory list it anew."""
         self.listing = None
+
+    def delete_later(self, object_name: str) -> None:
+        """Have the next listing delete an object that has a temporary name: what it was has been replaced."""
+        self.superfluous |= {object_name}
+        self.distrust()
 
     def distrust_for(self, seconds: float) -> None:
         """Have every look into the directory in the next `seconds` list it anew, and one look after that."""

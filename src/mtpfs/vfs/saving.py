@@ -329,14 +329,17 @@ async def _send_whole(
 
 
 async def remove(device: Device, place: Place, handle: Handle, name: str) -> None:
-    """Delete what isn't needed any more. If that fails the next listing does it: the contents are saved."""
+    """Delete what isn't needed any more. If that fails the next listing does it: the contents are saved.
+
+    Even if NAME is free by then. What NAME was before has been replaced, and mustn't come back.
+    """
     try:
         await objects.changed(
             handle, lambda h: writing.delete(device, h, name), lambda: place.find_named(device, name)
         )
     except MtpfsError as error:
         log.warning("%s is saved, but %s stays on the device: %s", place.path, name, error)
-        place.directory.distrust()
+        place.directory.delete_later(name)
 
 
 async def _delete_old(device: Device, old: Entry) -> None:

@@ -21,6 +21,7 @@ the other one is read. When in doubt an object stays, and is shown as what it is
 | old | missing | it gets NAME back |
 | old | there, of the announced size | the change was complete: it is deleted |
 | gone | | it is deleted: a program has asked for that |
+| what this mount has replaced, and couldn't delete | | it is deleted, as gone |
 | move | | at its destination the new name, elsewhere the old one |
 | anything else | | it is shown |
 
@@ -73,6 +74,8 @@ class Settler:
         groups: dict[str, list[tuple[Temporary, Entry]]] = {}
         for entry in entries:
             if (temporary := parse(entry.name)) is not None:
+                if entry.name in directory.superfluous:
+                    temporary = replace(temporary, kind=Kind.GONE)
                 # One that was deleted has nothing to do with the others, so it must not keep them from being settled.
                 key = entry.name if temporary.kind is Kind.GONE else temporary.subject
                 groups.setdefault(key, []).append((temporary, entry))

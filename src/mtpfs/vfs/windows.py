@@ -1,11 +1,17 @@
 """The read-ahead cache: windows of files, fetched in ever larger pieces while reading is sequential.
 
 The kernel asks in requests of at most 128 KiB, two at a time. They are up to 1 MiB where its read-ahead is larger, as
-on root's mounts. MTP needs transfers of megabytes to be fast. A window starts with the size that is asked for. A
+with the udev rule. MTP needs transfers of megabytes to be fast. A window starts with the size that is asked for. A
 request that continues a window gets one of `GROWTH` times its size, up to the pool's limit. When a reader enters the
 last window of a run, the next one is fetched at once, so that link and reader work at the same time. Random reads
-never continue a window. So they fetch what they ask for and no more. The state of a sequential run is in its last
-window, so any number of readers can run through one file.
+never continue a window. So they fetch what they ask for and no more. The state of a sequential run is in its
+windows, so any number of readers can run through one file.
+
+Some programs read the head of each file and no more: `file`, thumbnailers, players that look for tags. To fetch the
+rest would make them slow by what nobody wants. Others copy file after file, and small windows would make those slow.
+What comes next can be told by what came before. So the pool learns from each file when it is closed, or read in
+another place. After one of which too much was fetched, a run is fetched only half as far again as it was asked for,
+and in small windows, until it is `EARNEST`. After one that was read to its end, that is over.
 
 What a sequential reader has passed is dropped. The kernel has it in its own cache, and the same few buffers can be
 filled again and again.
@@ -33,7 +39,10 @@ LARGEST = 4 << 20  # bytes per window, unless told otherwise: 0.9 of the raw lin
 MEMORY = 6  # windows of the largest size that are kept, all files together
 REQUEST = 1 << 20  # bytes; the kernel's largest request, which a window always holds
 GROWTH = 4  # times; each size on the way up costs buffers of its own and a transaction
-SEQUENTIAL = 2  # windows in a row after which the next one is fetched ahead
+EARNEST = 4 << 20  # bytes, more than the heads that programs look at: who asks for so much reads on
+TELLING = (
+    2 * REQUEST
+)  # bytes; a smaller file that is read to its end tells nothing, for the kernel asks for that much
 
 Fetch = Callable[[int, int], Awaitable[memoryview]]
 """(offset, count) → exactly `count` bytes."""
@@ -42,14 +51,14 @@ Fetch = Callable[[int, int], Awaitable[memoryview]]
 class Window:
     """A piece of a file: on its way (`data` None) or here."""
 
-    __slots__ = ("count", "data", "done", "error", "offset", "owner", "run")
+    __slots__ = ("count", "data", "done", "error", "offset", "owner", "start")
 
-    def __init__(self, owner: Windows, offset: int, count: int, run: int) -> None:
+    def __init__(self, owner: Windows, offset: int, count: int, start: int) -> None:
         self.owner = owner
         self.offset = offset
         self.count = count
-        self.run = run
-        """How many windows in a row led here."""
+        self.start = start
+        """Where the run began that led here."""
         self.data: memoryview | None = None
         self.error: MtpfsError | None = None
         self.done = trio.Event()
@@ -73,7 +82,16 @@ class Pool:
         self.used = 0
         """Bytes of windows that are here."""
         self.memory = MEMORY * largest
+        self.trusting = True
+        """Readers are taken to read on: the last file that could tell was read to its end."""
         self._windows: OrderedDict[Window, None] = OrderedDict()
+
+    def learn(self, *, size: int, asked: int, fetched: int) -> None:
+        """Note how a file of `size` bytes was read: what was asked for and what was fetched, in bytes."""
+        if fetched > _half_again(asked):
+            self.trusting = False
+        elif asked >= size >= TELLING:
+            self.trusting = True
 
     def add(self, window: Window) -> None:
         """Count a window that has come, and drop those that were used longest ago while all are too large."""
@@ -104,6 +122,7 @@ class Windows:
         self._fetch = fetch
         self._by_offset: dict[int, Window] = {}
         self._offsets: list[int] = []
+        self._size = self._asked = self._fetched = 0  # bytes since the last `clear`
 
     async def read(self, offset: int, count: int, size: int) -> bytes | memoryview:
         """Return `count` bytes from `offset`, which lie inside the file's `size` (all in bytes).
@@ -113,6 +132,7 @@ class Windows:
         """
         pieces: list[memoryview] = []
         position, end = offset, offset + count
+        self._size = size
         while position < end:
             window = self._covering(position)
             if window is None:
@@ -121,7 +141,7 @@ class Windows:
                 await self._load(window)  # here, because a task of its own costs as much as a lookup
             else:
                 self._pool.hits += 1
-                self._read_ahead(window, size)
+                self._read_ahead(window, end, size)
                 await window.done.wait()
             if window.error is not None:
                 raise window.error
@@ -131,6 +151,7 @@ class Windows:
             piece = window.data[position - window.offset : end - window.offset]
             pieces.append(piece)
             position += len(piece)
+        self._asked += count
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def clear(self) -> None:
@@ -138,6 +159,8 @@ class Windows:
         for window in list(self._by_offset.values()):
             self.drop(window)
             window.data = None
+        self._learn()
+        self._size = self._asked = self._fetched = 0
 
     def drop(self, window: Window) -> None:
         """Forget one window. Tasks that wait for it still get it."""
@@ -145,6 +168,9 @@ class Windows:
             del self._by_offset[window.offset]
             self._offsets.remove(window.offset)
         self._pool.remove(window)
+
+    def _learn(self) -> None:
+        self._pool.learn(size=self._size, asked=self._asked, fetched=self._fetched)
 
     def _covering(self, position: int) -> Window | None:
         index = bisect_right(self._offsets, position) - 1
@@ -156,24 +182,41 @@ class Windows:
     def _place(self, offset: int, wanted: int, size: int) -> Window:
         """Make the window that begins at `offset`; it has to be loaded by the caller."""
         before = self._covering(offset - 1) if offset else None
-        count, run = wanted, 1
-        if before is not None:
-            count, run = max(wanted, min(GROWTH * before.count, self._pool.largest)), before.run + 1
+        if before is None:
+            self._learn()
+            return self._make(offset, wanted, offset, size)
+        return self._make(offset, max(wanted, self._next(before, offset + wanted)), before.start, size)
+
+    def _read_ahead(self, window: Window, asked: int, size: int) -> None:
+        """Drop what the reader of the window has passed, and fetch what follows, which it is likely to come to."""
+        if window.offset == window.start:
+            return  # it isn't sequential yet
+        behind = window.offset - self._pool.largest - REQUEST
+        if (passed := self._covering(behind)) is not None:
+            self.drop(passed)
+        if window.end == size or self._covering(window.end) is not None:
+            return
+        count = self._next(window, asked)
+        # A smaller one than this would cost more than the reader has to wait without it.
+        if count >= min(window.count, self._pool.largest, size - window.end) > 0:
+            self._pool.nursery.start_soon(self._load, self._make(window.end, count, window.start, size))
+
+    def _next(self, before: Window, asked: int) -> int:
+        """Return how many bytes behind `before` are worth fetching for a reader that has asked for all before `asked`."""
+        count = min(GROWTH * before.count, self._pool.largest)
+        if self._pool.trusting or asked - before.start >= EARNEST:
+            return count
+        return min(count, REQUEST, before.start + _half_again(asked - before.start) - before.end)
+
+    def _make(self, offset: int, count: int, start: int, size: int) -> Window:
         index = bisect_right(self._offsets, offset)
         limit = self._offsets[index] if index < len(self._offsets) else size
-        window = Window(self, offset, min(count, limit - offset, max(self._pool.largest, REQUEST)), run)
+        window = Window(self, offset, min(count, limit - offset, max(self._pool.largest, REQUEST)), start)
         self._by_offset[offset] = window
         insort(self._offsets, offset)
         self._pool.fetched += 1
+        self._fetched += window.count
         return window
-
-    def _read_ahead(self, window: Window, size: int) -> None:
-        behind = window.offset - self._pool.largest - REQUEST
-        if window.run >= SEQUENTIAL and (passed := self._covering(behind)) is not None:
-            self.drop(passed)
-        ahead = min(GROWTH * window.count, self._pool.largest)
-        if ahead and window.run >= SEQUENTIAL and window.end < size and self._covering(window.end) is None:
-            self._pool.nursery.start_soon(self._load, self._place(window.end, ahead, size))
 
     async def _load(self, window: Window) -> None:
         try:
@@ -196,3 +239,7 @@ class Windows:
                 self._pool.add(window)
         finally:
             window.done.set()
+
+
+def _half_again(count: int) -> int:
+    return count + count // 2
