@@ -21,9 +21,9 @@ override DESTDIR := $(call home,$(DESTDIR))
 # One environment for each interpreter: `make test PYTHON=python3.12`.
 VENV := .venv$(addprefix -,$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
-export PREFIX DESTDIR SBINDIR ZSHDIR FISHDIR PYTHON VENV
+export PREFIX DESTDIR SBINDIR ZSHDIR FISHDIR PYTHON VENV REASON
 
-.PHONY: help demo mount umount build install uninstall deb test check docs format programs-test desktop-test vm-test fuzz fsx every-step soak stress coverage bench clean
+.PHONY: help demo mount umount build install uninstall deb test check docs format programs-test desktop-test vm-test fuzz fsx every-step soak stress coverage bench perf-guard clean
 
 help:
 	@echo "make demo   [MNT=~/mnt]               try it: mount a phone made of software"
@@ -44,6 +44,7 @@ help:
 	@echo "make stress [STRESS_SECONDS=3600]     try one order of events after the other"
 	@echo "make coverage                         which branches of the layers the tests reach"
 	@echo "make bench                            measure it, beside other programs"
+	@echo "make perf-guard [REASON='why']        count what each scene costs; store what has changed, and why"
 	@echo "make format, make clean"
 
 demo:
@@ -150,6 +151,10 @@ bench:
 	VM_LIMIT=3600 tests/vm/run -- .venv/bin/python benchmarks/bench.py --lab --divisor 10 --rounds 2 /mnt
 	$(BIN)/python benchmarks/bench.py --local .vm
 	@echo "The results are in .vm: results-usb.md, results-local.md, results.svg"
+
+perf-guard:
+	@contrib/setup dev
+	$(BIN)/python -m pytest -p no:randomly tests/perf $${REASON:+"--store-counts=$$REASON"}
 
 clean:
 	@mounted=$$(findmnt -n -t fuse.mtpfs -S "virtual:$(DEMO)" -o TARGET); if [ -n "$$mounted" ]; then \

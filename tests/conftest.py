@@ -40,6 +40,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="how many times a mount is ended in the middle of events, in each of four ways (default: 20)",
     )
     group.addoption(
+        "--store-counts",
+        metavar="REASON",
+        help="store what scenes cost now, where it differs, and why that is wanted (tests/perf/counts.toml)",
+    )
+    group.addoption(
         "--fsx-seed", type=int, default=1, metavar="N", help="seed of the random operation test (default: 1)"
     )
 

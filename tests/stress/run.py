@@ -15,19 +15,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import pytest
 import trio
 from trio.testing import MockClock
 
-import mtpfs.session.queue
-import mtpfs.vfs.namespace
-import mtpfs.vfs.openfile
-import mtpfs.vfs.spool
-import mtpfs.vfs.tree
-import mtpfs.virtual.store
-import mtpfs.virtual.transport
 from mtpfs.errors import MtpfsError
 from mtpfs.vfs import Filesystem, Node, Open
 from mtpfs.vfs.temporaries import parse
@@ -35,7 +27,7 @@ from mtpfs.virtual.capabilities import parse_options
 from mtpfs.virtual.transport import open_virtual
 from phones import ONE_STORAGE
 from stress.ledger import SHORT, SIZE, Change, Ledger, ViolationError, content
-from stress.wire import StressSession, Ticks
+from stress.wire import StressSession, leave_nothing_to_chance
 from vfs.world import filesystem
 
 KINDS = tuple(
@@ -55,15 +47,6 @@ BROKEN_OFF = {errno.ENODEV, errno.EIO, errno.ETIMEDOUT, errno.ESTALE}
 ACTIONS = (
     *("write", "write", "replace", "read", "rename", "rename", "unlink", "truncate"),
     *("read_long", "append_sync", "mkdir", "rmdir", "list", "move_folder"),
-)
-_CLOCKED = (
-    mtpfs.session.queue,
-    mtpfs.vfs.namespace,
-    mtpfs.vfs.openfile,
-    mtpfs.vfs.spool,
-    mtpfs.vfs.tree,
-    mtpfs.virtual.store,
-    mtpfs.virtual.transport,
 )
 
 
@@ -425,22 +408,11 @@ class Run:
 @contextmanager
 def _deterministic(run: Run, patch: pytest.MonkeyPatch) -> Iterator[None]:
     """Have the seed decide whatever is left to chance, and to the machine, otherwise."""
-    chance = random.Random(run.seed)
-
-    async def run_sync(function: Any, *arguments: Any, **options: Any) -> Any:
-        await trio.lowlevel.checkpoint()
-        return function(*arguments)
 
     def alarm(number: int, frame: FrameType | None) -> None:
         raise ViolationError(f"not at its end after {run.real} real seconds")
 
-    ticks = Ticks()
-    patch.setattr("trio._core._run._r", chance)
-    patch.setattr("trio._core._run._ALLOW_DETERMINISTIC_SCHEDULING", True)
-    patch.setattr("trio.to_thread.run_sync", run_sync)
-    patch.setattr("secrets.token_hex", lambda count: f"{chance.getrandbits(8 * count):0{2 * count}x}")
-    for module in _CLOCKED:
-        patch.setattr(module, "time", ticks)
+    leave_nothing_to_chance(patch, random.Random(run.seed))
     before = signal.signal(signal.SIGALRM, alarm)
     signal.setitimer(signal.ITIMER_REAL, run.real)
     try:

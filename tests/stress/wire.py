@@ -14,8 +14,16 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import pytest
 import trio
 
+import mtpfs.session.queue
+import mtpfs.vfs.namespace
+import mtpfs.vfs.openfile
+import mtpfs.vfs.spool
+import mtpfs.vfs.tree
+import mtpfs.virtual.store
+import mtpfs.virtual.transport
 from mtpfs.errors import TransportGoneError
 from mtpfs.protocol.containers import decode_event
 from mtpfs.session import Session, resync
@@ -44,6 +52,33 @@ class Ticks:
 
     def time_ns(self) -> int:
         return time.time_ns()  # only to be compared with the disk's
+
+
+_CLOCKED = (
+    mtpfs.session.queue,
+    mtpfs.vfs.namespace,
+    mtpfs.vfs.openfile,
+    mtpfs.vfs.spool,
+    mtpfs.vfs.tree,
+    mtpfs.virtual.store,
+    mtpfs.virtual.transport,
+)
+
+
+def leave_nothing_to_chance(patch: pytest.MonkeyPatch, chance: random.Random) -> None:
+    """Have `chance` decide what trio, the names of temporary objects, threads and clocks would decide otherwise."""
+
+    async def run_sync(function: Any, *arguments: Any, **options: Any) -> Any:
+        await trio.lowlevel.checkpoint()
+        return function(*arguments)
+
+    ticks = Ticks()
+    patch.setattr("trio._core._run._r", chance)
+    patch.setattr("trio._core._run._ALLOW_DETERMINISTIC_SCHEDULING", True)
+    patch.setattr("trio.to_thread.run_sync", run_sync)
+    patch.setattr("secrets.token_hex", lambda count: f"{chance.getrandbits(8 * count):0{2 * count}x}")
+    for module in _CLOCKED:
+        patch.setattr(module, "time", ticks)
 
 
 class CutEngine(Engine):

@@ -6,11 +6,13 @@ import errno
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 import trio.testing
 
+from mtpfs.device import Entry, listing
 from mtpfs.errors import FsError, MtpfsError, ResponseError
 from mtpfs.protocol.codes import Operation, Response
 from mtpfs.session import resync
@@ -585,6 +587,29 @@ async def test_one_bad_object_hides_nothing(tmp_path: Path) -> None:
         w.transport.faults.add(Fault(Kind.REFUSE, Operation.GetObjectInfo, skip=1))
         await w.fs.tree.ensure_listed(w.root, fresh=True)
         assert len(await w.names()) == 2
+
+
+async def test_a_listing_that_was_under_way_is_not_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The device has lost track while it was listing: what it said before may be wrong."""
+    (tmp_path / "f").touch()
+    async with world(tmp_path, ttl=3600.0) as w:
+        children = listing.children
+
+        async def interrupted(*of: Any) -> list[Entry]:
+            found = await children(*of)
+            w.fs.tree.expire()
+            (tmp_path / "late").touch()
+            return found
+
+        monkeypatch.setattr(listing, "children", interrupted)
+        await w.names()
+        monkeypatch.undo()
+        assert await w.names() == [b"f", b"late"]
+        before = w.transactions
+        assert await w.names() == [b"f", b"late"]
+        assert w.transactions == before
 
 
 async def test_finish_saves_what_is_open(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from mtpfs.protocol.codes import (
 from mtpfs.protocol.datasets import SIZE_UNKNOWN, DeviceInfo, ObjectInfo, StorageInfo
 from mtpfs.virtual.capabilities import PERSONALITIES, parse_virtual
 from mtpfs.virtual.space import CHUNK, FIRST_READ
-from mtpfs.virtual.store import GHOST_MEETINGS, LARGE
+from mtpfs.virtual.store import FOLDERS_PER_POLL, GHOST_MEETINGS, LARGE, Node, Store
 from virtual.conftest import Complaints, Connect
 from virtual.initiator import CARD, INTERNAL, Answer, Initiator
 
@@ -796,17 +796,21 @@ def test_what_a_late_notice_costs_is_found_again(connect: Connect, root: Path) -
 # --- the price of a large directory
 
 
-@pytest.mark.parametrize("words", ["no-events", "no-events&case-insensitive"])
+@pytest.mark.parametrize("siblings", [100, 2000])
+@pytest.mark.parametrize("words", ["no-events", "no-events&case-insensitive", ""])
 def test_uploads_do_not_read_the_directory_again(
-    connect: Connect, root: Path, monkeypatch: pytest.MonkeyPatch, words: str
+    connect: Connect, root: Path, monkeypatch: pytest.MonkeyPatch, words: str, siblings: int
 ) -> None:
-    """Our own changes are known: only suspicion leads to another look, and seldom."""
-    for number in range(2000):
+    """Our own changes are known. Whether there were others in between is looked up once, when there is rest."""
+    for number in range(siblings):
         (root / f"{number}").touch()
+    os.utime(root, (1, 1))  # long ago
     phone = connect(words)
     phone.handles()
     looks = 0
     scandir = os.scandir
+    # The rest comes when this test says so, however slow the machine is.
+    monkeypatch.setattr("mtpfs.virtual.store.SETTLED", 10**12)
 
     def count(path: str) -> object:
         nonlocal looks
@@ -816,6 +820,66 @@ def test_uploads_do_not_read_the_directory_again(
     monkeypatch.setattr(os, "scandir", count)
     for number in range(200):
         phone.upload(f"new {number}", b"x")
-    assert looks < 100
+        assert phone.transport.read_event(0) or words
+        assert not phone.transport.read_event(0)
+    assert looks == 0
     (root / "somebody else's").touch()
     assert "somebody else's" in phone.listing()
+
+
+def test_a_change_in_the_shadow_of_our_own(connect: Connect, root: Path) -> None:
+    """It has the same time stamp, and is told a moment later."""
+    phone = connect("")
+    phone.handles()
+    phone.upload("ours", b"")
+    stamp = root.lstat().st_mtime_ns
+    (root / "another's").touch()
+    os.utime(root, ns=(stamp, stamp))
+    deadline = time.monotonic() + 10
+    while not (events := phone.events()):
+        assert time.monotonic() < deadline
+    ((code, handle),) = events
+    assert code == Event.ObjectAdded
+    assert phone.info(handle).filename == "another's"
+
+
+def test_many_folders_take_turns(connect: Connect, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look for changes is at no more than `FOLDERS_PER_POLL` of them, and none is left out."""
+    for number in range(3 * FOLDERS_PER_POLL):
+        (root / f"{number}").mkdir()
+    phone = connect("")
+    for handle in phone.handles():
+        phone.handles(handle)
+    while phone.events():
+        pass
+    for number in range(3 * FOLDERS_PER_POLL):
+        (root / f"{number}/new").touch()
+    looked_at: set[int] = set()
+    scan = Store._scan
+
+    def count(store: Store, folder: Node, **how: bool) -> None:
+        looked_at.add(folder.handle)
+        scan(store, folder, **how)
+
+    monkeypatch.setattr(Store, "_scan", count)
+    told = 0
+    for _ in range(4):  # the storage's root has its turn, too
+        looked_at.clear()
+        phone.transport.responder.phone.poll()
+        assert 0 < len(looked_at) <= FOLDERS_PER_POLL
+        events = phone.transport.responder.phone.events
+        told += len(events)
+        events.clear()
+    assert told == 3 * FOLDERS_PER_POLL
+
+
+@pytest.mark.parametrize("name", ["theirs", "gone"])
+def test_a_name_is_looked_at_before_it_is_given(connect: Connect, root: Path, name: str) -> None:
+    """What the phone hasn't noticed yet counts all the same: a file of another program, and that one has gone."""
+    (root / "gone").touch()
+    phone = connect("no-events")
+    phone.handles()
+    (root / "gone").unlink()
+    (root / "theirs").touch()
+    answer = phone.announce(name, 0)
+    assert answer.ok == (name == "gone")

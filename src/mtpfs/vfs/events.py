@@ -149,7 +149,7 @@ class Events:
                 if claim is None:
                     directory.distrust()  # it is being changed here; the next look will see
                     return
-                if directory.listing is None:
+                if not tree.believes(directory):
                     tree.changed_outside(directory)  # programs that go by its date have to know, too
                     self._notifier.heard(News.ALTERED, directory)
                     return

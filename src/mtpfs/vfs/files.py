@@ -83,11 +83,7 @@ class Files:
 
     def unsaved(self) -> list[OpenFile]:
         """Return the files of which the device lacks something that it should get."""
-        return [
-            file
-            for file in self._files.values()
-            if (file.is_ahead or file.failure is not None) and not file.node.deleted
-        ]
+        return [file for file in self._files.values() if file.is_unsaved]
 
     def stop(self) -> None:
         """Have what saves nothing (filling with zeros, fetching) end soon."""

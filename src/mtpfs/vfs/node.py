@@ -56,8 +56,8 @@ class Listing:
     """trio's clock, in seconds."""
     cost: float
     """Seconds that it took."""
-    generation: int
-    """The session that it was listed in."""
+    epoch: tuple[int, int]
+    """The tree's when it was begun: in a later one it isn't believed."""
 
 
 class Node:

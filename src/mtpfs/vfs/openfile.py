@@ -149,6 +149,11 @@ class OpenFile:
         return self.condition in {Condition.EMPTIED, Condition.DIRTY, Condition.SAVING}
 
     @property
+    def is_unsaved(self) -> bool:
+        """Tell whether the device lacks something of it that it should get."""
+        return (self.is_ahead or self.failure is not None) and not self.node.deleted
+
+    @property
     def must_be_kept(self) -> bool:
         """Tell whether it holds contents that still have to reach the device."""
         return (

@@ -82,6 +82,7 @@ class Tree:
         self.nodes: dict[int, Node] = {}
         self.by_handle: dict[Handle, Node] = {}
         self.hidden = Hidden()
+        self._expired = 0  # how often; to go through all nodes each time would take long
         self._moves = 0
         """How often a node was moved to another directory."""
         self.listings_fetched = 0
@@ -155,13 +156,13 @@ class Tree:
             async with directory.listing_lock:
                 directory.check_not_lost()
                 known = directory.listing
-                done_meanwhile = known is not None and known.at > asked_at
+                done_meanwhile = known is not None and known.at > asked_at and self.believes(directory)
                 if done_meanwhile or (not fresh and self._is_current(directory)):
                     self.listings_cached += 1
                     return
                 if directory.unlinked:
                     raise FsError(errno.ENOENT)
-                generation = self.device.session.generation
+                epoch = self._epoch
                 if place is None:
                     await self._list_storages()
                     will_do = True
@@ -170,7 +171,7 @@ class Tree:
                 self.listings_fetched += 1
                 now = trio.current_time()
                 will_do &= now >= directory.distrusted_until
-                directory.listing = Listing(now, now - asked_at, generation) if will_do else None
+                directory.listing = Listing(now, now - asked_at, epoch) if will_do else None
                 directory.was_listed = True
         except ResponseError as error:
             if error.code in STORAGE_AWAY and await self.is_absent(directory):
@@ -251,10 +252,17 @@ class Tree:
     def _holds_storages(self, directory: Node) -> bool:
         return directory is self.root and not self._wanted_storage
 
+    @property
+    def _epoch(self) -> tuple[int, int]:
+        return self.device.session.generation, self._expired
+
+    def believes(self, directory: Node) -> bool:
+        """Tell whether nothing but its age ends the trust in what is known of a directory."""
+        return directory.listing is not None and directory.listing.epoch == self._epoch
+
     def _is_current(self, directory: Node) -> bool:
-        session = self.device.session
         known = directory.listing
-        if session.gone or known is None or known.generation != session.generation:
+        if self.device.session.gone or known is None or not self.believes(directory):
             return False
         age = trio.current_time() - known.at
         if self._holds_storages(directory):
@@ -406,7 +414,7 @@ class Tree:
 
     def listed_empty(self, directory: Node) -> None:
         """Note that a directory is known to be empty: it was just created."""
-        directory.listing = Listing(trio.current_time(), 0.0, self.device.session.generation)
+        directory.listing = Listing(trio.current_time(), 0.0, self._epoch)
         directory.was_listed = True
 
     def detach(self, node: Node, successor: Node | None = None) -> None:
@@ -452,11 +460,9 @@ class Tree:
 
     def forget(self, ino: int, count: int) -> None:
         """Answer the kernel's forget: it dropped `count` references."""
-        node = self.nodes.get(ino)
-        if node is None:
-            return
-        node.lookups = max(0, node.lookups - count)
-        self.reap(node)
+        if (node := self.nodes.get(ino)) is not None:
+            node.lookups = max(0, node.lookups - count)
+            self.reap(node)
 
     def reap(self, node: Node) -> None:
         """Drop a node that nothing can reach any more; its number may be another one's then."""
@@ -477,8 +483,7 @@ class Tree:
 
     def expire(self) -> None:
         """Trust no listing any more: the device has lost track, or this is a new session."""
-        for node in self.nodes.values():
-            node.distrust()
+        self._expired += 1
 
     async def _list_objects(self, directory: Node, storage: Storage, folder: Handle) -> bool:
         """Ask for a directory's objects; tell whether the answer may be kept for the next look."""

@@ -99,7 +99,7 @@ class WriteBack:
         self._files.stop()
         outcome = self._files.outcome
         for file in self._files.all():
-            path, was_unsaved = file.node.path, file in self._files.unsaved()
+            path, was_unsaved = file.node.path, file.is_unsaved
             known = len(outcome.unsent)
             error: MtpfsError | None = None
             try:

@@ -6,6 +6,8 @@ sequence and never twice. What changed without the host's doing is told
 to `notify`, which makes events of it. `poll` looks for such changes cheaply,
 by the modification times of the directories that were listed. Our own changes
 are entered by the code that makes them (`changing`), so they cost no new look.
+Whether a name is free is asked of the table and of that name on the disk
+(`taken`). So no change costs more because its directory is larger.
 
 A name that the host vacated can stay behind as a ghost: taken and listed
 until the phone has noticed. AOSP drops it when inotify tells, here a clock does.
@@ -38,6 +40,7 @@ STORAGE_ID_STEP = 0x00010000
 SETTLED = 100_000_000
 """Nanoseconds after which a directory's time stamp can be trusted to differ after one more change."""
 FILES_PER_POLL = 256
+FOLDERS_PER_POLL = 64
 ROUND_PAUSE = 0.02
 """Seconds between two looks of `poll` at files, so that it doesn't burden every command."""
 LARGE = 256
@@ -77,6 +80,7 @@ class Node:
         "lost",
         "name",
         "of_storage",
+        "ours_until",
         "parent",
         "phantom",
         "rest_until",
@@ -102,6 +106,8 @@ class Node:
         """One more change can't hide behind the same stamp."""
         self.rest_until = 0.0
         """When to look again although the stamp says that there is no need."""
+        self.ours_until = 0.0
+        """Until when `poll` takes the last change for ours. A run of changes then costs one look, at its end."""
         self.ghosts: dict[str, Ghost] = {}
         """In folders: names that were vacated and stay taken for a while."""
         self.lost: set[str] = set()
@@ -198,6 +204,7 @@ class Store:
         """Folders that were listed, by identity; roots have no handle of their own."""
         self._round: Iterator[int] = iter(())
         """The files still to be looked at in this round of `poll`."""
+        self._folder_round: Iterator[int] = iter(())
         self._next_round = 0.0
         self.available = True
         """False while the phone is locked: Android withdraws its storages."""
@@ -252,6 +259,8 @@ class Store:
             known = parent.spellings.get(wanted)
             if parent.listed and known in {None, name}:
                 return path
+            if known is not None and os.path.lexists(f"{directory}/{known}"):
+                return f"{directory}/{known}"
             with os.scandir(directory) as entries:
                 for entry in entries:
                     if entry.name.casefold() == wanted:
@@ -314,7 +323,10 @@ class Store:
     def taken(self, folder: Node, name: str) -> bool:
         """Look whether a name can't be given to a new object. Case matters, on any storage."""
         try:
-            self._scan(folder)
+            if folder.listed:
+                self._look_at(folder, name)
+            else:
+                self._scan(folder)
         except OSError as error:
             raise Refusal(Response.InvalidObjectHandle) from error
         return name in folder.children or self._meets_ghost(folder, name)
@@ -326,13 +338,52 @@ class Store:
             if node.folder and not node.phantom and not self._is_ghost(node):
                 yield from self.descendants(node)
 
-    def _scan(self, folder: Node) -> None:
+    def _look_at(self, folder: Node, name: str) -> None:
+        """Bring one name in a listed folder up to date."""
         directory = self.path(folder)
         if os.path.realpath(directory) != directory:
             raise Refusal(Response.InvalidObjectHandle)
+        os.lstat(directory)  # it may have gone, and then no name is free
+        try:
+            mode = os.lstat(f"{directory}/{name}").st_mode
+        except OSError:  # it isn't there, or is too long to be
+            mode = 0
+        is_folder = stat.S_ISDIR(mode) if stat.S_ISDIR(mode) or stat.S_ISREG(mode) else None
+        if self._hides_dot_names and name.startswith("."):
+            is_folder = None
+        known = folder.children.get(name)
+        if known is not None:
+            self._check_there(known, is_folder, told=not folder.unwatched)
+        if is_folder is not None:
+            self._check_known(folder, name, is_folder=is_folder, told=not folder.unwatched)
+
+    def _check_there(self, node: Node, is_folder: bool | None, *, told: bool) -> None:
+        """Drop an object that isn't what is on the disk now: a folder, a file, nothing (None)."""
+        if is_folder != node.folder and not node.phantom and not self._is_hidden(node):
+            self.forget(node)
+            if told:
+                self._notify(Event.ObjectRemoved, node.handle)
+
+    def _check_known(self, folder: Node, name: str, *, is_folder: bool, told: bool) -> bool:
+        """Enter what is on the disk, if it is new; False: a ghost has its name still."""
+        if name in folder.ghosts and self._ghost(folder, name) is not None:
+            return False  # AOSP hears of the new one after the old one's end
+        if name not in folder.children and name not in folder.lost:
+            node = self.adopt(folder, name, folder=is_folder)
+            self.note_content(node)  # what changes after the host has heard of it is reported
+            if told:
+                self._announce(node)
+        return True
+
+    def _scan(self, folder: Node, *, is_poll: bool = False) -> None:
+        directory = self.path(folder)
         stamp, started = os.lstat(directory).st_mtime_ns, time.monotonic()
-        if folder.listed and folder.stamp == stamp and (folder.settled or started < folder.rest_until):
-            return
+        if folder.listed and folder.stamp == stamp:
+            is_ours = is_poll and started < folder.ours_until
+            if folder.settled or started < folder.rest_until or is_ours:
+                return
+        if os.path.realpath(directory) != directory:
+            raise Refusal(Response.InvalidObjectHandle)
         found: dict[str, bool] = {}
         with os.scandir(directory) as entries:
             for entry in entries:
@@ -345,20 +396,11 @@ class Store:
         known_before = folder.listed and not folder.unwatched
         self.watch(folder)
         for node in [*folder.children.values()]:
-            if found.get(node.name) != node.folder and not node.phantom and not self._is_hidden(node):
-                self.forget(node)
-                if known_before:
-                    self._notify(Event.ObjectRemoved, node.handle)
+            self._check_there(node, found.get(node.name), told=known_before)
         haunted = False
         folder.lost &= found.keys()
         for name, is_folder in found.items():
-            if name in folder.ghosts and self._ghost(folder, name) is not None:
-                haunted = True  # AOSP hears of the new one after the old one's end
-            elif name not in folder.children and name not in folder.lost:
-                node = self.adopt(folder, name, folder=is_folder)
-                self.note_content(node)  # what changes after the host has heard of it is reported
-                if known_before:
-                    self._announce(node)
+            haunted |= not self._check_known(folder, name, is_folder=is_folder, told=known_before)
         folder.stamp = -1 if haunted else stamp
         folder.settled = time.time_ns() - stamp > SETTLED
         now = time.monotonic()
@@ -386,12 +428,9 @@ class Store:
         """Look for changes in listed directories; `busy` names objects whose content is being edited."""
         if not self.available:
             return
-        for key, folder in [*self._watched.items()]:
-            if self._nodes.get(folder.handle) is not folder and folder.parent is not None:
-                self._watched.pop(key, None)
-                continue
+        for folder in self._due_folders():
             try:
-                self._scan(folder)
+                self._scan(folder, is_poll=True)
             except (OSError, Refusal):
                 folder.stamp = -1  # its own parent's turn reports the removal
         now = time.monotonic()
@@ -404,6 +443,21 @@ class Store:
         for node in filter(None, map(self._nodes.get, handles)):
             if not node.folder and not node.phantom and not node.buried and node.handle not in busy:
                 self._look(node)
+
+    def _due_folders(self) -> Iterator[Node]:
+        """Yield the folders whose turn it is: all of them where they are few."""
+        keys = list(islice(self._folder_round, FOLDERS_PER_POLL))
+        if len(keys) < FOLDERS_PER_POLL:
+            self._folder_round = iter([*self._watched])
+            keys += islice(self._folder_round, FOLDERS_PER_POLL - len(keys))
+        for key in keys:
+            folder = self._watched.get(key)
+            if folder is None:
+                continue
+            if self._nodes.get(folder.handle) is folder or folder.parent is None:
+                yield folder
+            else:
+                del self._watched[key]
 
     def _look(self, node: Node) -> None:
         before = node.seen
@@ -500,6 +554,7 @@ class Store:
             yield
         finally:
             folder.stamp, folder.settled = (self._stamp(folder) if known else -1), False
+            folder.ours_until = time.monotonic() + SETTLED / 1e9
 
     def _stamp(self, folder: Node) -> int:
         try:
