@@ -84,7 +84,9 @@ def test_unit_is_valid(unit: Path, tmp_path: Path) -> None:
         pytest.skip("no systemd")
     words = ["systemd-analyze", "verify", "--user", "--man=no", "--recursive-errors=no"]
     result = run("env", f"XDG_RUNTIME_DIR={tmp_path}", *words, unit, check=False)
-    assert (result.returncode, result.stderr) == (0, "")
+    # A system without a bus is complained of, too.
+    complaints = [line for line in result.stderr.splitlines() if "system bus" not in line]
+    assert (result.returncode, complaints) == (0, [])
 
 
 def test_unit_lets_fusermount3_be_root(unit: Path) -> None:

@@ -125,6 +125,8 @@ class Soak:
             for worker in self.workers:
                 worker.check_all()
         except (AssertionError, OSError) as error:
+            if isinstance(error, TimeoutError):
+                self.rig.dump()
             return [f"at the end: {type(error).__name__}: {error}"]
         return []
 
