@@ -1,6 +1,6 @@
 """MTP's datasets: DeviceInfo, StorageInfo, ObjectInfo, property lists and descriptions.
 
-Each is a frozen dataclass with `encode` and `decode`. Its fields have the names and
+Each is a frozen dataclass with `encode` and `decode`, or a tuple where a listing has very many. Its fields have the names and
 the order of MTP 1.1 chapter 5. Decoding accepts what real devices do: a missing tail, a
 count that is too large, a 64-bit size in ObjectInfo. It rejects what can't be understood.
 
@@ -9,8 +9,10 @@ Invariant: `X.decode(x.encode()) == x`.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from mtpfs.errors import RemoteProtocolError
 from mtpfs.protocol.codes import DataType, Format
@@ -18,6 +20,8 @@ from mtpfs.protocol.wire import Reader, Value, Writer
 
 SIZE_UNKNOWN = 0xFFFFFFFF
 """ObjectCompressedSize that stands for "4 GiB - 1 or more": ask for the property ObjectSize."""
+
+_ELEMENT = struct.Struct("<IHH")  # how an element of a property list begins: handle, property, data type
 
 Data = bytes | bytearray | memoryview
 
@@ -216,9 +220,11 @@ class ObjectInfo:
         return writer.to_bytes()
 
 
-@dataclass(frozen=True, slots=True)
-class PropertyElement:
-    """One element of an ObjectPropList: a property of an object, with its type and value."""
+class PropertyElement(NamedTuple):
+    """One element of an ObjectPropList: a property of an object, with its type and value.
+
+    A tuple, because a listing makes one for each property of each object.
+    """
 
     handle: int
     property_code: int
@@ -250,7 +256,7 @@ def decode_property_list(data: Data) -> Iterator[PropertyElement]:
     reader = Reader(data)
     count = reader.u32()
     while count and reader.remaining:
-        handle, code, data_type = reader.u32(), reader.u16(), reader.u16()
+        handle, code, data_type = reader.fields(_ELEMENT)
         yield PropertyElement(handle, code, data_type, reader.value(data_type))
         count -= 1
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from typing import Any
 
 from mtpfs.errors import LocalProtocolError, RemoteProtocolError
 from mtpfs.protocol.codes import DataType
@@ -37,6 +38,13 @@ _SIZES = {
     DataType.UINT128: 16,
 }
 _STRUCT_LETTERS = {1: "B", 2: "H", 4: "I", 8: "Q"}
+_U8, _U16, _U32, _U64 = (struct.Struct(f"<{letter}") for letter in "BHIQ")
+_INTEGERS: dict[int, struct.Struct] = {
+    data_type: struct.Struct("<" + (letter.lower() if data_type & 1 else letter))
+    for data_type, size in _SIZES.items()
+    if (letter := _STRUCT_LETTERS.get(size)) is not None
+}
+"""What a property's value is most often, besides a string."""
 
 
 def utf16_units(text: str) -> int:
@@ -66,21 +74,29 @@ class Reader:
         self.position = start + size
         return self._data[start : start + size]
 
+    def fields(self, layout: struct.Struct) -> tuple[Any, ...]:
+        """Return the integers of a little-endian `layout`, all at once. Raises `RemoteProtocolError` if some are missing."""
+        start = self.position
+        if start + layout.size > len(self._data):
+            raise RemoteProtocolError(f"dataset ends {layout.size - self.remaining} bytes too early")
+        self.position = start + layout.size
+        return layout.unpack_from(self._data, start)
+
     def u8(self) -> int:
         """Read an unsigned integer of 8 bits."""
-        return self.take(1)[0]
+        return int(self.fields(_U8)[0])
 
     def u16(self) -> int:
         """Read an unsigned integer of 16 bits."""
-        return int.from_bytes(self.take(2), "little")
+        return int(self.fields(_U16)[0])
 
     def u32(self) -> int:
         """Read an unsigned integer of 32 bits."""
-        return int.from_bytes(self.take(4), "little")
+        return int(self.fields(_U32)[0])
 
     def u64(self) -> int:
         """Read an unsigned integer of 64 bits."""
-        return int.from_bytes(self.take(8), "little")
+        return int(self.fields(_U64)[0])
 
     def integers(self, size: int, *, signed: bool = False, limit: int | None = None) -> tuple[int, ...]:
         """Read an array: a u32 count, then as many integers of `size` bytes.
@@ -118,6 +134,8 @@ class Reader:
         Raises `RemoteProtocolError` for a type that the standard doesn't have, and for an array of more than
         `MAX_VALUES` elements.
         """
+        if (layout := _INTEGERS.get(data_type)) is not None:
+            return int(self.fields(layout)[0])
         if data_type == DataType.UNDEF:
             return None
         if data_type == DataType.STR:

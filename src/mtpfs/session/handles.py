@@ -7,14 +7,16 @@ anything is sent.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from mtpfs.protocol.codes import ROOT_PARENT
 
 
-@dataclass(frozen=True, slots=True)
-class Handle:
-    """Names one object in one session. Number 0 is a storage's root, which is no object."""
+class Handle(NamedTuple):
+    """Names one object in one session. Number 0 is a storage's root, which is no object.
+
+    A tuple, because a listing of many objects does little but look handles up in dictionaries.
+    """
 
     number: int
     generation: int

@@ -60,6 +60,11 @@ class Listing:
     """The tree's when it was begun: in a later one it isn't believed."""
 
 
+_NOTHING: frozenset[str] = frozenset()
+_NO_CHILDREN: dict[bytes, Node] = {}
+"""One for all files: an empty dictionary of their own would take a tenth of what a node takes. Never written to."""
+
+
 class Node:
     """A file or directory that the kernel may know. Times in seconds since the epoch, sizes in bytes."""
 
@@ -118,7 +123,7 @@ class Node:
         """Lists don't tell this date. ObjectInfo does. It is asked only when the date is needed."""
         self.attributes_stale = False
         """The device has announced a change, or a change here has failed: ask before telling."""
-        self.children: dict[bytes, Node] = {}
+        self.children: dict[bytes, Node] = {} if is_folder else _NO_CHILDREN
         """By shown name. Written by the tree: by listings for names that are not claimed, else under the claim.
 
         Only by `add`, `remove` and `replace_children`."""
@@ -129,7 +134,7 @@ class Node:
         """`children` is what a listing has shown, perhaps long ago: a new one that differs shows a change."""
         self.distrusted_until = 0.0
         """By trio's clock: before that no listing is believed. What was deleted may show again (see `distrust_for`)."""
-        self.superfluous: frozenset[str] = frozenset()
+        self.superfluous = _NOTHING
         """Temporary names of objects in it that aren't needed, and that the device hasn't deleted when it should."""
         self.moved = 0
         """Which move of the tree's it was that brought the node into its directory last; 0: none."""
