@@ -1,10 +1,10 @@
 """What is measured over USB: each program alone with a phone on a bus of software.
 
 Strategy: one phone, one program at a time, each work on a fresh mount so that
-no cache of the kernel's helps. The raw link is measured right before mtpfs, in
-every round, and rates are told as shares of it: another machine, or the same one
-when it is busy, has other times, but hardly other shares. Of several rounds the
-best counts, for everybody.
+no cache of the kernel's helps. In a round every program does the same work, one
+after the other, and the raw link is measured first. Rates are told as shares of
+it: another machine, or the same one when it is busy, has other times, but hardly
+other shares. Of several rounds the median counts, for every program.
 
 The phone is uMTP-Responder without its events: with them it is deaf until each
 has been taken, and programs that never take one can't write to it at all.
@@ -22,12 +22,14 @@ import statistics
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import raw
 from programs import OURS, PEERS, Mounted, Program, UnusableError, mounted
+from samples import Samples
 from vm.phones import UmtpPhone
 
 LARGE, HUGE = 200 << 20, 1 << 30  # bytes, for a bus at native speed
@@ -66,15 +68,17 @@ class Result:
     """What was measured of one program, by work; what it can't do is missing and has a note."""
 
     program: str
-    seconds: dict[str, float] = field(default_factory=dict)
-    shares: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, Samples] = field(default_factory=lambda: defaultdict(Samples))
+    shares: dict[str, Samples] = field(default_factory=lambda: defaultdict(Samples))
     """Rates, as shares of the raw link's in the same round."""
-    steps: dict[str, float] = field(default_factory=dict)
+    steps: dict[str, Samples] = field(default_factory=lambda: defaultdict(Samples))
     """Seconds, in small transactions of the same round."""
+    times: dict[str, Samples] = field(default_factory=lambda: defaultdict(Samples))
+    """How many times as long as mtpfs it took, in the same round."""
     transactions: dict[str, int] = field(default_factory=dict)
     memory: dict[str, int] = field(default_factory=dict)
     """Most bytes resident."""
-    cpu: dict[str, float] = field(default_factory=dict)
+    cpu: dict[str, Samples] = field(default_factory=lambda: defaultdict(Samples))
     """Seconds of the program's own, in user and kernel mode."""
     notes: dict[str, str] = field(default_factory=dict)
 
@@ -170,45 +174,47 @@ class Bench:
         self.phone = UmtpPhone(0, self.directory, events=False)
         self.ours = Result(OURS.name)
         self.peers = [Result(program.name) for program in PEERS]
+        self.tool = Result("mtp-getfile", notes={work: "no mount" for work in WORK if work != READ})
 
-    def round(self) -> None:
-        """Measure mtpfs once more, beside the raw link."""
+    def round(self, *, alone: bool) -> None:
+        """Have every program do everything once, beside the raw link; mtpfs only if `alone`."""
         self._replug()
         link = measure_link(self.phone.serial)
         self._say(f"link: {link}")
         for work in WORK:
-            before = self.ours.seconds.pop(work, None)
-            self._measure(OURS, self.ours, work)
-            seconds = self.ours.seconds.get(work)
-            if seconds is None:
-                continue
-            rate = {READ: link.read, WRITE: link.write}.get(work)
-            if rate is not None:
-                share = SIZES.large / seconds / rate
-                self.ours.shares[work] = max(share, self.ours.shares.get(work, 0.0))
-            steps = seconds / link.transaction
-            self.ours.steps[work] = min(steps, self.ours.steps.get(work, steps))
-            self.ours.seconds[work] = min(seconds, before or seconds)
-            self._say(f"  {work}: {seconds:.2f} s, {self.ours.shares.get(work, 0):.2f} of the link at best")
+            seconds = self._take_part(OURS, self.ours, work, link)
+            for program, result in [] if alone else zip(PEERS, self.peers, strict=True):
+                if work in result.notes or READ in result.notes:
+                    continue  # what it can't do once it can't do later
+                theirs = self._take_part(program, result, work, link)
+                if seconds is not None and theirs is not None:
+                    result.times[work].add(theirs / seconds)
+            if not alone and work == READ:
+                self._use_tool(link, seconds)
 
-    def compare(self) -> None:
-        """Measure the others, once; whoever fails at writing isn't asked to write more."""
-        for program, result in zip(PEERS, self.peers, strict=True):
-            self._say(program.name)
-            for work in WORK:
-                self._replug()  # whatever the one before has left the responder in
-                try:
-                    self._measure(program, result, work)
-                except UnusableError as error:
-                    result.notes.setdefault(READ, str(error))
-                    break
-                self._say(f"  {work}: {result.seconds.get(work, result.notes.get(work))}")
+    def _take_part(self, program: Program, result: Result, work: str, link: raw.Link) -> float | None:
+        """Have a program do a work; return the seconds that it took, None if it can't."""
+        self._replug()  # whatever the one before has left the responder in
+        try:
+            seconds = self._measure(program, result, work)
+        except UnusableError as error:
+            result.notes[READ] = str(error)
+            return None
+        if seconds is None:
+            self._say(f"  {work}, {program.name}: {result.notes[work]}")
+            return None
+        rate = {READ: link.read, WRITE: link.write}.get(work)
+        if rate is not None:
+            result.shares[work].add(SIZES.large / seconds / rate)
+        result.steps[work].add(seconds / link.transaction)
+        self._say(f"  {work}, {program.name}: {seconds:.2f} s")
+        return seconds
 
-    def use_tool(self) -> None:
+    def _use_tool(self, link: raw.Link, ours: float | None) -> None:
         """Measure libmtp's own tool at getting the large file; it looks for the device and its objects first."""
-        result = Result("mtp-getfile")
-        self.peers.append(result)
-        copy = self._scratch / "got.bin"
+        result, copy = self.tool, self._scratch / "got.bin"
+        if READ in result.notes:
+            return
         self._replug()
         try:
             listing = _run("mtp-files")
@@ -218,15 +224,15 @@ class Bench:
             seconds = time.perf_counter() - started
             if not filecmp.cmp(copy, self._scratch / LARGE_NAME, shallow=False):
                 raise OSError("the copy differs")
-            result.seconds[READ] = seconds
+            result.seconds[READ].add(seconds)
+            result.shares[READ].add(SIZES.large / seconds / link.read)
+            if ours is not None:
+                result.times[READ].add(seconds / ours)
         except FileNotFoundError:
             result.notes[READ] = "not installed"
         except (OSError, IndexError, subprocess.SubprocessError) as error:
             result.notes[READ] = f"fails: {error}"
         copy.unlink(missing_ok=True)
-        for work in WORK:
-            if work != READ:
-                result.notes[work] = "no mount"
 
     def end(self) -> None:
         self.phone.unplug()
@@ -241,24 +247,24 @@ class Bench:
         for leftover in (self.directory / "in", self._scratch / "out"):
             subprocess.run(["rm", "-rf", leftover], check=True)
 
-    def _measure(self, program: Program, result: Result, work: str) -> None:
+    def _measure(self, program: Program, result: Result, work: str) -> float | None:
         try:
             with mounted(program, self.phone.serial, self._place) as mount:
                 before = mount.transactions() if program is OURS else 0
                 cpu, started = mount.cpu(), time.perf_counter()
                 seconds = WORK[work](mount, self._scratch) or time.perf_counter() - started
-                result.cpu[work] = mount.cpu() - cpu
+                computed = mount.cpu() - cpu
                 if program is OURS:
                     result.transactions[work] = mount.transactions() - before
-                    result.memory[work] = mount.peak_memory()
+                    result.memory[work] = max(mount.peak_memory(), result.memory.get(work, 0))
             check(work, self.directory, self._scratch)
-            result.seconds[work] = seconds
         except (OSError, subprocess.SubprocessError) as error:
             reached = isinstance(error, subprocess.SubprocessError)
             result.notes[work] = "cp fails or hangs" if reached else str(error)
-        finally:
-            if work in {WRITE, IN, OUT} and program is OURS:
-                self._replug()  # it would keep what is deleted behind its back
+            return None
+        result.seconds[work].add(seconds)
+        result.cpu[work].add(computed)
+        return seconds
 
 
 def _run(*words: str) -> str:
@@ -268,9 +274,9 @@ def _run(*words: str) -> str:
     return finished.stdout.decode("utf-8", "replace")
 
 
-def measure_link(serial: str) -> raw.Link:
-    """Measure the raw link to a phone that has the large file."""
+def measure_link(serial: str, size: int | None = None) -> raw.Link:
+    """Measure the raw link to a phone that has the large file, of `size` bytes (those of `SIZES`)."""
     # In a process of its own: without udev, libusb never learns of what is plugged in after it has started.
-    words = [sys.executable, raw.__file__, serial, LARGE_NAME, f"{SIZES.large}"]
+    words = [sys.executable, raw.__file__, serial, LARGE_NAME, f"{SIZES.large if size is None else size}"]
     answer = subprocess.run(words, check=True, stdout=subprocess.PIPE, timeout=PATIENCE)
     return raw.Link(**json.loads(answer.stdout))

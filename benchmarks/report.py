@@ -15,12 +15,17 @@ from dataclasses import dataclass
 from html import escape
 
 from bus import FILES, FIRST_BYTE, IN, LIST, OUT, READ, SIZES, SMALL_FILES, WORK, WRITE, Result
+from fast import Fast
 from meanwhile import Meanwhile, Spooled
+from samples import SURE, Samples
 
 MIB = 1 << 20
-PEAK_MEMORY = 96 * MIB  # bytes
+PEAK_MEMORY = 64 * MIB  # bytes
 WIDTH, BAR, GAP, LEFT = 720, 16, 26, 190
-COLOURS = ("#1b6ca8", "#9aa5b1", "#aeb8c2", "#c3cad2", "#dfe3e8")
+_STYLE = (
+    "text{fill:#1f2328}.ours{fill:#1b6ca8}.theirs{fill:#9aa5b1}"
+    "@media(prefers-color-scheme:dark){text{fill:#e6edf3}.ours{fill:#58a6ff}.theirs{fill:#6e7681}}"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +35,8 @@ class Row:
     work: str
     bar: str
     reached: str
-    met: bool | None
-    """None: there is no bar."""
+    met: bool | str | None
+    """None: there is no bar. A string: why that can't be said."""
     others: Sequence[str] = ()
 
 
@@ -41,22 +46,22 @@ def bus_table(
     """Return the table of the measurements over USB."""
     rows, reasons = [], []
     for work in WORK:
-        if work not in ours.seconds:
+        if not ours.seconds[work]:
             reasons.append(f"mtpfs, {work}: {ours.notes.get(work, 'not measured')}")
             rows.append(Row(work, "", "—", met=False))
             continue
         reached, bar, met = _judge(ours, peers, work)
         others = []
         for peer in peers:
-            if work in peer.seconds:
-                others.append(f"{peer.seconds[work] / ours.seconds[work]:.1f}")
+            if peer.times[work]:
+                others.append(peer.times[work].told(1))
             else:
                 others.append("—")
                 reasons.append(f"{peer.program}, {work}: {peer.notes.get(work) or peer.notes.get(READ, '')}")
         rows.append(Row(work, bar, reached, met, others))
-    if READ in ours.cpu:
-        per_gigabyte = 1e9 / SIZES.large * ours.cpu[READ]
-        others = [f"{p.cpu[READ] / ours.cpu[READ]:.1f}" if p.cpu.get(READ) else "—" for p in peers]
+    if ours.cpu[READ]:
+        per_gigabyte = 1e9 / SIZES.large * ours.cpu[READ].median
+        others = [f"{p.cpu[READ].median / ours.cpu[READ].median:.1f}" if p.cpu[READ] else "—" for p in peers]
         rows.append(Row("CPU per GB read", "", f"{per_gigabyte:.1f} s", None, others))
     if meanwhile is not None:
         rows += _meanwhile_rows(meanwhile)
@@ -72,37 +77,68 @@ def bus_table(
                 "memory during that",
                 "no copy of it",
                 f"{spooled.memory / MIB:.0f} MiB",
-                spooled.memory < 96 * MIB,
+                spooled.memory < PEAK_MEMORY,
             ),
         ]
     memory = max(ours.memory.values(), default=0)
-    rows.append(Row("most memory in all of it", "< 96 MiB", f"{memory / MIB:.0f} MiB", memory < PEAK_MEMORY))
+    rows.append(Row("most memory in all of it", "≤ 64 MiB", f"{memory / MIB:.0f} MiB", memory <= PEAK_MEMORY))
     table = _table(rows, [f"{peer.program} took" for peer in peers])
-    sizes = f"Files of {SIZES.large >> 20} MiB, and of {SIZES.huge >> 20} MiB for the copy during ls. Others: times as long."
+    sizes = (
+        f"Files of {SIZES.large >> 20} MiB, and of {SIZES.huge >> 20} MiB for the copy during ls. Medians of "
+        f"{len(ours.seconds[READ].values)} rounds, and between which values they lie. Others: times as long. "
+        f'"Unsure": the rounds differ by more than {SURE:.0%}.'
+    )
     return "\n".join([sizes, "", table, "", *(f"- {reason}" for reason in dict.fromkeys(reasons))])
 
 
-def _judge(ours: Result, peers: Sequence[Result], work: str) -> tuple[str, str, bool | None]:
+def _judge(ours: Result, peers: Sequence[Result], work: str) -> tuple[str, str, bool | str | None]:
     """Return what was reached, the bar, and whether it is met."""
-    count, share, steps = ours.transactions[work], ours.shares.get(work, 0.0), ours.steps[work]
-    times = {peer.program: peer.seconds[work] / ours.seconds[work] for peer in peers if work in peer.seconds}
-    fastest = min(times.values(), default=0.0)
-    if work == READ:
-        # Who can't do it at all isn't faster.
-        met = share >= 0.85 and times.get("jmtpfs", 2.4) >= 2.4 and times.get("go-mtpfs", 8) >= 8
-        return f"{share:.2f}", "≥ 0.85 of the raw link, jmtpfs ≥ 2.4, go-mtpfs ≥ 8", met
-    if work == WRITE:
-        met = share >= 0.75 and (not times or fastest >= 1.5)
-        return f"{share:.2f}", "≥ 0.75 of the raw link, others ≥ 1.5", met
+    count, share, steps = ours.transactions[work], ours.shares[work], ours.steps[work]
+    fastest = min((peer.times[work].median for peer in peers if peer.times[work]), default=2.0)
+    if work in {READ, WRITE}:
+        least = {READ: 0.95, WRITE: 0.9}[work]
+        bar = f"≥ {least} of the raw link, others > 1"
+        return share.told(), bar, _sure(share, met=share.median >= least and fastest > 1)
     if work == FIRST_BYTE:
-        return f"{steps:.1f}", "< 3 small transactions' time", steps < 3
+        return steps.told(1), "≤ 2 small transactions' time", _sure(steps, met=steps.median <= 2)
     if work == LIST:
-        met = count <= 1.1 * FILES and (not times or fastest > 1)
+        met = count <= 1.1 * FILES and fastest > 1
         return f"{count / FILES:.2f}", "≤ 1.1 transactions per file, others > 1", met
-    per_file = count / SMALL_FILES
-    limit = {OUT: 2, IN: 3}[work]
+    per_file = steps.median / SMALL_FILES
+    limit = {OUT: 2, IN: 2}[work]
     allowance = 10  # for the directory itself
-    return f"{per_file:.2f}", f"≤ {limit} transactions per file", count <= limit * SMALL_FILES + allowance
+    reached = f"{count / SMALL_FILES:.2f} in {per_file:.1f} small transactions' time"
+    bar = f"≤ {limit} transactions per file, in ≤ 1.5 times theirs, others > 1"
+    met = count <= limit * SMALL_FILES + allowance and per_file <= 1.5 * limit and fastest > 1
+    return reached, bar, _sure(steps, met=met)
+
+
+def _sure(samples: Samples, *, met: bool) -> bool | str | None:
+    judged = samples.judged(met=met)
+    return "unsure" if judged is None else judged
+
+
+def fast_table(found: Fast) -> str:
+    """Return the table of a phone that is as fast as its link."""
+    is_super = found.speed != "480"
+    limits = (0.8, 0.7) if is_super else (0.95, 0.9)
+    rows = []
+    for work, share, cpu, least in (
+        (READ, found.read, found.read_cpu, limits[0]),
+        (WRITE, found.write, found.write_cpu, limits[1]),
+    ):
+        rows.append(
+            Row(work, f"≥ {least} of the raw link", share.told(), _sure(share, met=share.median >= least))
+        )
+        bar = "≤ 1.0" if is_super and work == READ else ""
+        met = _sure(cpu, met=cpu.median <= 1.0) if bar else None
+        rows.append(Row("CPU per GB beyond the raw link's, in seconds", bar, cpu.told(), met))
+    limit = (96 if is_super else 64) * MIB
+    rows.append(
+        Row("most memory", f"≤ {limit // MIB} MiB", f"{found.memory / MIB:.0f} MiB", found.memory <= limit)
+    )
+    head = f"At {found.speed} Mbit/s; the phone sends and takes {found.rate / 1e6:.0f} MB/s. {len(found.read.values)} rounds."
+    return f"{head}\n\n{_table(rows, [])}"
 
 
 def _meanwhile_rows(found: Meanwhile) -> list[Row]:
@@ -147,37 +183,33 @@ def _table(rows: Sequence[Row], others: Sequence[str]) -> str:
     heads = ["work", "bar", "mtpfs", "met", *others]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for row in rows:
-        met = {True: "yes", False: "**no**", None: ""}[row.met]
+        met = row.met if isinstance(row.met, str) else {True: "yes", False: "**no**", None: ""}[row.met]
         rest = [*row.others, *[""] * (len(others) - len(row.others))]
         lines.append(f"| {' | '.join([row.work, row.bar, row.reached, met, *rest])} |")
     return "\n".join(lines)
 
 
 def picture(results: Sequence[Result]) -> str:
-    """Return the shares of the raw link as an SVG; the first result is the one that has shares."""
-    ours = results[0]
+    """Return the shares of the raw link as an SVG that suits light and dark pages; the first result is ours."""
     y, parts = 2 * GAP, []
     for work in (READ, WRITE):
         parts.append(
             f'<text x="4" y="{y - 8}" font-weight="bold">{escape(work)}, share of the raw link</text>'
         )
-        for result, colour in zip(results, COLOURS, strict=False):
-            share = None
-            if work in result.seconds and work in ours.shares:
-                share = ours.shares[work] * ours.seconds[work] / result.seconds[work]
-            elif result.notes.get(work) == "no mount":
+        for number, result in enumerate(results):
+            if result.notes.get(work) == "no mount":
                 continue
+            share = result.shares[work].median if result.shares[work] else None
             length = (WIDTH - LEFT - 60) * (share or 0)
             label = f"{share:.2f}" if share else "—"
             parts += [
                 f'<text x="{LEFT - 8}" y="{y + 12}" text-anchor="end">{escape(result.program)}</text>',
-                f'<rect x="{LEFT}" y="{y}" width="{length:.0f}" height="{BAR}" fill="{colour}"/>',
+                f'<rect x="{LEFT}" y="{y}" width="{length:.0f}" height="{BAR}" class="{"theirs" if number else "ours"}"/>',
                 f'<text x="{LEFT + length + 6:.0f}" y="{y + 12}">{label}</text>',
             ]
             y += BAR + 4
         y += 2 * GAP
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{y - GAP}" '
-        f'font-family="sans-serif" font-size="13"><rect width="100%" height="100%" fill="white"/>'
-        f"{''.join(parts)}</svg>\n"
+        f'font-family="sans-serif" font-size="13"><style>{_STYLE}</style>{"".join(parts)}</svg>\n'
     )
