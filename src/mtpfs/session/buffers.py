@@ -25,9 +25,10 @@ class Buffers:
     def take(self) -> array[int]:
         """Return a buffer with arbitrary contents. It may be made smaller, and is not used again then."""
         self._kept = [buffer for buffer in self._kept if len(buffer) == self.size]
-        for buffer in self._kept:
-            if _is_unseen(buffer):
-                self._kept.remove(buffer)
+        # The one that was used last comes first: some of it may still be in the processor's cache.
+        for place in reversed(range(len(self._kept))):
+            if _is_unseen(self._kept[place]):
+                buffer = self._kept.pop(place)
                 break
         else:
             buffer = array("B", (0,)) * self.size

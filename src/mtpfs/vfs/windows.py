@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 LARGEST = 4 << 20  # bytes per window, unless told otherwise: 0.9 of the raw link's rate
 MEMORY = 6  # windows of the largest size that are kept, all files together
 REQUEST = 1 << 20  # bytes; the kernel's largest request, which a window always holds
+BEHIND = 2 * REQUEST  # bytes behind a sequential reader that may still be asked for
 GROWTH = 4  # times; each size on the way up costs buffers of its own and a transaction
 EARNEST = 4 << 20  # bytes, more than the heads that programs look at: who asks for so much reads on
 TELLING = (
@@ -191,8 +192,9 @@ class Windows:
         """Drop what the reader of the window has passed, and fetch what follows, which it is likely to come to."""
         if window.offset == window.start:
             return  # it isn't sequential yet
-        behind = window.offset - self._pool.largest - REQUEST
-        if (passed := self._covering(behind)) is not None:
+        # The kernel asks for a few pieces at a time, and not in order.
+        passed = self._covering(window.offset - 1)
+        if passed is not None and asked >= min(window.end, window.offset + BEHIND):
             self.drop(passed)
         if window.end == size or self._covering(window.end) is not None:
             return
