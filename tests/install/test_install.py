@@ -27,6 +27,7 @@ FILES = {
     "share/doc/mtpfs/design.md",
     "share/doc/mtpfs/desktops.md",
     "share/doc/mtpfs/fstab.example",
+    "share/doc/mtpfs/library.md",
     "share/fish/vendor_completions.d/mtpfs.fish",
     "share/man/man1/mtpfs.1",
     "share/man/man8/mount.fuse.mtpfs.8",

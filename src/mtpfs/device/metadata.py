@@ -47,7 +47,7 @@ async def thumbnail(device: Device, handle: Handle) -> bytes:
 async def properties(device: Device, handle: Handle) -> dict[str, Value]:
     """Return an object's properties by the names that the standard gives them, `0xD901` for codes that it doesn't know.
 
-    Dates are text, as the device writes them. Raises `ResponseError` for an object that is gone, and what the session
+    A device without properties has the fields of its ObjectInfo (`Filename`, `ObjectCompressedSize`…). Dates are text, as the device writes them. Raises `ResponseError` for an object that is gone, and what the session
     raises. A caller that is cancelled stops waiting.
     """
     if device.supports(Operation.GetObjectPropList) and (found := await _listed(device, handle)):
@@ -57,7 +57,11 @@ async def properties(device: Device, handle: Handle) -> dict[str, Value]:
         found = await _one_by_one(device, handle, info.object_format)
         if found:
             return found
-    return {field.name: getattr(info, field.name) for field in fields(info) if field.name != "wide"}
+    return {
+        field.name.title().replace("_", ""): getattr(info, field.name)
+        for field in fields(info)
+        if field.name != "wide"
+    }
 
 
 async def _listed(device: Device, handle: Handle) -> dict[str, Value]:

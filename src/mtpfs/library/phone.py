@@ -199,7 +199,7 @@ class Phone:
     async def properties(self, path: str) -> dict[str, Value]:
         """Return all that the phone tells of an object, by the standard's names: `ObjectFileName`, `DateModified`…
 
-        Values are numbers, text (dates are), or tuples of numbers. Codes that the standard doesn't know are `0xD901`.
+        A camera without properties tells `Filename`, `ObjectCompressedSize`… Values are numbers, text (dates are), or tuples of numbers. Codes that the standard doesn't know are `0xD901`.
         """
 
         async def ask() -> dict[str, Value]:
@@ -322,26 +322,32 @@ class Phone:
         try:
             opened, is_new = await self._answer(lambda: self._open_to_write(path, replace=replace), path)
             with about(path):
-                async with self._concluded(opened, is_new=is_new):
+                async with self._concluded(opened, is_new=is_new) as conclude:
                     spool = Spool(sent.descriptor)
                     await self._fs.take_contents(opened, spool)
                     await self._fs.set_modified(opened.file.node, math.floor(sent.modified))
                     async with _told(spool, sent.size, progress):
-                        await self._fs.sync(opened)
+                        await conclude()
             if sent.has_changed():
                 raise OSError(errno.EIO, "it changed while it was sent", os.fspath(local_path))
         finally:
             sent.close()
 
     @asynccontextmanager
-    async def _concluded(self, opened: Open, *, is_new: bool) -> AsyncIterator[None]:
-        """Save and close a descriptor after the block; drop what isn't saved if the block fails."""
+    async def _concluded(self, opened: Open, *, is_new: bool) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+        """Close a descriptor. The block calls what it gets, to save; what isn't saved then is dropped."""
+        is_open = True
+
+        async def conclude(*, keep: bool = True) -> None:
+            nonlocal is_open
+            if is_open:
+                is_open = False
+                await self._fs.conclude(opened, is_new=is_new, keep=keep)
+
         try:
-            yield
-        except BaseException:
-            await self._fs.conclude(opened, is_new=is_new, keep=False)
-            raise
-        await self._fs.conclude(opened, is_new=is_new)
+            yield conclude
+        finally:
+            await conclude(keep=False)
 
     async def _open_to_write(self, path: str, *, replace: bool) -> tuple[Open, bool]:
         """Open a file without contents; tell whether it is a new one."""
@@ -478,12 +484,13 @@ class Phone:
         source = await fs.open(node, write=False)
         try:
             opened, is_new = await self._open_to_write(_joined(parent, name), replace=replace)
-            async with self._concluded(opened, is_new=is_new):
+            async with self._concluded(opened, is_new=is_new) as conclude:
                 offset = 0
                 while data := await fs.read(source, offset, PIECE):
                     await fs.write(opened, offset, bytes(data))
                     offset += len(data)
                 await fs.set_modified(opened.file.node, node.modified)
+                await conclude()
         finally:
             with trio.CancelScope(shield=True):
                 await fs.conclude(source, is_new=False)
