@@ -171,10 +171,12 @@ async def gone_in(w: World, operation: Operation, amount: int = 0) -> None:
 
 async def replug(w: World) -> None:
     """Put the cable back, and wait until the phone answers: the thread that reads events may hear late of the cable."""
-    w.transport.replug()
+    session = w.phone._fs.device.session
     with trio.fail_after(20):
+        await session.until_gone()
+        w.transport.replug()
         while True:
-            await w.phone._fs.device.session.until_back()
+            await session.until_back()
             try:
                 await w.phone.scandir(STORAGE)
             except OSError as error:
