@@ -79,7 +79,8 @@ async def test_examples(
     monkeypatch.chdir(tmp_path)
     source = f"virtual:{tmp_path}/phone?ghost=0"
     example = EXAMPLES[number].replace('connect("any")', f"connect({source!r})")
-    is_whole = "connect(" in example
+    example = example.replace('source="any"', f"source={source!r}")
+    is_whole = source in example
     code = compile(example, "docs/library.md", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     names: dict[str, object] = {"mtpfs": mtpfs, "trio": trio}
     if is_whole:
