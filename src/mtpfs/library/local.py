@@ -23,6 +23,11 @@ _LONGEST = 180  # bytes of the name that a part's name repeats; disks take 255
 _DIGITS = 16
 
 
+def key(serial: str, path: str, size: int | None, modified: float | None) -> str:
+    """Return what a part of a file is known by: the phone, the path, the size in bytes, the date."""
+    return "\0".join((serial, path, str(size), str(modified)))
+
+
 def check_target(target: Path, replace: bool) -> None:
     """Raise EISDIR for a directory, and EEXIST for anything that isn't to be replaced: before it is fetched."""
     if target.is_dir():

@@ -267,7 +267,7 @@ class Phone:
             node = opened.file.node
             size = node.size if node.size_known else None
             date = entry_of(node).modified
-            key = "\0".join((self.serial, path_of(node), str(size), str(date)))
+            key = local.key(self.serial, path_of(node), size, date)
             part = await trio.to_thread.run_sync(
                 lambda: local.Part(target, key=key, resume=resume and size is not None)
             )
