@@ -276,6 +276,23 @@ async def test_other_errors(tmp_path: Path, directory: Path) -> None:
             assert caught.value.filename
 
 
+async def test_only_files_are_replaced(tmp_path: Path, directory: Path) -> None:
+    """A pipe (or a device) stays what it is, and a link leads to the new file as it led to the old one."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("aim")
+    local_file(tmp_path / "aim", b"old")
+    async with world(directory) as w:
+        path = f"{STORAGE}/DCIM/Camera/a.jpg"
+        with pytest.raises(OSError, match="isn't a file") as caught:
+            await w.phone.download(path, tmp_path / "pipe", replace=True)
+        assert (caught.value.errno, caught.value.filename) == (errno.EINVAL, str(tmp_path / "pipe"))
+        await w.phone.download(path, tmp_path / "link", replace=True)
+    assert (tmp_path / "pipe").is_fifo()
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "aim").read_bytes() == b"picture" * 1000
+    assert sorted(os.listdir(tmp_path)) == ["aim", "link", "phone", "pipe"]
+
+
 async def test_read_only(directory: Path, tmp_path: Path) -> None:
     """A camera, and a connection that was asked for so, refuse every change."""
     source = local_file(tmp_path / "f", b"f")

@@ -23,7 +23,7 @@ from mtpfs.cli import phones
 from mtpfs.cli.command import SOURCES, Parser, add_redact, add_source, default_source, printable
 from mtpfs.cli.daemon import log_to_stderr
 from mtpfs.cli.phones import Phone
-from mtpfs.errors import MtpfsError, SetupError
+from mtpfs.errors import MtpfsError, SetupError, UsageError
 from mtpfs.redaction import redact, redacted
 
 if TYPE_CHECKING:
@@ -122,6 +122,8 @@ def run_with_phone(command: str, chosen: argparse.Namespace, work: Callable[[Run
             run = Run(command, phone, chosen)
             try:
                 work(run)
+            except UsageError:
+                raise
             except (OSError, MtpfsError) as error:
                 run.fail(error)
             return FAILED if run.failures else 0

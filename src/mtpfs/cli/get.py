@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mtpfs.cli.cat import write_out
+from mtpfs.cli.cat import PIECE, write_out
 from mtpfs.cli.files import FileParser, Run, run_with_phone
 from mtpfs.cli.paths import find
 from mtpfs.cli.phones import walk
@@ -92,7 +93,7 @@ def _transfer(run: Run, entry: Entry, target: Path) -> Transfer:
             status = target.stat()
         except FileNotFoundError:
             return None
-        return status.st_size, status.st_mtime
+        return (status.st_size, status.st_mtime) if stat.S_ISREG(status.st_mode) else None
 
     def date() -> float | None:
         # Some phones tell dates file by file: it is asked for only where there is something to be compared.
@@ -100,6 +101,17 @@ def _transfer(run: Run, entry: Entry, target: Path) -> Transfer:
 
     def move(progress: Progress) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists() and not target.is_file() and not target.is_dir():
+            _pour(run, entry.path, target)  # a device or a pipe is written to, and never replaced
+            return
         run.phone.download(entry.path, target, replace=True, resume=True, progress=progress)
 
     return Transfer(entry.path, str(target), entry.size, state, date, move)
+
+
+def _pour(run: Run, path: str, target: Path) -> None:
+    with target.open("wb", buffering=0) as output, run.phone.open(path) as file:
+        while data := file.read(PIECE):
+            view = memoryview(data)
+            while view:
+                view = view[output.write(view) or 0 :]

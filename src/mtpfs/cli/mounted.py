@@ -138,8 +138,7 @@ class MountedPhone:
     ) -> None:
         from mtpfs.library import local  # noqa: PLC0415 - slow to load
 
-        target = Path(local_path)
-        local.check_target(target, replace=replace)
+        target = local.target_of(local_path, replace=replace)
         with self._about(path):
             source = os.open(self._real(path), os.O_RDONLY | os.O_CLOEXEC)
         try:

@@ -5,7 +5,7 @@ path, the size and the date. A later download of the same goes on where it ends,
 A part of anything else that was to get this name is out of date, and removed. The part is locked while it is
 written, so that two programs don't write one file. It gets its name when it is complete and has its date.
 
-Invariant: under the target's name there is never a part. A part is written from its start to its end, so its size
+Invariant: nothing but a file is ever replaced. Under the target's name there is never a part. A part is written from its start to its end, so its size
 says how much of it is there.
 """
 
@@ -28,12 +28,24 @@ def key(serial: str, path: str, size: int | None, modified: float | None) -> str
     return "\0".join((serial, path, str(size), str(modified)))
 
 
-def check_target(target: Path, replace: bool) -> None:
-    """Raise EISDIR for a directory, and EEXIST for anything that isn't to be replaced: before it is fetched."""
-    if target.is_dir():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
-    if not replace and os.path.lexists(target):
-        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
+def target_of(path: str | os.PathLike[str], replace: bool) -> Path:
+    """Return the file that is to be made or replaced, without links on the way: a link stays, and leads to it.
+
+    Raises EISDIR for a directory, EINVAL for a device or a pipe, which a file must never take the place of, and EEXIST
+    for a file that isn't to be replaced: before anything is fetched.
+    """
+    target = Path(os.path.realpath(path))
+    try:
+        mode = target.lstat().st_mode
+    except FileNotFoundError:
+        return target
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "it isn't a file", str(path))
+    if not replace:
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+    return target
 
 
 class Part:
@@ -96,6 +108,7 @@ class Part:
             nanoseconds = int(modified * 1_000_000_000)
             os.utime(self._fd, ns=(nanoseconds, nanoseconds))
         if replace:
+            target_of(self.target, replace=True)  # it may have become another thing since
             self.path.replace(self.target)
         else:
             self._name_if_free()

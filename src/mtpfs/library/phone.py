@@ -254,10 +254,9 @@ class Phone:
 
         `resume`: what is broken off stays beside it, as `.NAME.mtpfs-….part`, and the next call goes on there,
         provided that the file on the phone is the same by path, size and date. Raises EEXIST without `replace`, ENOSPC of
-        this machine's disk, EBUSY if another program is fetching the same, EIO if it changed or didn't come whole.
+        this machine's disk, EINVAL for a device or a pipe in its place, EBUSY if another program is fetching the same, EIO if it changed or didn't come whole.
         """
-        target = Path(local_path)
-        await trio.to_thread.run_sync(local.check_target, target, replace)
+        target = await trio.to_thread.run_sync(local.target_of, local_path, replace)
 
         async def ask() -> Open:
             return await self._fs.open(await self._node(path), write=False)
