@@ -93,9 +93,10 @@ class Bar:
 
     def _width(self) -> int:
         try:
-            return self._fixed_width or os.get_terminal_size(sys.stderr.fileno()).columns
+            told = self._fixed_width or os.get_terminal_size(sys.stderr.fileno()).columns
         except OSError:
-            return 80
+            told = 0
+        return told or 80  # a serial line tells 0
 
     def line(self, width: int) -> str:
         """Return the line for a terminal of so many columns."""
