@@ -29,6 +29,7 @@ FILES = {
     "share/doc/mtpfs/fstab.example",
     "share/doc/mtpfs/library.md",
     "share/fish/vendor_completions.d/mtpfs.fish",
+    "share/man/man1/mtpfs-files.1",
     "share/man/man1/mtpfs.1",
     "share/man/man8/mount.fuse.mtpfs.8",
     "share/man/man8/mount.mtpfs.8",
