@@ -5,6 +5,8 @@ _mtpfs_options='ro rw allow_other allow_root default_permissions uid= gid= umask
     storage= timeout= readahead= ttl= exit_on_unplug debug atime noatime exec noexec suid nosuid dev nodev nodiratime sync async dirsync
     auto_unmount'
 
+_mtpfs_files='ls tree stat get put cat rm mkdir mv cp df'  # commands for files, without a mount
+
 # The words up to the cursor as the shell sees them: readline parts them at "=" and ":" too.
 _mtpfs_words() {
     local i
@@ -42,6 +44,34 @@ _mtpfs_mounts() {
     COMPREPLY+=($(compgen -W "$(findmnt -rn -t fuse.mtpfs -o TARGET 2>/dev/null)" -- "$word"))
 }
 
+# The options of a command for files, and what of its arguments is on this machine.
+_mtpfs_file_command() {
+    local letters
+    case $command in
+        ls) letters='-a -l -h -d -R' ;;
+        tree) letters='-a -d -L' ;;
+        df) letters='-h' ;;
+        get | put | cp) letters='-r -n -i' ;;
+        rm) letters='-r -f -i' ;;
+        mkdir) letters='-p' ;;
+        mv) letters='-n -i' ;;
+        *) letters='' ;;
+    esac
+    [[ $command == cat ]] || letters+=' --json'
+    case $previous:$word in
+        --source:*) _mtpfs_sources ;;
+        *:-*) COMPREPLY=($(compgen -W "$letters --source --redact --help" -- "$word")) ;;
+        *)
+            [[ $command == get || $command == put ]] || return 0
+            local file
+            while IFS= read -r file; do
+                compopt -o filenames 2>/dev/null
+                COMPREPLY+=("$file")
+            done < <(compgen -f -- "$word")
+            ;;
+    esac
+}
+
 _mtpfs_mount_option() {
     local before='' option=$word choices
     if [[ $word == *,* ]]; then
@@ -66,22 +96,29 @@ _mtpfs() {
     previous=${words[-2]}
     case ${words[1]} in
         umount | list | info | doctor | stats | help) ((${#words[@]} == 2)) || command=${words[1]} ;;
+        ls | tree | stat | get | put | cat | rm | mkdir | mv | cp | df)
+            ((${#words[@]} == 2)) || command=${words[1]}
+            ;;
     esac
 
     for ((i = 1; i < ${#words[@]} - 1; i++)); do
         case ${words[i]} in
-            -o | --in) ((i++)) ;;
+            -o | --in | --source) ((i++)) ;;
             -*) ;;
             *) ((positional++)) ;;
         esac
     done
 
     case $command:$previous:$word in
+        ls:* | tree:* | stat:* | get:* | put:* | cat:* | rm:* | mkdir:* | mv:* | cp:* | df:*) _mtpfs_file_command ;;
+        :--source:* | info:--source:* | doctor:--source:*) _mtpfs_sources ;;
         :-o:*) _mtpfs_mount_option ;;
         :--in:*) _mtpfs_directories '' "$word" ;;
-        :*:-*) COMPREPLY=($(compgen -W '-o -f -d -s -h --help -V --version --in --redact' -- "$word")) ;;
-        help:*) ((positional > 1)) || COMPREPLY=($(compgen -W 'umount list info doctor stats' -- "$word")) ;;
-        doctor:*:-* | umount:*:-*) COMPREPLY=($(compgen -W '--redact -h --help' -- "$word")) ;;
+        :*:-*) COMPREPLY=($(compgen -W '-o -f -d -s -h --help -V --version --in --source --redact' -- "$word")) ;;
+        help:*) ((positional > 1)) || COMPREPLY=($(compgen -W "umount list info doctor stats $_mtpfs_files" -- "$word")) ;;
+        doctor:*:-*) COMPREPLY=($(compgen -W '--source --redact -h --help' -- "$word")) ;;
+        umount:*:-*) COMPREPLY=($(compgen -W '--redact -h --help' -- "$word")) ;;
+        info:*:-*) COMPREPLY=($(compgen -W '-J --json --source --redact -h --help' -- "$word")) ;;
         *:*:-*) COMPREPLY=($(compgen -W '-J --json --redact -h --help' -- "$word")) ;;
         list:*) ;;
         stats:* | umount:*) ((positional > 1)) || _mtpfs_mounts ;;
@@ -90,7 +127,7 @@ _mtpfs() {
             _mtpfs_mounts
             ;;
         *)
-            ((${#words[@]} > 2)) || COMPREPLY=($(compgen -W 'umount list info doctor stats help' -- "$word"))
+            ((${#words[@]} > 2)) || COMPREPLY=($(compgen -W "umount list info doctor stats help $_mtpfs_files" -- "$word"))
             ((positional > (${#command} > 0))) || _mtpfs_sources
             [[ $word == *:* ]] || _mtpfs_directories '' "$word"
             ;;

@@ -1,6 +1,7 @@
 # Completion of mtpfs(1) for fish.
 
-set -l commands umount list info doctor stats help
+set -l files ls tree stat get put cat rm mkdir mv cp df
+set -l commands umount list info doctor stats help $files
 set -l mounting "not __fish_seen_subcommand_from $commands"
 
 function __mtpfs_sources
@@ -49,7 +50,33 @@ complete -c mtpfs -n __fish_use_subcommand -a info -d 'Tell what a device is and
 complete -c mtpfs -n __fish_use_subcommand -a doctor -d 'Find out what keeps a mount from working'
 complete -c mtpfs -n __fish_use_subcommand -a stats -d 'Show what a mount has done so far'
 complete -c mtpfs -n __fish_use_subcommand -a help -d 'Show help'
-complete -c mtpfs -n "__fish_seen_subcommand_from help" -a "umount list info doctor stats"
+complete -c mtpfs -n __fish_use_subcommand -a ls -d 'List files on the phone'
+complete -c mtpfs -n __fish_use_subcommand -a tree -d 'Show directories of the phone as a tree'
+complete -c mtpfs -n __fish_use_subcommand -a stat -d 'Tell what is known of files on the phone'
+complete -c mtpfs -n __fish_use_subcommand -a get -d 'Fetch files from the phone'
+complete -c mtpfs -n __fish_use_subcommand -a put -d 'Send files to the phone'
+complete -c mtpfs -n __fish_use_subcommand -a cat -d 'Write files of the phone to the standard output'
+complete -c mtpfs -n __fish_use_subcommand -a rm -d 'Remove files on the phone'
+complete -c mtpfs -n __fish_use_subcommand -a mkdir -d 'Make directories on the phone'
+complete -c mtpfs -n __fish_use_subcommand -a mv -d 'Move or rename files on the phone'
+complete -c mtpfs -n __fish_use_subcommand -a cp -d 'Copy files on the phone'
+complete -c mtpfs -n __fish_use_subcommand -a df -d 'Tell the room on the phone'
+complete -c mtpfs -l source -x -d 'Which device' -a "(__mtpfs_sources)"
+complete -c mtpfs -n "__fish_seen_subcommand_from ls tree stat get put rm mkdir mv cp df" -l json -d 'Print JSON'
+complete -c mtpfs -n "__fish_seen_subcommand_from get put cp rm" -s r -d 'Directories, with all that is in them'
+complete -c mtpfs -n "__fish_seen_subcommand_from get put cp mv" -s n -d 'Replace nothing'
+complete -c mtpfs -n "__fish_seen_subcommand_from get put cp mv rm" -s i -d 'Ask before something goes'
+complete -c mtpfs -n "__fish_seen_subcommand_from rm" -s f -d "What isn't there is no failure"
+complete -c mtpfs -n "__fish_seen_subcommand_from mkdir" -s p -d 'Those above, too'
+complete -c mtpfs -n "__fish_seen_subcommand_from ls" -s l -d 'Sizes and dates'
+complete -c mtpfs -n "__fish_seen_subcommand_from ls df" -s h -d 'Short sizes'
+complete -c mtpfs -n "__fish_seen_subcommand_from ls tree" -s a -d 'All names'
+complete -c mtpfs -n "__fish_seen_subcommand_from ls" -s d -d 'Directories themselves'
+complete -c mtpfs -n "__fish_seen_subcommand_from ls" -s R -d 'Directories in directories, too'
+complete -c mtpfs -n "__fish_seen_subcommand_from tree" -s d -d 'Directories only'
+complete -c mtpfs -n "__fish_seen_subcommand_from tree" -s L -x -d 'No deeper than this'
+complete -c mtpfs -n "__fish_seen_subcommand_from get put" -F
+complete -c mtpfs -n "__fish_seen_subcommand_from help" -a "umount list info doctor stats $files"
 complete -c mtpfs -n "__fish_seen_subcommand_from list info stats" -s J -l json -d 'Print JSON'
 complete -c mtpfs -n "__fish_seen_subcommand_from info doctor" -a "(__mtpfs_sources)"
 complete -c mtpfs -n "__fish_seen_subcommand_from doctor" -a "(__fish_complete_directories (commandline -ct))"

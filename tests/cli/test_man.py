@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from mtpfs.cli.main import COMMANDS
+from mtpfs.cli.main import COMMANDS, FILE_COMMANDS
 
 MAN = Path(__file__).parents[2] / "man"
-PAGES = ("mtpfs.1", "mount.mtpfs.8")
+PAGES = ("mtpfs.1", "mtpfs-files.1", "mount.mtpfs.8")
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -32,14 +33,39 @@ def test_sections(page: str) -> None:
     text = (MAN / page).read_text()
     sections = re.findall(r"^\.Sh (.*)$", text, re.MULTILINE)
     assert {
-        *("NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "MOUNT OPTIONS", "ENVIRONMENT", "FILES"),
+        *("NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "ENVIRONMENT", "FILES"),
         *("EXIT STATUS", "EXAMPLES", "SEE ALSO", "CAVEATS"),
     } <= set(sections)
+    assert ("MOUNT OPTIONS" in sections) == (page != "mtpfs-files.1")
 
 
 def test_commands() -> None:
     """Every command has a synopsis and a description."""
     text = (MAN / "mtpfs.1").read_text()
-    for command in COMMANDS:
+    for command in set(COMMANDS) - set(FILE_COMMANDS):
         assert f".Nm\n.Cm {command}\n" in text
         assert f".It Cm {command}\n" in text
+    files = (MAN / "mtpfs-files.1").read_text()
+    for command in FILE_COMMANDS:
+        assert f".Nm mtpfs\n.Cm {command}\n" in files
+        assert f".It Cm {command}\n" in files
+        assert re.search(rf"\.Cm .*\b{command}\b", text)
+
+
+@pytest.mark.parametrize("command", FILE_COMMANDS)
+def test_options_of_file_commands(command: str) -> None:
+    """The synopsis has the letters that the command takes, and no others."""
+    files = (MAN / "mtpfs-files.1").read_text()
+    synopsis = files[files.index(".Sh SYNOPSIS") : files.index("All take")]
+    shown = re.search(rf"\.Cm {command}\n((?:\..*\n)*?)(?:\.Nm|\.Pp)", synopsis)
+    assert shown is not None
+    letters = set("".join(re.findall(r"\.Op Fl ([a-zA-Z]+)", shown[1])))
+    result = subprocess.run(
+        [sys.executable, "-m", "mtpfs", "help", command],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    taken = set(re.findall(r"(?:^|, | )-([a-zA-Z])\b", result.stdout.partition("options:")[2], re.MULTILINE))
+    assert letters == taken - ({"R"} if "r" in taken else set())

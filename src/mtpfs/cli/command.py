@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Awaitable, Callable, Sequence
@@ -69,6 +70,18 @@ def _print_redacted(
     kind: type[BaseException], error: BaseException | None, where: TracebackType | None
 ) -> None:
     print(redaction.redact("".join(traceback.format_exception(kind, error, where))), end="", file=sys.stderr)
+
+
+def default_source() -> str:
+    """Return the source that is meant where none is given."""
+    return os.environ.get("MTPFS_SOURCE") or "any"
+
+
+def add_source(parser: Parser) -> None:
+    """Let a command have `--source`, as the file commands have it."""
+    parser.add_argument(
+        "--source", metavar="SOURCE", default="", help="which device; else MTPFS_SOURCE, else any"
+    )
 
 
 def is_source(text: str) -> bool:

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mtpfs.cli import mounts
-from mtpfs.cli.command import SOURCES, Parser, add_redact, ask, check_order, printable
+from mtpfs.cli.command import SOURCES, Parser, add_redact, add_source, ask, check_order, printable
 from mtpfs.cli.list import rows
 from mtpfs.cli.mountpoint import DEV_FUSE, check_fuse, check_mountpoint
 from mtpfs.errors import SetupError, UsageError
@@ -59,13 +59,16 @@ def run(words: list[str]) -> int:
     """Run `mtpfs doctor`; return 0 if a mount would work, else 1. Raises `SetupError`."""
     parser = Parser(
         prog="mtpfs doctor",
-        usage="mtpfs doctor [SOURCE] [MOUNTPOINT] [--redact]",
+        usage="mtpfs doctor [SOURCE | --source SOURCE] [MOUNTPOINT] [--redact]",
         description="Find out what keeps a mount from working.",
         epilog=SOURCES,
     )
     parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
+    add_source(parser)
     add_redact(parser)
-    source, mountpoint = _meant(parser.parse(words).words)
+    chosen = parser.parse(words)
+    given = chosen.source or os.environ.get("MTPFS_SOURCE", "")
+    source, mountpoint = _meant(chosen.words, given, most=1 if chosen.source else 2)
     findings = sorted(
         examine(source, mountpoint), key=lambda finding: (PROBLEM, OK, NOTE).index(finding.level)
     )
@@ -94,12 +97,12 @@ def examine(source: Source | None, mountpoint: str = "") -> Iterator[Finding]:
         yield from _usb(source or parse_source("any"), mountpoint)
 
 
-def _meant(words: list[str]) -> tuple[Source | None, str]:
-    """Tell source and mountpoint apart; either may be missing. Raises `SetupError`."""
-    if len(words) > 2:
-        raise UsageError(f"{words[2]!r} is one argument too many; see `mtpfs doctor --help`")
-    if len(words) == 1 and _is_place(words[0]):
-        return None, words[0]
+def _meant(words: list[str], given: str, *, most: int) -> tuple[Source | None, str]:
+    """Tell source and mountpoint apart; either may be missing. `given` is the source if no word is. Raises `SetupError`."""
+    if len(words) > most:
+        raise UsageError(f"{words[most]!r} is one argument too many; see `mtpfs doctor --help`")
+    if most == 1 or not words or (len(words) == 1 and _is_place(words[0])):
+        return parse_source(given).absolute() if given else None, words[0] if words else ""
     source, mountpoint = [*words, *["", ""][len(words) :]]
     if mountpoint:
         check_order(source, mountpoint, "mtpfs doctor")

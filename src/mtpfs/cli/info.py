@@ -14,9 +14,10 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from mtpfs.cli.command import SOURCES, Parser, add_redact, ask, printable
+from mtpfs.cli.command import SOURCES, Parser, add_redact, add_source, ask, default_source, printable
 from mtpfs.cli.list import rows
 from mtpfs.cli.mounts import is_mounted, report
+from mtpfs.errors import UsageError
 from mtpfs.redaction import hide_name, hide_serial, redacted
 from mtpfs.settings import INFO_NAME, STATISTICS_NAME
 from mtpfs.transport.phones import UsbPhone
@@ -27,15 +28,18 @@ def run(words: list[str]) -> int:
     """Run `mtpfs info`; return its exit status. Raises `SetupError`."""
     parser = Parser(
         prog="mtpfs info",
-        usage="mtpfs info [SOURCE|MOUNTPOINT] [--json] [--redact]",
+        usage="mtpfs info [SOURCE|MOUNTPOINT | --source SOURCE] [--json] [--redact]",
         description="Tell what a device is, what it holds and what it can do.",
         epilog=SOURCES,
     )
-    parser.add_argument("source", nargs="?", default="any", help=argparse.SUPPRESS)
+    parser.add_argument("place", nargs="?", default="", help=argparse.SUPPRESS)
+    add_source(parser)
     add_redact(parser)
     parser.add_argument("-J", "--json", action="store_true", help="print JSON")
     chosen = parser.parse(words)
-    facts = _facts(chosen.source)
+    if chosen.place and chosen.source:
+        raise UsageError(f"{chosen.place!r} and --source are two: give one of them")
+    facts = _facts(chosen.place or chosen.source or default_source())
     _hide(facts)
     facts = redacted(facts)
     print(json.dumps(facts, indent=2) if chosen.json else as_text(facts))

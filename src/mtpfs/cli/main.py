@@ -25,7 +25,16 @@ from dataclasses import replace
 
 from mtpfs import __version__
 from mtpfs.cli import daemon, options
-from mtpfs.cli.command import SOURCES, Parser, add_redact, check_order, is_source, printable
+from mtpfs.cli.command import (
+    SOURCES,
+    Parser,
+    add_redact,
+    add_source,
+    check_order,
+    default_source,
+    is_source,
+    printable,
+)
 from mtpfs.cli.mountpoint import check_fuse, check_mountpoint, mountpoint_in
 from mtpfs.errors import InterruptedSetupError, MachineError, MtpfsError, SetupError, UsageError, leaves
 from mtpfs.redaction import redact
@@ -34,21 +43,25 @@ from mtpfs.transport.source import Source, parse_source
 
 log = logging.getLogger(__name__)
 
-COMMANDS = ("umount", "list", "info", "doctor", "stats")
+FILE_COMMANDS = ("ls", "tree", "stat", "get", "put", "cat", "rm", "mkdir", "mv", "cp", "df")
+"""Those that work on files of a phone, without a mount or through one. Wrong use of them is status 2."""
+COMMANDS = ("umount", "list", "info", "doctor", "stats", *FILE_COMMANDS)
 """First words that name a command: the module of this package with that name runs it."""
-RESERVED = (
-    *("ls", "tree", "stat", "get", "put", "cat", "rm", "mkdir", "mv", "cp", "df", "thumbs", "import", "sync"),
-)
+WRONG_USE = 2
+RESERVED = ("thumbs", "import", "sync")
 """First words that may name a command one day: no script is to have them as directories by then."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `mtpfs`; return its exit status."""
+    words = _command_first(list(sys.argv[1:] if arguments is None else arguments))
     try:
         try:
-            return _run(list(sys.argv[1:] if arguments is None else arguments))
+            return _run(words)
         finally:
             print(end="", flush=True)  # what fails, fails here, and not when the interpreter ends
+    except UsageError as error:
+        return _fail(error, WRONG_USE if words and words[0] in FILE_COMMANDS else 1)
     except SetupError as error:
         return _fail(error, _status(error))
     except KeyboardInterrupt:
@@ -62,6 +75,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(SetupError(f"the output can't be written: {error.strerror}"), 1)
 
 
+def _command_first(words: list[str]) -> list[str]:
+    """Return the words with a command in front of a `--source` that stands before it."""
+    count = 2 if words[:1] == ["--source"] else 1 if words and words[0].startswith("--source=") else 0
+    if count and len(words) > count and words[count] in COMMANDS:
+        return [words[count], *words[:count], *words[count + 1 :]]
+    return words
+
+
 def _run(words: list[str]) -> int:
     first = words[0] if words else ""
     if first == "help":
@@ -71,7 +92,7 @@ def _run(words: list[str]) -> int:
         return int(importlib.import_module(f"mtpfs.cli.{first}").run(words[1:]))
     _check_reserved(first)
     chosen = _mtpfs_parser().parse(words)
-    source, mountpoint = _paths(chosen.paths, chosen.directory)
+    source, mountpoint = _paths(chosen.paths, chosen.directory, chosen.source)
     return _mount(
         source,
         mountpoint,
@@ -138,13 +159,14 @@ def _mtpfs_parser() -> Parser:
         prog="mtpfs",
         usage="mtpfs [SOURCE] MOUNTPOINT [-o OPTIONS] [-f] [-d] [--redact]\n"
         "       mtpfs [SOURCE] --in DIR [-o OPTIONS] [-f] [-d] [--redact]\n"
+        "       mtpfs ls|tree|stat|cat|get|put|rm|mkdir|mv|cp|df [OPTIONS] [PATH...]\n"
         "       mtpfs umount MOUNTPOINT [--redact]\n"
         "       mtpfs list [--json] [--redact]\n       mtpfs info [SOURCE|MOUNTPOINT] [--json] [--redact]\n"
         "       mtpfs doctor [SOURCE] [MOUNTPOINT] [--redact]\n"
         "       mtpfs stats MOUNTPOINT [--json] [--redact]\n       mtpfs help [COMMAND]",
-        description="Mount a phone or player that speaks MTP.",
+        description="Mount a phone or player that speaks MTP, or work on its files without a mount.",
         epilog=(
-            f"{SOURCES}\n`mtpfs umount MOUNTPOINT` unmounts, and waits until everything is on the phone.\n\nmount options (-o):\n"
+            f"{SOURCES}\nMTPFS_SOURCE is the default. `mtpfs get --help` and so on tell of the commands for files.\n`mtpfs umount MOUNTPOINT` unmounts, and waits until everything is on the phone.\n\nmount options (-o):\n"
             + options.help_text()
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -163,6 +185,7 @@ def _mtpfs_parser() -> Parser:
     parser.add_argument("-f", dest="foreground", action="store_true", help="stay in the foreground")
     parser.add_argument("-d", dest="debug", action="store_true", help="log everything; implies -f")
     parser.add_argument("-s", dest="sloppy", action="store_true", help="ignore unknown mount options")
+    add_source(parser)
     add_redact(parser)
     parser.add_argument("-V", "--version", action="version", version=f"mtpfs {__version__}")
     return parser
@@ -184,26 +207,29 @@ def _helper_parser() -> Parser:
     return parser
 
 
-def _paths(paths: list[str], directory: str | None) -> tuple[str, str]:
-    """Tell source and mountpoint apart; with `--in` there is no mountpoint (""). Raises `UsageError`."""
+def _paths(paths: list[str], directory: str | None, source: str) -> tuple[str, str]:
+    """Tell source and mountpoint apart; with `--in` there is no mountpoint (""). Raises `UsageError`.
+
+    `source`: the one of `--source`; then only the mountpoint remains to be told.
+    """
     if paths and not directory:
         _check_reserved(paths[0])
     if paths and paths[0] in {*COMMANDS, "help"} and not directory:
         raise UsageError(
             f"`{paths[0]}` is a command, and has to come first; a directory of that name is ./{paths[0]}"
         )
-    most = 1 if directory else 2
+    most = (1 if directory else 2) - bool(source)
     if len(paths) > most:
         after = "mount options stand behind -o" if directory is None else "with --in there is no mountpoint"
         raise UsageError(f"{paths[most]!r} is one argument too many; {after}; see `mtpfs --help`")
     if directory:
-        return (paths[0] if paths else "any"), ""
+        return (paths[0] if paths else source or default_source()), ""
     if not paths:
         raise UsageError("where to mount it is missing: `mtpfs DIRECTORY`; `mtpfs --help` says more")
     if len(paths) == 1:
         if is_source(paths[0]) and not os.path.lexists(paths[0]):
             raise UsageError(f"where to mount it is missing: `mtpfs {paths[0]} DIRECTORY`")
-        return "any", paths[0]
+        return source or default_source(), paths[0]
     source, mountpoint = paths
     check_order(source, mountpoint, "mtpfs")
     return source, mountpoint

@@ -276,6 +276,26 @@ async def move(device: Device, handle: Handle, storage_id: int, parent: Handle, 
     device.recent.moved(handle, parent, name)
 
 
+async def copy(device: Device, handle: Handle, storage_id: int, parent: Handle, name: str) -> Handle:
+    """Copy an object, and all that is in a folder, to another folder under its own `name`; return the copy's handle.
+
+    `name` must be free there. The handle's number is 0 where the device doesn't tell it. Raises `ResponseError`,
+    `FsError(EOPNOTSUPP)`, and what the session raises. A caller that is cancelled stops waiting; the copy may exist
+    then.
+    """
+
+    async def attempt() -> Handle:
+        answer = await device.call(Operation.CopyObject, handle, storage_id, parent)
+        return answer.handle(0)
+
+    made = await _while_vacated(device, name, attempt)
+    if made.number == ALL:
+        return Handle(0, made.generation)
+    if made.number:
+        device.recent.created(made)
+    return made
+
+
 # --- what came of it ----------------------------------------------------------------------
 
 

@@ -28,9 +28,14 @@ log.setLevel(logging.INFO)  # it is only said when asked for (SIGUSR1), and then
 
 
 def statistics(fs: Filesystem) -> dict[str, Any]:
-    """Return what the device, its session and the caches have done, as plain values."""
+    """Return what the device, its session and the caches have done, as plain values.
+
+    `storage` is the one that is the root, by its name; "": the root holds all of them.
+    """
+    only = fs.tree.root.storage
     return {
         "device": fs.device.name,
+        "storage": (only.description or only.volume) if only is not None else "",
         "transport": fs.device.session.transport_name,
         "session": dataclasses.asdict(fs.device.session.statistics()),
         "cache": dataclasses.asdict(fs.statistics()),

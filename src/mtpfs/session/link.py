@@ -121,7 +121,7 @@ class Link:
             await self._back.wait()
 
     async def watch(self, reconnect: Callable[[], Awaitable[bool]], came_back: Callable[[], None]) -> None:
-        """Whenever the device is gone, call `reconnect` until it returns True, then `came_back`. Runs for ever.
+        """Whenever the device is gone, call `reconnect` until it returns True, then `came_back`. Until it is closed.
 
         `came_back` is to call `come_back`, among other things.
         """
@@ -139,6 +139,8 @@ class Link:
                         complaint = str(error)
                         log.warning("%s", error)
                 await trio.sleep(PAUSE)
+            if self.closed:
+                return  # meanwhile: a thread isn't cancelled
             came_back()
 
     def _enter(self, state: State) -> None:

@@ -18,7 +18,7 @@ import trio
 
 from mtpfs.device import Device, dates
 from mtpfs.errors import FsError, MtpfsError, StoppedError
-from mtpfs.vfs import objects
+from mtpfs.vfs import objects, saving
 from mtpfs.vfs.claims import Claim, Claims
 from mtpfs.vfs.contents import Shared
 from mtpfs.vfs.held import holds
@@ -287,6 +287,21 @@ class Files:
                 if claim is not None:
                     return await file.send_early(claim)
         return False
+
+    async def discard(self, file: OpenFile) -> None:
+        """Drop what the device hasn't got of a file: the old contents stay. Raises nothing."""
+        if not (file.is_ahead or file.failure is not None):
+            return
+        await file.drop_unsaved()
+        parent = file.node.parent
+        if parent is not None:
+            parent.distrust()
+            with suppress(MtpfsError):  # then the next look settles what is halfway
+                await self.shared.tree.ensure_listed(parent)
+
+    def can_stop(self, file: OpenFile) -> bool:
+        """Tell whether a save may be broken off: the old contents have a name on the device at each step."""
+        return file.node.handle is None or saving.can_put_aside(self.device)
 
     def send_to_recovery(self, file: OpenFile, reason: Exception) -> None:
         """Put what the device hasn't got of a file into the recovery directory, and say so."""

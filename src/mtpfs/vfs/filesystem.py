@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import errno
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import trio
 
-from mtpfs.device import Device, Storage, listing
+from mtpfs.device import Device, Handle, Storage, listing, metadata
 from mtpfs.device import dates as device_dates
 from mtpfs.errors import FsError, MtpfsError, ResponseError
 from mtpfs.protocol.codes import Response
+from mtpfs.protocol.wire import Value
 from mtpfs.vfs.claims import Claims
 from mtpfs.vfs.contents import Shared
 from mtpfs.vfs.events import Events, Notifier
@@ -25,9 +28,13 @@ from mtpfs.vfs.node import Node
 from mtpfs.vfs.outcome import Outcome
 from mtpfs.vfs.remembered import RememberedDates
 from mtpfs.vfs.rules import Rules
+from mtpfs.vfs.spool import Spool
+from mtpfs.vfs.stale import with_current_handles
 from mtpfs.vfs.tree import Tree
 from mtpfs.vfs.windows import LARGEST, Pool
 from mtpfs.vfs.writeback import WriteBack
+
+T = TypeVar("T")
 
 STATFS_TTL = 2.0  # seconds that a storage's free space is believed
 
@@ -227,6 +234,44 @@ class Filesystem:
         await self._files.release(opened)
         await self._late.see_to(opened.file)
 
+    async def conclude(self, opened: Open, *, is_new: bool, keep: bool = True) -> None:
+        """Save and close a descriptor, for a caller that hears of a failure itself: nothing is kept for later.
+
+        `is_new`: the caller has created the file. `keep` False: save nothing. Raises what keeps the contents from
+        arriving. Then, and if cancelled, what the device hasn't got is dropped: a new file vanishes, another one has its
+        old contents. To this end an upload ends inside its data phase. But a replacement that would cost the old contents
+        then is finished first (on devices that can't rename).
+        """
+        file = opened.file
+        try:
+            if keep and opened.writes:
+                with trio.CancelScope(shield=not self._files.can_stop(file)):
+                    await self._files.sync(file)
+        except BaseException:
+            keep = False
+            raise
+        finally:
+            with trio.CancelScope(shield=True):
+                if not keep:
+                    await self._drop(opened, is_new=is_new)
+                await self.release(opened)
+                await self._dates.flush()
+                self._forget_space(file.node)
+
+    async def _drop(self, opened: Open, *, is_new: bool) -> None:
+        file, node = opened.file, opened.file.node
+        if not opened.writes or file.writers > 1:
+            return  # what is there is the other writer's, too
+        file.stop_sending()
+        # The thread that sends may still read the spool, which is about to be closed.
+        with contextlib.suppress(MtpfsError):
+            await self.device.session.run(lambda _engine: None)
+        unsaved = file.is_ahead or file.failure is not None
+        if is_new and unsaved and not node.unlinked and node.parent is not None:
+            with contextlib.suppress(MtpfsError):  # the device may be away
+                await self._names.unlink(node.parent, node.name)
+        await self._files.discard(file)
+
     async def truncate(self, node: Node, size: int, opened: Open | None = None) -> None:
         """Set a file's size: with `opened`, as ftruncate does; without, the device has it when this returns."""
         if node.is_folder:
@@ -270,6 +315,31 @@ class Filesystem:
         self.tree.remember_date(node, float(int(modified)))
         await self._dates.flush()
 
+    async def take_contents(self, opened: Open, spool: Spool) -> None:
+        """Have a file's contents be those of a spool, which is taken over. Sends nothing."""
+        await opened.file.take_contents(spool)
+
+    async def thumbnail(self, node: Node) -> bytes:
+        """Return the device's thumbnail of a file. Raises ENODATA where it has none, EOPNOTSUPP."""
+        return await self._of_object(node, metadata.thumbnail)
+
+    async def properties(self, node: Node) -> dict[str, Value]:
+        """Return what the device tells of an object, by the standard's names."""
+        return await self._of_object(node, metadata.properties)
+
+    async def _of_object(self, node: Node, ask: Callable[[Device, Handle], Awaitable[T]]) -> T:
+        self._check_present(node)
+
+        async def once() -> T:
+            return await ask(self.device, await self.tree.handle(node))
+
+        return await with_current_handles(
+            self.device.session,
+            once,
+            is_stale=lambda error: error.code == Response.InvalidObjectHandle,
+            subject=lambda: node.path,
+        )
+
     # --- changing directories -------------------------------------------------------------
 
     async def mkdir(self, parent: Node, name: bytes) -> Node:
@@ -293,6 +363,13 @@ class Filesystem:
         """Rename or move, in place of an existing file or empty directory if `replace`."""
         for file in await self._names.rename(old_parent, old_name, new_parent, new_name, replace=replace):
             await self._late.see_to(file)
+
+    async def copy(self, node: Node, new_parent: Node, new_name: bytes) -> Node:
+        """Have the device copy a file or a folder: see `Namespace.copy`."""
+        self._check_present(node)
+        copy = await self._names.copy(node, new_parent, new_name)
+        self._forget_space(copy)
+        return copy
 
     # --- the end -------------------------------------------------------------------------
 

@@ -122,6 +122,14 @@ PROGRAMS = (
         "startDownload, downloadFinished",
     ),
     Program(
+        program="mtpfs put",
+        pattern=_names(rb"\.mtpfs-put-.+"),
+        exclusive=True,
+        needs=0o600,
+        allows=0o600,
+        source="mtpfs.cli.mounted: the date is set before the file is closed, and it is renamed then",
+    ),
+    Program(
         program="exiftool",
         pattern=_names(rb".+_exiftool_tmp"),
         exclusive=False,

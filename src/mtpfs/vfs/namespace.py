@@ -19,6 +19,7 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from mtpfs.device import STORAGE_AWAY, UNKNOWN_HANDLE, Entry, Handle, Storage, listing, writing
 from mtpfs.device.recent import MOMENT
@@ -95,6 +96,79 @@ class Namespace:
         )
         await check_stored(self._device, storage_id, handle, text)
         return handle
+
+    # --- copying ---------------------------------------------------------------------
+
+    async def copy(self, node: Node, new_parent: Node, new_name: bytes) -> Node:
+        """Have the device copy a file, or a folder with all that is in it; return the copy. `new_name` must be free.
+
+        Raises EOPNOTSUPP where the device can't, or not under this name: then the contents can be read and sent. What
+        isn't saved yet is saved before. A caller that is cancelled stops waiting; a copy may appear then.
+        """
+        if node.is_folder and is_inside(new_parent, node):
+            raise FsError(errno.EINVAL, "a directory can't be copied into itself")
+        while True:
+            await self._tree.ensure_listed(new_parent)
+            text = self._rules.new_name(new_parent, new_name)
+            parent, own = node.parent, node.object_name
+            if parent is None or node.is_storage:
+                raise FsError(errno.EBUSY, "storages can't be copied")
+            for member in node.subtree():
+                if (file := self._files.of(member)) is not None:
+                    await self._files.claim_and_save(file)
+            async with (
+                self._changing(new_parent),
+                self._claims.claim(
+                    (parent, own),
+                    (new_parent, text),
+                    (new_parent, own),
+                    subtrees=[node] if node.is_folder else [],
+                ),
+            ):
+                if (node.parent, node.object_name) != (parent, own):
+                    continue
+                await self._rules.check_free(new_parent, new_name, text)
+                return await self._copy(node, new_parent, new_name, text)
+
+    async def _copy(self, node: Node, new_parent: Node, new_name: bytes, text: str) -> Node:
+        device, own = self._device, node.object_name
+        if text != own and (not device.can_rename or new_parent.namesakes(own)):
+            raise FsError(errno.EOPNOTSUPP, "the device copies under the same name only")
+
+        async def once() -> tuple[Storage, Handle, Handle]:
+            storage, folder = await self._tree.place(new_parent)
+            await device.room.require(storage.id, node.size)
+            source = await self._tree.handle(node)
+            return storage, folder, await writing.copy(device, source, storage.id, folder, own)
+
+        storage, folder, made = await with_current_handles(
+            device.session,
+            once,
+            is_stale=lambda error: error.code in UNKNOWN_HANDLE,
+            subject=lambda: node.path,
+        )
+        device.room.forget(storage.id)
+        if made.is_root:
+            known = self._tree.by_handle.keys()
+            found = await listing.find(
+                device, storage.id, folder, lambda e: (e.name, e.is_folder) == (own, node.is_folder), known
+            )
+            if found is None:
+                raise FsError(errno.EIO, f"{node.path} was copied, says the device, but there is no copy")
+            made = found
+        try:
+            if not node.is_folder:
+                await writing.confirm_size(device, storage.id, made, node.size)
+            if text != own:
+                await writing.rename(device, made, own, text)
+        except (FsError, ResponseError):
+            with contextlib.suppress(MtpfsError):  # the error that matters is the first one
+                await writing.delete(device, made, own)
+            raise
+        entry = await listing.entry(device, made)
+        copy = self._tree.adopt(new_parent, new_name, text, is_folder=node.is_folder)
+        self._tree.describe(copy, replace(entry, name=text))
+        return copy
 
     # --- removing --------------------------------------------------------------------
 

@@ -252,6 +252,15 @@ class OpenFile:
         self.contents = Spooled(new_spool(), None)
         self._become(Condition.EMPTIED)
 
+    async def take_contents(self, spool: Spool) -> None:
+        """Have the contents of `spool`, all of them, as a change. It is taken over. Raises FsError without room."""
+        async with self._changing():
+            await self._empty(Condition.DIRTY)
+            assert isinstance(self.contents, Spooled)
+            self.contents.spool.drop()
+            self.contents.spool = spool
+            self._note_change(spool.size)
+
     async def set_modified(self, modified: float) -> bool:
         """Give the file a date; True: it goes along with contents that aren't saved yet."""
         async with self.lock:
@@ -490,7 +499,11 @@ class OpenFile:
             await saving.remove(device, place, entry.handle, entry.name)
         entry = Entry(handle, name, is_folder=False, size=spool.size, modified=node.modified)
         tree.describe(node, entry)
-        self.contents = OnDevice(self._shared, node, spool)
+        if spool.is_lent:  # whose file it is may change it
+            spool.drop()
+            self.contents = OnDevice(self._shared, node)
+        else:
+            self.contents = OnDevice(self._shared, node, spool)
         await self._learn_date(entry)
 
     def _is_uncertain(self, old: Entry | None) -> bool:
@@ -618,6 +631,19 @@ class OpenFile:
         """Take `stop_sending` back."""
         if isinstance(self.contents, Spooled):
             self.contents.spool.unwanted = False
+
+    async def drop_unsaved(self) -> None:
+        """Drop what the device hasn't got, and an object of ours that was to replace another. Raises nothing."""
+        async with self.lock:
+            contents = self.contents
+            if isinstance(contents, Edited):
+                contents.edit.drop()
+                with suppress(MtpfsError):  # the device may be away; then it ends the edit itself
+                    await contents.edit.end_edit()
+                if contents.part is not None and not contents.part.is_complete:
+                    await contents.part.delete()
+            self.give_up()
+            self.failure = None
 
     async def bring_here(self, claim: Claim) -> None:
         """Bring all contents here: the object is about to be deleted while the file is open."""

@@ -8,6 +8,9 @@ number of its descriptor might already belong to another spool. So users are cou
 garbage collector alone isn't enough: the traceback of an error that is kept would keep the spool, and its room on
 the disk.
 
+A program that sends a file of its own lends it instead (`lent`): then nothing is copied here. What is lent is
+only read, and never linked anywhere.
+
 A write that only copies into the page cache is done at once, because the hop to another thread costs as much. After
 a write that had to wait for the disk, later ones wait in a thread. So at most one of them stops the rest of the
 mount.
@@ -22,6 +25,7 @@ import os
 import tempfile
 import time
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
@@ -45,19 +49,28 @@ def spool_directory() -> str:
     return "/var/tmp" if Path("/var/tmp").is_dir() else tempfile.gettempdir()  # noqa: S108 - O_TMPFILE has no name
 
 
+def _nameless_file() -> int:
+    directory = spool_directory()
+    try:
+        return os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno not in {errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL}:
+            raise
+    descriptor, path = tempfile.mkstemp(prefix="mtpfs-", dir=directory)
+    Path(path).unlink()
+    return descriptor
+
+
 class Spool:
     """An open temporary file. Errors are `OSError` (ENOSPC above all)."""
 
-    def __init__(self) -> None:
-        directory = spool_directory()
-        try:
-            self._fd = os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            if error.errno not in {errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL}:
-                raise
-            self._fd, path = tempfile.mkstemp(prefix="mtpfs-", dir=directory)
-            Path(path).unlink()
-        self.size = 0
+    def __init__(self, lent: int | None = None) -> None:
+        """`lent`: the descriptor of a file that is read where it lies; it may be closed afterwards."""
+        self.is_lent = lent is not None
+        self._fd = _nameless_file() if lent is None else os.dup(lent)
+        self.size = 0 if lent is None else os.fstat(lent).st_size
+        self.on_read: Callable[[int], None] | None = None
+        """Told how far `source` has been read, in bytes, on the thread that sends."""
         self.unwanted = False
         """The contents aren't wanted any more: sending them ends, inside the data phase."""
         self._blocks = False
@@ -114,6 +127,9 @@ class Spool:
 
     def give_name(self, path: Path) -> None:
         """Give the contents a name, as a file of their own. Raises `FileExistsError`, `OSError`."""
+        if self.is_lent:
+            self._copy_to(path)  # a link would be the program's own file
+            return
         try:
             descriptors = os.open("/proc/self/fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
@@ -124,16 +140,19 @@ class Spool:
             raise
         except OSError:
             # No /proc, or a filesystem without nameless files.
-            copy = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            try:
-                offset = 0
-                while count := os.sendfile(copy, self._fd, offset, 1 << 30):
-                    offset += count
-            except OSError:
-                path.unlink()  # a part would be taken for the whole
-                raise
-            finally:
-                os.close(copy)
+            self._copy_to(path)
+
+    def _copy_to(self, path: Path) -> None:
+        copy = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            offset = 0
+            while count := os.sendfile(copy, self._fd, offset, 1 << 30):
+                offset += count
+        except OSError:
+            path.unlink()  # a part would be taken for the whole
+            raise
+        finally:
+            os.close(copy)
 
     def source(self) -> DataSource:
         """Return the whole contents, to be read from another thread while nothing is written."""
@@ -142,6 +161,8 @@ class Spool:
             filled = 0
             while filled < len(room) and (count := os.preadv(self._fd, [room[filled:]], offset + filled)):
                 filled += count
+            if self.on_read is not None:
+                self.on_read(offset + filled)
             return filled
 
         return DataSource(self.size, fill, lambda: self.unwanted)

@@ -1,0 +1,321 @@
+"""A phone behind a mount: the operations of `mtpfs.sync.Phone`, by plain system calls on the mount's directory.
+
+Paths are the phone's, with the storage first, also where the mount shows one storage only. Errors are about these paths.
+What the mount does by itself isn't done again here: saving, dates, names. Only a file that is written needs care: if
+the writer is killed, the kernel closes it, and the mount takes that for its end. So it is written under a name that the
+mount holds (`mtpfs.vfs.held`), and gets its own name when it is complete. The device has seen nothing of it until then.
+
+Invariant: nothing is opened for writing, or emptied, under the name of a file that is there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from mtpfs.cli.mounts import report
+from mtpfs.redaction import hide_name
+from mtpfs.settings import INFO_NAME, STATISTICS_NAME
+
+if TYPE_CHECKING:
+    from mtpfs.library import Entry, Storage
+
+PIECE = 1 << 20  # bytes of one read(2)
+HELD = ".mtpfs-put-"
+"""What the name of an unfinished file begins with; see `mtpfs.vfs.held`."""
+
+Progress = Callable[[int, int], None]
+
+
+class MountedPhone:
+    """The phone that is mounted on a directory."""
+
+    def __init__(self, mountpoint: str) -> None:
+        """Raises `SetupError` if the mount doesn't answer."""
+        facts = report(mountpoint, STATISTICS_NAME)
+        self.name: str = facts["device"]
+        self.mountpoint = mountpoint
+        self._only: str = facts.get("storage", "")
+        """The storage whose contents are the mount's root; "": all storages are in the root."""
+        self._serial: str | None = None
+
+    # --- paths -----------------------------------------------------------------------
+
+    def _real(self, path: str) -> str:
+        """Return where a path of the phone is on the mount. Raises ENOENT for a storage that the mount doesn't show."""
+        parts = [part for part in path.split("/") if part]
+        if self._only and parts:
+            if parts[0] != self._only:
+                raise FileNotFoundError(errno.ENOENT, "the mount doesn't show this storage", path)
+            parts = parts[1:]
+        elif self._only:
+            raise OSError(errno.EACCES, "the top directory can't be changed", path)
+        return "/".join([self.mountpoint, *parts])
+
+    @contextlib.contextmanager
+    def _about(self, *paths: str) -> Iterator[None]:
+        """Have errors be about the phone's paths. Those about files on this machine stay as they are."""
+        try:
+            yield
+        except OSError as error:
+            name = error.filename
+            if isinstance(name, str) and name != paths[0] and not name.startswith(f"{self.mountpoint}/"):
+                raise
+            first, second = (*paths, None, None)[:2]
+            raise OSError(
+                error.errno or errno.EIO, error.strerror or str(error), first, None, second
+            ) from error
+
+    # --- looking ---------------------------------------------------------------------
+
+    def storages(self) -> list[Storage]:
+        from mtpfs.library.values import Storage  # noqa: PLC0415 - slow to load
+
+        found: dict[str, Storage] = {}
+        for facts in report(self.mountpoint, INFO_NAME)["storages"]:
+            name = facts["description"] or facts["volume"] or "Storage"
+            if self._only and name != self._only:
+                continue
+            path, number = f"/{name}", 2
+            while path in found:
+                path, number = f"/{name}~{number}", number + 1
+            found[path] = Storage(
+                path, path[1:], facts["capacity"], facts["free"], facts["removable"], facts["writable"]
+            )
+        return list(found.values())
+
+    def stat(self, path: str) -> Entry:
+        if path == "/":
+            return self._entry("/", Path(self.mountpoint).stat())
+        with self._about(path):
+            return self._entry(path, Path(self._real(path)).lstat())
+
+    def scandir(self, path: str = "/", *, dates: bool = True) -> list[Entry]:
+        del dates  # the mount asks for what isn't known when it is asked
+        if path == "/" and self._only:
+            return [self.stat(f"/{self._only}")]
+        with self._about(path):
+            where = self.mountpoint if path == "/" else self._real(path)
+            with os.scandir(where) as found:
+                return sorted(
+                    (
+                        self._entry(f"{path.rstrip('/')}/{each.name}", each.stat(follow_symlinks=False))
+                        for each in found
+                    ),
+                    key=lambda entry: os.fsencode(entry.name),
+                )
+
+    @staticmethod
+    def _entry(path: str, status: os.stat_result) -> Entry:
+        from mtpfs.library.values import Entry  # noqa: PLC0415 - slow to load
+
+        is_dir = (status.st_mode & 0o170000) == 0o040000
+        name = path.rpartition("/")[2]
+        hide_name(name)
+        return Entry(path, name, is_dir, 0 if is_dir else status.st_size, status.st_mtime or None)
+
+    # --- contents --------------------------------------------------------------------
+
+    def open(self, path: str, mode: str = "rb") -> MountedFile:
+        """Open a file: `rb`, `wb`, `xb`."""
+        with self._about(path):
+            return MountedFile(self, path, mode)
+
+    def download(
+        self,
+        path: str,
+        local_path: str | os.PathLike[str],
+        *,
+        progress: Progress | None = None,
+        replace: bool = False,
+        resume: bool = False,
+    ) -> None:
+        from mtpfs.library import local  # noqa: PLC0415 - slow to load
+
+        target = local.target_of(local_path, replace=replace)
+        with self._about(path):
+            source = os.open(self._real(path), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            before = os.fstat(source)
+            size, date = before.st_size, before.st_mtime or None
+            part = local.Part(target, key=local.key(self.serial, path, size, date), resume=resume)
+            try:
+                if part.size > size:
+                    part.empty()
+                while (done := part.size) < size:
+                    with self._about(path):
+                        data = os.pread(source, PIECE, done)
+                    if not data:
+                        break
+                    part.append(data)
+                    if progress is not None:
+                        progress(done + len(data), size)
+                after = os.fstat(source)
+                if (after.st_size, after.st_mtime) != (before.st_size, before.st_mtime):
+                    part.empty()
+                    raise OSError(errno.EIO, "it changed while it was fetched", path)
+                part.finish(size, date, replace=replace)
+            finally:
+                part.close()
+        finally:
+            os.close(source)
+
+    @property
+    def serial(self) -> str:
+        """The phone's serial number, as MTP tells it."""
+        if self._serial is None:
+            self._serial = str(report(self.mountpoint, INFO_NAME)["serial"])
+        return self._serial
+
+    def upload(
+        self,
+        local_path: str | os.PathLike[str],
+        path: str,
+        *,
+        progress: Progress | None = None,
+        replace: bool = False,
+    ) -> None:
+        from mtpfs.library import local  # noqa: PLC0415 - slow to load
+
+        sent = local.Sent(Path(local_path))
+        try:
+            with self.open(path, "wb" if replace else "xb") as file:
+                done = 0
+                while data := os.pread(sent.descriptor, PIECE, done):
+                    file.write(data)
+                    done += len(data)
+                    if progress is not None and done < sent.size:
+                        progress(done, sent.size)
+                if sent.has_changed():
+                    raise OSError(errno.EIO, "it changed while it was sent", os.fspath(local_path))
+                file.set_modified(sent.modified)
+            if progress is not None:
+                progress(sent.size, sent.size)
+        finally:
+            sent.close()
+
+    # --- changing --------------------------------------------------------------------
+
+    def mkdir(self, path: str, *, parents: bool = False, exist_ok: bool = False) -> None:
+        with self._about(path):
+            Path(self._real(path)).mkdir(parents=parents, exist_ok=exist_ok)
+
+    def remove(self, path: str, *, recursive: bool = False) -> None:
+        with self._about(path):
+            where = Path(self._real(path))
+            if path.count("/") < 2:
+                raise OSError(errno.EBUSY, "storages can't be removed", path)
+            if not where.is_dir():
+                where.unlink()
+            elif recursive:
+                shutil.rmtree(where)
+            else:
+                where.rmdir()
+
+    def move(self, source: str, target: str, *, replace: bool = False) -> None:
+        """Move; where the phone can't, copy and remove."""
+        with self._about(source, target):
+            self._check_free(target, replace=replace)
+            try:
+                os.rename(self._real(source), self._real(target))  # noqa: PTH104
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+            else:
+                return
+        self.copy(source, target, replace=replace)
+        self.remove(source, recursive=True)
+
+    def copy(self, source: str, target: str, *, replace: bool = False) -> None:
+        """Copy a file or a directory, by reading and writing through the mount."""
+        entry = self.stat(source)
+        if f"{target}/".startswith(f"{source}/"):
+            raise OSError(errno.EINVAL, "it can't be copied onto or into itself", source, None, target)
+        if entry.is_dir:
+            self.mkdir(target)
+            for child in self.scandir(source):
+                self.copy(child.path, f"{target}/{child.name}")
+            return
+        with (
+            self.open(source) as reading,
+            self.open(target, "wb" if replace else "xb") as writing,
+        ):
+            while data := reading.read(PIECE):
+                writing.write(data)
+            if entry.modified is not None:
+                writing.set_modified(entry.modified)
+
+    def _check_free(self, path: str, *, replace: bool) -> None:
+        if not replace and os.path.lexists(self._real(path)):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
+
+
+class MountedFile:
+    """An open file on the mount. One that is written gets its name when its block ends well."""
+
+    def __init__(self, phone: MountedPhone, path: str, mode: str) -> None:
+        self._phone = phone
+        self._path = path
+        self._replaces = mode == "wb"
+        self._where = phone._real(path)  # noqa: SLF001 - the two are one unit
+        self._temporary = ""
+        if mode == "rb":
+            self._fd = os.open(self._where, os.O_RDONLY | os.O_CLOEXEC)
+            return
+        phone._check_free(path, replace=self._replaces)  # noqa: SLF001
+        if os.path.isdir(self._where):  # noqa: PTH112 - a string like any mountpoint
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+        directory, _, name = self._where.rpartition("/")
+        self._temporary = f"{directory}/{HELD}{name}"
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._temporary)  # noqa: PTH108 - of one that was killed
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        self._fd = os.open(self._temporary, flags, 0o600)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._phone._about(self._path):  # noqa: SLF001
+            if not self._temporary:
+                os.close(self._fd)
+                return
+            try:
+                if kind is not None:
+                    os.ftruncate(self._fd, 0)  # so that nothing is sent for nothing
+                os.close(self._fd)
+                if kind is None:
+                    self._phone._check_free(self._path, replace=self._replaces)  # noqa: SLF001
+                    os.rename(self._temporary, self._where)  # noqa: PTH104
+                    self._temporary = ""
+            finally:
+                if self._temporary:
+                    with contextlib.suppress(OSError):  # the phone is away, and the mount drops it
+                        os.unlink(self._temporary)  # noqa: PTH108
+
+    def read(self, size: int = -1, /) -> bytes:
+        with self._phone._about(self._path):  # noqa: SLF001
+            if size >= 0:
+                return os.read(self._fd, size)
+            return b"".join(iter(lambda: os.read(self._fd, PIECE), b""))
+
+    def write(self, data: bytes, /) -> int:
+        view = memoryview(data)
+        with self._phone._about(self._path):  # noqa: SLF001
+            while view:
+                view = view[os.write(self._fd, view) :]
+        return len(data)
+
+    def set_modified(self, modified: float) -> None:
+        """Give it a date, in seconds since the epoch."""
+        with self._phone._about(self._path):  # noqa: SLF001
+            nanoseconds = int(modified * 1_000_000_000)
+            os.utime(self._fd, ns=(nanoseconds, nanoseconds))

@@ -1,0 +1,106 @@
+"""What a device knows of one object beyond its place in a listing: its thumbnail, and all of its properties.
+
+Neither is needed to serve files, so nothing here is asked for unless a program wants it. Android answers GeneralError
+where there is no thumbnail, and others answer OK with nothing: to a program that is one thing. Properties come as one
+list where the device has lists. Else they are asked for one by one, and what is refused is left out: devices list
+properties that single objects haven't got. A device without properties (a camera) still has an ObjectInfo.
+
+Invariant: nothing is changed, neither on the device nor in `Device`, but what `Device.call` learns of operations.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+from dataclasses import fields
+
+from mtpfs.device import listing
+from mtpfs.device.device import Device
+from mtpfs.errors import FsError, ProtocolError, ResponseError
+from mtpfs.protocol.codes import ALL, Operation, Property, Response
+from mtpfs.protocol.datasets import PropertyDescription, decode_property_list
+from mtpfs.protocol.wire import Value, decode_integers, decode_value
+from mtpfs.session import Handle
+
+THUMBNAIL_LIMIT = 4 << 20  # bytes; phones send less than 205,000
+PROPERTY_LIMIT = 1 << 20  # bytes of all properties of one object
+_NONE_THERE = {Response.GeneralError, Response.NoThumbnailPresent}
+
+
+async def thumbnail(device: Device, handle: Handle) -> bytes:
+    """Return an object's thumbnail, a JPEG nearly always.
+
+    Raises `FsError(ENODATA)` where there is none, `FsError(EOPNOTSUPP)`, `ResponseError`, and what the session raises.
+    A caller that is cancelled stops waiting.
+    """
+    try:
+        result = await device.call(Operation.GetThumb, handle, limit=THUMBNAIL_LIMIT)
+    except ResponseError as error:
+        if error.code in _NONE_THERE:
+            raise FsError(errno.ENODATA, "the device has no thumbnail of it") from error
+        raise
+    if not result.data:
+        raise FsError(errno.ENODATA, "the device has no thumbnail of it")
+    return bytes(result.data)
+
+
+async def properties(device: Device, handle: Handle) -> dict[str, Value]:
+    """Return an object's properties by the names that the standard gives them, `0xD901` for codes that it doesn't know.
+
+    A device without properties has the fields of its ObjectInfo (`Filename`, `ObjectCompressedSize`…). Dates are text, as the device writes them. Raises `ResponseError` for an object that is gone, and what the session
+    raises. A caller that is cancelled stops waiting.
+    """
+    if device.supports(Operation.GetObjectPropList) and (found := await _listed(device, handle)):
+        return found
+    info = await listing.object_info(device, handle)
+    if device.supports(Operation.GetObjectPropsSupported, Operation.GetObjectPropValue):
+        found = await _one_by_one(device, handle, info.object_format)
+        if found:
+            return found
+    return {
+        field.name.title().replace("_", ""): getattr(info, field.name)
+        for field in fields(info)
+        if field.name != "wide"
+    }
+
+
+async def _listed(device: Device, handle: Handle) -> dict[str, Value]:
+    try:
+        result = await device.call(Operation.GetObjectPropList, handle, 0, ALL, 0, 0, limit=PROPERTY_LIMIT)
+    except ResponseError as error:
+        if error.code == Response.InvalidObjectHandle:
+            raise
+        return {}  # the other ways may go
+    found: dict[str, Value] = {}
+    with contextlib.suppress(ProtocolError):  # what came before it is right
+        for element in decode_property_list(result.data):
+            if element.handle == handle.number and element.value is not None:
+                found[_name(element.property_code)] = element.value
+    return found
+
+
+async def _one_by_one(device: Device, handle: Handle, object_format: int) -> dict[str, Value]:
+    try:
+        answer = await device.call(Operation.GetObjectPropsSupported, object_format)
+    except ResponseError:
+        return {}  # then there is the ObjectInfo
+    found: dict[str, Value] = {}
+    for code in decode_integers(answer.data, 2):
+        try:
+            description = PropertyDescription.decode(
+                (await device.call(Operation.GetObjectPropDesc, code, object_format)).data
+            )
+            value = await device.call(Operation.GetObjectPropValue, handle, code, limit=PROPERTY_LIMIT)
+            found[_name(code)] = decode_value(description.data_type, value.data)
+        except (ResponseError, ProtocolError):
+            continue  # this object hasn't got it, or it is of a type of the maker's own
+        except FsError:
+            break  # the device hasn't got the operation after all
+    return found
+
+
+def _name(code: int) -> str:
+    try:
+        return Property(code).name
+    except ValueError:
+        return f"0x{code:04X}"

@@ -1,0 +1,173 @@
+"""The local side of transfers: a part that becomes a file, and a file that is sent.
+
+A download is written to a part beside its target, whose name says what it is a part of: a digest of the phone, the
+path, the size and the date. A later download of the same goes on where it ends, after a pulled cable and after a kill.
+A part of anything else that was to get this name is out of date, and removed. The part is locked while it is
+written, so that two programs don't write one file. It gets its name when it is complete and has its date.
+
+Invariant: nothing but a file is ever replaced. Under the target's name there is never a part. A part is written from its start to its end, so its size
+says how much of it is there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import stat
+from pathlib import Path
+
+_LONGEST = 180  # bytes of the name that a part's name repeats; disks take 255
+_DIGITS = 16
+
+
+def key(serial: str, path: str, size: int | None, modified: float | None) -> str:
+    """Return what a part of a file is known by: the phone, the path, the size in bytes, the date."""
+    return "\0".join((serial, path, str(size), str(modified)))
+
+
+def target_of(path: str | os.PathLike[str], replace: bool) -> Path:
+    """Return the file that is to be made or replaced, without links on the way: a link stays, and leads to it.
+
+    Raises EISDIR for a directory, EINVAL for a device or a pipe, which a file must never take the place of, and EEXIST
+    for a file that isn't to be replaced: before anything is fetched.
+    """
+    target = Path(os.path.realpath(path))
+    try:
+        mode = target.lstat().st_mode
+    except FileNotFoundError:
+        return target
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "it isn't a file", str(path))
+    if not replace:
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+    return target
+
+
+class Part:
+    """A file on its way here. Blocks; for one thread at a time. Raises `OSError`."""
+
+    def __init__(self, target: Path, *, key: str, resume: bool) -> None:
+        """Begin, or with `resume` go on with what is there of the same `key`.
+
+        Raises EBUSY if another program is at it.
+        """
+        self.target = target
+        self._resumable = resume
+        start = f".{os.fsdecode(os.fsencode(target.name)[:_LONGEST])}.mtpfs-"
+        digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:_DIGITS]
+        self.path = target.with_name(f"{start}{digest}.part")
+        self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        try:
+            try:
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise OSError(errno.EBUSY, "another program is fetching it", str(target)) from error
+            if not resume:
+                os.ftruncate(self._fd, 0)
+            self._remove_outdated(start)
+        except BaseException:
+            os.close(self._fd)
+            raise
+
+    def _remove_outdated(self, start: str) -> None:
+        with os.scandir(self.path.parent) as found:
+            names = [entry.name for entry in found if entry.name.startswith(start)]
+        for name in names:
+            middle = name[len(start) : -len(".part")]
+            if name != self.path.name and name.endswith(".part") and len(middle) == _DIGITS:
+                self.path.with_name(name).unlink(missing_ok=True)
+
+    @property
+    def size(self) -> int:
+        """How many bytes are there."""
+        return os.fstat(self._fd).st_size
+
+    def empty(self) -> None:
+        """Begin anew."""
+        os.ftruncate(self._fd, 0)
+
+    def append(self, data: bytes | memoryview) -> None:
+        """Write all of `data` at the end."""
+        offset, view = self.size, memoryview(data)
+        while view:
+            count = os.pwrite(self._fd, view, offset)
+            view, offset = view[count:], offset + count
+
+    def finish(self, size: int | None, modified: float | None, *, replace: bool) -> None:
+        """Give it its date and its name. Raises EIO unless it has `size` bytes (None: any), EEXIST without `replace`."""
+        if size is not None and self.size != size:
+            here = self.size
+            self.empty()
+            raise OSError(errno.EIO, f"{here} bytes came, {size} were announced", str(self.target))
+        if modified is not None:
+            nanoseconds = int(modified * 1_000_000_000)
+            os.utime(self._fd, ns=(nanoseconds, nanoseconds))
+        if replace:
+            target_of(self.target, replace=True)  # it may have become another thing since
+            self.path.replace(self.target)
+        else:
+            self._name_if_free()
+        os.close(self._fd)
+        self._fd = -1
+
+    def _name_if_free(self) -> None:
+        try:
+            os.link(self.path, self.target, follow_symlinks=False)
+        except FileExistsError as error:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(self.target)) from error
+        except OSError as error:
+            if error.errno not in {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}:
+                raise
+            # FAT has no links.
+            if os.path.lexists(self.target):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(self.target)) from error
+            self.path.rename(self.target)
+        else:
+            self.path.unlink()
+
+    def close(self) -> None:
+        """End. What isn't finished stays for the next time if there is something in it, and if it was begun so."""
+        if self._fd < 0:
+            return
+        if not self._resumable or not self.size:
+            with contextlib.suppress(OSError):  # it is in nobody's way
+                self.path.unlink()
+        os.close(self._fd)
+        self._fd = -1
+
+
+class Sent:
+    """A file that is being sent. Blocks. Raises `OSError`; EINVAL, EISDIR for what isn't a file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            status = os.fstat(self.descriptor)
+            if stat.S_ISDIR(status.st_mode):
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+            if not stat.S_ISREG(status.st_mode):
+                raise OSError(errno.EINVAL, "it isn't a file", str(path))
+        except BaseException:
+            os.close(self.descriptor)
+            raise
+        self.size = status.st_size
+        self.modified = status.st_mtime
+        self._before = self._stamp(status)
+
+    @staticmethod
+    def _stamp(status: os.stat_result) -> tuple[int, int]:
+        return status.st_size, status.st_mtime_ns
+
+    def has_changed(self) -> bool:
+        """Tell whether it is another one than when it was opened."""
+        return self._stamp(os.fstat(self.descriptor)) != self._before
+
+    def close(self) -> None:
+        """Let go of it."""
+        os.close(self.descriptor)
