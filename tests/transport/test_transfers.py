@@ -87,6 +87,10 @@ def bus() -> Iterator[Bus]:
 def wire(bus: Bus, tmp_path: Path) -> Iterator[Wire]:
     (tmp_path / "large").write_bytes(os.urandom(3 * MEBIBYTE + 17))
     wire = Wire(bus, bus.plug(mtp_device(tmp_path)), Clock())
+    # The server resets all endpoints when a host attaches, in its own time: a halt would be forgotten by that.
+    wire.command(GET_DEVICE_INFO, 0)
+    wire.receive()
+    assert wire.response() == 0x2001
     yield wire
     wire.transport.close()
 
