@@ -52,6 +52,11 @@ class FileParser(Parser):
             self.add_argument("--json", action="store_true", help="print one JSON object a line")
         add_redact(self)
 
+    def add_replacing_options(self) -> None:
+        """Add what is common to all commands that may replace a file."""
+        self.add_argument("-n", "--no-clobber", action="store_true", help="replace nothing")
+        self.add_argument("-i", "--interactive", action="store_true", help="ask before something is replaced")
+
     def add_paths(self, name: str, least: str) -> None:
         """Take paths: `*`, `+`, or `?`."""
         self.add_argument(name, nargs=least, help=argparse.SUPPRESS)

@@ -31,8 +31,7 @@ def run(words: list[str]) -> int:
     parser.add_argument(
         "-r", "-R", "--recursive", action="store_true", help="directories with all that is in them"
     )
-    parser.add_argument("-n", "--no-clobber", action="store_true", help="replace nothing")
-    parser.add_argument("-i", "--interactive", action="store_true", help="ask before something is replaced")
+    parser.add_replacing_options()
     chosen = parser.parse(words)
     if len(chosen.paths) < 2:
         raise UsageError("where to put it is missing: a path on the phone comes last; see `mtpfs put --help`")

@@ -21,8 +21,7 @@ Do = Callable[["Entry", str, "Entry | None"], None]
 def add_words(parser: FileParser) -> None:
     """Take the paths, and what is to become of what is in the way."""
     parser.add_paths("paths", "+")
-    parser.add_argument("-n", "--no-clobber", action="store_true", help="replace nothing")
-    parser.add_argument("-i", "--interactive", action="store_true", help="ask before something is replaced")
+    parser.add_replacing_options()
 
 
 def rearrange(run: Run, do: Do) -> None:
