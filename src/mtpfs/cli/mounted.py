@@ -15,6 +15,7 @@ import errno
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -25,6 +26,7 @@ from mtpfs.settings import INFO_NAME, STATISTICS_NAME
 
 if TYPE_CHECKING:
     from mtpfs.library import Entry, Storage
+    from mtpfs.library.local import Parts
 
 PIECE = 1 << 20  # bytes of one read(2)
 HELD = ".mtpfs-put-"
@@ -127,6 +129,12 @@ class MountedPhone:
         with self._about(path):
             return MountedFile(self, path, mode)
 
+    @cached_property
+    def _parts(self) -> Parts:
+        from mtpfs.library.local import Parts  # noqa: PLC0415 - slow to load
+
+        return Parts()
+
     def download(
         self,
         path: str,
@@ -138,13 +146,13 @@ class MountedPhone:
     ) -> None:
         from mtpfs.library import local  # noqa: PLC0415 - slow to load
 
-        target = local.target_of(local_path, replace=replace)
         with self._about(path):
             source = os.open(self._real(path), os.O_RDONLY | os.O_CLOEXEC)
         try:
             before = os.fstat(source)
             size, date = before.st_size, before.st_mtime or None
-            part = local.Part(target, key=local.key(self.serial, path, size, date), resume=resume)
+            key = local.key(self.serial, path, size, date)
+            part = self._parts.begin(local_path, key=key, resume=resume, replace=replace)
             try:
                 if part.size > size:
                     part.empty()
@@ -162,7 +170,7 @@ class MountedPhone:
                     raise OSError(errno.EIO, "it changed while it was fetched", path)
                 part.finish(size, date, replace=replace)
             finally:
-                part.close()
+                self._parts.end(part)
         finally:
             os.close(source)
 

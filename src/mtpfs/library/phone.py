@@ -101,6 +101,7 @@ class Phone:
         self._fs = fs
         self._listeners = listeners
         self._files: set[File] = set()
+        self._parts = local.Parts()
 
     @property
     def name(self) -> str:
@@ -256,7 +257,6 @@ class Phone:
         provided that the file on the phone is the same by path, size and date. Raises EEXIST without `replace`, ENOSPC of
         this machine's disk, EINVAL for a device or a pipe in its place, EBUSY if another program is fetching the same, EIO if it changed or didn't come whole.
         """
-        target = await trio.to_thread.run_sync(local.target_of, local_path, replace)
 
         async def ask() -> Open:
             return await self._fs.open(await self._node(path), write=False)
@@ -268,7 +268,9 @@ class Phone:
             date = entry_of(node).modified
             key = local.key(self.serial, path_of(node), size, date)
             part = await trio.to_thread.run_sync(
-                lambda: local.Part(target, key=key, resume=resume and size is not None)
+                lambda: self._parts.begin(
+                    local_path, key=key, resume=resume and size is not None, replace=replace
+                )
             )
             try:
                 await self._fetch(opened, part, path, size, progress)
@@ -279,7 +281,7 @@ class Phone:
                     raise OSError(errno.EIO, "it changed while it was fetched", path)
                 await trio.to_thread.run_sync(lambda: part.finish(size, date, replace=replace))
             finally:
-                part.close()
+                self._parts.end(part)
         finally:
             with trio.CancelScope(shield=True):
                 await self._fs.conclude(opened, is_new=False)
