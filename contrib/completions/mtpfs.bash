@@ -95,7 +95,7 @@ _mtpfs() {
     word=${words[-1]}
     previous=${words[-2]}
     case ${words[1]} in
-        umount | list | info | doctor | stats | help) ((${#words[@]} == 2)) || command=${words[1]} ;;
+        umount | list | info | doctor | stats | import | help) ((${#words[@]} == 2)) || command=${words[1]} ;;
         ls | tree | stat | get | put | cat | rm | mkdir | mv | cp | df)
             ((${#words[@]} == 2)) || command=${words[1]}
             ;;
@@ -111,12 +111,15 @@ _mtpfs() {
 
     case $command:$previous:$word in
         ls:* | tree:* | stat:* | get:* | put:* | cat:* | rm:* | mkdir:* | mv:* | cp:* | df:*) _mtpfs_file_command ;;
-        :--source:* | info:--source:* | doctor:--source:*) _mtpfs_sources ;;
+        :--source:* | import:--source:* | info:--source:* | doctor:--source:*) _mtpfs_sources ;;
         :-o:*) _mtpfs_mount_option ;;
         :--in:*) _mtpfs_directories '' "$word" ;;
         :*:-*) COMPREPLY=($(compgen -W '-o -f -d -s -h --help -V --version --in --source --redact' -- "$word")) ;;
-        help:*) ((positional > 1)) || COMPREPLY=($(compgen -W "umount list info doctor stats $_mtpfs_files" -- "$word")) ;;
+        help:*) ((positional > 1)) || COMPREPLY=($(compgen -W "umount list info doctor stats import $_mtpfs_files" -- "$word")) ;;
         doctor:*:-*) COMPREPLY=($(compgen -W '--source --redact -h --help' -- "$word")) ;;
+        import:*:-*) COMPREPLY=($(compgen -W '--into --delete --yes --dry-run --again --wait --json --source --redact --help' -- "$word")) ;;
+        import:--into:*) COMPREPLY=($(compgen -W '{taken:%Y/%m} {folder} {phone}' -- "$word")) ;;
+        import:*) _mtpfs_directories '' "$word" ;;
         umount:*:-*) COMPREPLY=($(compgen -W '--redact -h --help' -- "$word")) ;;
         info:*:-*) COMPREPLY=($(compgen -W '-J --json --source --redact -h --help' -- "$word")) ;;
         *:*:-*) COMPREPLY=($(compgen -W '-J --json --redact -h --help' -- "$word")) ;;
@@ -127,7 +130,7 @@ _mtpfs() {
             _mtpfs_mounts
             ;;
         *)
-            ((${#words[@]} > 2)) || COMPREPLY=($(compgen -W "umount list info doctor stats help $_mtpfs_files" -- "$word"))
+            ((${#words[@]} > 2)) || COMPREPLY=($(compgen -W "umount list info doctor stats import help $_mtpfs_files" -- "$word"))
             ((positional > (${#command} > 0))) || _mtpfs_sources
             [[ $word == *:* ]] || _mtpfs_directories '' "$word"
             ;;

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 FAILED, WRONG_USE = 1, 2
 """Exit statuses, besides 0."""
-_GONE = {errno.ENODEV, errno.ENOTCONN}
+GONE = frozenset({errno.ENODEV, errno.ENOTCONN})
+"""Errors without the phone: nothing more makes sense then."""
 
 
 class FileParser(Parser):
@@ -100,10 +101,18 @@ class Run:
         """Say at the end, on a terminal, how much it was; and what has failed, if that isn't on the screen any more."""
         if sys.stderr.isatty():
             print(summary, file=sys.stderr)
+        self.tell_failures()
+
+    def tell_failures(self) -> None:
+        """Say at the end what has failed, if that isn't on the screen any more."""
         if len(self.failures) > 1:
             print(f"mtpfs {self._command}: {len(self.failures)} failed:", file=sys.stderr)
             for text in self.failures:
                 print(f"  {printable(redact(text))}", file=sys.stderr)
+
+    def advise(self, text: str) -> None:
+        """Say what to do."""
+        print(f"mtpfs {self._command}: {text}", file=sys.stderr, flush=True)
 
     @contextlib.contextmanager
     def going_on(self) -> Iterator[None]:
@@ -111,7 +120,7 @@ class Run:
         try:
             yield
         except (OSError, MtpfsError) as error:
-            if error.errno in _GONE:
+            if error.errno in GONE:
                 raise
             self.fail(error)
 

@@ -16,12 +16,14 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import keyword
 import logging
 import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from types import ModuleType
 
 from mtpfs import __version__
 from mtpfs.cli import daemon, options
@@ -45,10 +47,12 @@ log = logging.getLogger(__name__)
 
 FILE_COMMANDS = ("ls", "tree", "stat", "get", "put", "cat", "rm", "mkdir", "mv", "cp", "df")
 """Those that work on files of a phone, without a mount or through one. Wrong use of them is status 2."""
-COMMANDS = ("umount", "list", "info", "doctor", "stats", *FILE_COMMANDS)
+OWN_PAGES = ("import",)
+"""More of them, each with a man page of its own."""
+COMMANDS = ("umount", "list", "info", "doctor", "stats", *FILE_COMMANDS, *OWN_PAGES)
 """First words that name a command: the module of this package with that name runs it."""
 WRONG_USE = 2
-RESERVED = ("thumbs", "import", "sync")
+RESERVED = ("thumbs", "sync")
 """First words that may name a command one day: no script is to have them as directories by then."""
 
 
@@ -61,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         finally:
             print(end="", flush=True)  # what fails, fails here, and not when the interpreter ends
     except UsageError as error:
-        return _fail(error, WRONG_USE if words and words[0] in FILE_COMMANDS else 1)
+        return _fail(error, WRONG_USE if words and words[0] in (*FILE_COMMANDS, *OWN_PAGES) else 1)
     except SetupError as error:
         return _fail(error, _status(error))
     except KeyboardInterrupt:
@@ -89,7 +93,7 @@ def _run(words: list[str]) -> int:
         _help(words[1:])
         return 0
     if first in COMMANDS:
-        return int(importlib.import_module(f"mtpfs.cli.{first}").run(words[1:]))
+        return int(_module(first).run(words[1:]))
     _check_reserved(first)
     chosen = _mtpfs_parser().parse(words)
     source, mountpoint = _paths(chosen.paths, chosen.directory, chosen.source)
@@ -105,12 +109,17 @@ def _run(words: list[str]) -> int:
     )
 
 
+def _module(command: str) -> ModuleType:
+    """Return the module of a command; of a word that is Python's own, with a line behind it."""
+    return importlib.import_module(f"mtpfs.cli.{command}{'_' if keyword.iskeyword(command) else ''}")
+
+
 def _help(words: list[str]) -> None:
     """Print the help of a command, or of all. Raises `UsageError`."""
     if not words:
         print(_mtpfs_parser().format_help(), end="")
     elif words[0] in COMMANDS:
-        importlib.import_module(f"mtpfs.cli.{words[0]}").run(["--help"])
+        _module(words[0]).run(["--help"])
     else:
         raise UsageError(f"there is no command `{words[0]}`; commands are: {', '.join(COMMANDS)}")
 
@@ -160,6 +169,7 @@ def _mtpfs_parser() -> Parser:
         usage="mtpfs [SOURCE] MOUNTPOINT [-o OPTIONS] [-f] [-d] [--redact]\n"
         "       mtpfs [SOURCE] --in DIR [-o OPTIONS] [-f] [-d] [--redact]\n"
         "       mtpfs ls|tree|stat|cat|get|put|rm|mkdir|mv|cp|df [OPTIONS] [PATH...]\n"
+        "       mtpfs import [OPTIONS] DIRECTORY\n"
         "       mtpfs umount MOUNTPOINT [--redact]\n"
         "       mtpfs list [--json] [--redact]\n       mtpfs info [SOURCE|MOUNTPOINT] [--json] [--redact]\n"
         "       mtpfs doctor [SOURCE] [MOUNTPOINT] [--redact]\n"

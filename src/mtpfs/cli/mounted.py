@@ -92,7 +92,8 @@ class MountedPhone:
             )
         return list(found.values())
 
-    def stat(self, path: str) -> Entry:
+    def stat(self, path: str, *, fresh: bool = False) -> Entry:
+        del fresh  # the mount knows what has changed
         if path == "/":
             return self._entry("/", Path(self.mountpoint).stat())
         with self._about(path):
@@ -143,6 +144,7 @@ class MountedPhone:
         progress: Progress | None = None,
         replace: bool = False,
         resume: bool = False,
+        received: Callable[[bytes | memoryview], object] | None = None,
     ) -> None:
         from mtpfs.library import local  # noqa: PLC0415 - slow to load
 
@@ -152,7 +154,7 @@ class MountedPhone:
             before = os.fstat(source)
             size, date = before.st_size, before.st_mtime or None
             key = local.key(self.serial, path, size, date)
-            part = self._parts.begin(local_path, key=key, resume=resume, replace=replace)
+            part = self._parts.begin(local_path, key=key, resume=resume, replace=replace, received=received)
             try:
                 if part.size > size:
                     part.empty()
@@ -314,6 +316,9 @@ class MountedFile:
             if size >= 0:
                 return os.read(self._fd, size)
             return b"".join(iter(lambda: os.read(self._fd, PIECE), b""))
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        return os.lseek(self._fd, offset, whence)
 
     def write(self, data: bytes, /) -> int:
         view = memoryview(data)

@@ -19,7 +19,10 @@ import hashlib
 import os
 import stat
 import threading
+from collections.abc import Callable
 from pathlib import Path
+
+Data = bytes | memoryview
 
 _LONGEST = 180  # bytes of the name that a part's name repeats; disks take 255
 _DIGITS = 16
@@ -51,15 +54,35 @@ def target_of(path: str | os.PathLike[str], replace: bool) -> Path:
     return target
 
 
+def name_if_free(path: Path, target: Path) -> None:
+    """Give a file another name on the same disk. Raises EEXIST if there is something of that name."""
+    try:
+        os.link(path, target, follow_symlinks=False)
+    except FileExistsError as error:
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from error
+    except OSError as error:
+        if error.errno not in {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}:
+            raise
+        # FAT has no links.
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from error
+        path.rename(target)
+    else:
+        path.unlink()
+
+
 class Part:
     """A file on its way here. Blocks; for one thread at a time. Raises `OSError`."""
 
-    def __init__(self, target: Path, *, key: str, resume: bool) -> None:
-        """Begin, or with `resume` go on with what is there of the same `key`.
+    def __init__(
+        self, target: Path, *, key: str, resume: bool, received: Callable[[Data], object] | None = None
+    ) -> None:
+        """Begin, or with `resume` go on with what is there of the same `key`. `received` is given what is appended.
 
         Raises EBUSY if another program is at it.
         """
         self.target = target
+        self._received = received
         self._resumable = resume
         digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:_DIGITS]
         self.path = target.with_name(f"{_start(target.name)}{digest}{_END}")
@@ -84,8 +107,10 @@ class Part:
         """Begin anew."""
         os.ftruncate(self._fd, 0)
 
-    def append(self, data: bytes | memoryview) -> None:
+    def append(self, data: Data) -> None:
         """Write all of `data` at the end."""
+        if self._received is not None:
+            self._received(data)
         offset, view = self.size, memoryview(data)
         while view:
             count = os.pwrite(self._fd, view, offset)
@@ -104,24 +129,9 @@ class Part:
             target_of(self.target, replace=True)  # it may have become another thing since
             self.path.replace(self.target)
         else:
-            self._name_if_free()
+            name_if_free(self.path, self.target)
         os.close(self._fd)
         self._fd = -1
-
-    def _name_if_free(self) -> None:
-        try:
-            os.link(self.path, self.target, follow_symlinks=False)
-        except FileExistsError as error:
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(self.target)) from error
-        except OSError as error:
-            if error.errno not in {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}:
-                raise
-            # FAT has no links.
-            if os.path.lexists(self.target):
-                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(self.target)) from error
-            self.path.rename(self.target)
-        else:
-            self.path.unlink()
 
     def close(self) -> bool:
         """End. What isn't finished stays for the next time if there is something in it, and if it was begun so.
@@ -147,12 +157,20 @@ class Parts:
         self._left: dict[Path, dict[str, set[str]]] = {}
         """Names of parts that nobody is at, by directory and by their beginning, which tells the target."""
 
-    def begin(self, local_path: str | os.PathLike[str], *, key: str, resume: bool, replace: bool) -> Part:
+    def begin(
+        self,
+        local_path: str | os.PathLike[str],
+        *,
+        key: str,
+        resume: bool,
+        replace: bool,
+        received: Callable[[Data], object] | None = None,
+    ) -> Part:
         """Begin a part, or go on with it; those of other contents that were to get the name go.
 
         Raises what `target_of` and `Part` raise.
         """
-        part = Part(target_of(local_path, replace), key=key, resume=resume)
+        part = Part(target_of(local_path, replace), key=key, resume=resume, received=received)
         try:
             for name in self._outdated(part):
                 part.path.with_name(name).unlink(missing_ok=True)

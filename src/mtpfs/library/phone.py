@@ -138,11 +138,14 @@ class Phone:
 
         return await self._answer(ask, "/")
 
-    async def stat(self, path: str) -> Entry:
-        """Return what is known of a file or directory. Raises ENOENT, ENOTDIR."""
+    async def stat(self, path: str, *, fresh: bool = False) -> Entry:
+        """Return what is known of a file or directory. Raises ENOENT, ENOTDIR.
+
+        `fresh`: the phone is asked about a file even if nothing has told of a change.
+        """
 
         async def ask() -> Entry:
-            return entry_of(await self._node(path))
+            return entry_of(await self._node(path, fresh=fresh))
 
         return await self._answer(ask, path)
 
@@ -250,11 +253,13 @@ class Phone:
         progress: Progress | None = None,
         replace: bool = False,
         resume: bool = False,
+        received: Callable[[local.Data], object] | None = None,
     ) -> None:
         """Fetch a file, with its date. The local file appears when it is whole.
 
         `resume`: what is broken off stays beside it, as `.NAME.mtpfs-….part`, and the next call goes on there,
-        provided that the file on the phone is the same by path, size and date. Raises EEXIST without `replace`, ENOSPC of
+        provided that the file on the phone is the same by path, size and date. `received` is called with the bytes
+        that come, in order and in any thread, such as the `update` of a hash; not with those that were here before. Raises EEXIST without `replace`, ENOSPC of
         this machine's disk, EINVAL for a device or a pipe in its place, EBUSY if another program is fetching the same, EIO if it changed or didn't come whole.
         """
 
@@ -269,7 +274,11 @@ class Phone:
             key = local.key(self.serial, path_of(node), size, date)
             part = await trio.to_thread.run_sync(
                 lambda: self._parts.begin(
-                    local_path, key=key, resume=resume and size is not None, replace=replace
+                    local_path,
+                    key=key,
+                    resume=resume and size is not None,
+                    replace=replace,
+                    received=received,
                 )
             )
             try:
@@ -498,10 +507,11 @@ class Phone:
 
     # --- paths -----------------------------------------------------------------------
 
-    async def _node(self, path: str) -> Node:
+    async def _node(self, path: str, *, fresh: bool = False) -> Node:
         node = self._fs.tree.root
         for name in _names(path):
             node = await self._fs.tree.child(node, name)
+        node.attributes_stale |= fresh and not node.is_folder
         await self._fs.refresh(node)
         return node
 
