@@ -64,14 +64,10 @@ def _whole(pattern: str, text: str) -> str:
         # Then a backslash is one, too.
         return rf"(?:/|.*/){re.escape(text)}" if text[0] != "/" else re.escape(text)
     inner = _translated(pattern, text)
-    if text[0] == "/" or text.startswith("**/"):
-        found = inner  # `**/name` is also at the top
-    elif text.startswith("**"):
-        found = f"/{inner}"
-    else:
-        found = f"(?:/|.*/){inner}"
+    # What begins with `**` takes the slash in front for its own: so `**/name` is also at the top.
+    found = inner if text[0] == "/" or text.startswith("**") else f"(?:/|.*/){inner}"
     # Only `***` looks at the slash that stands for a directory.
-    return found if text.endswith("***") else f"(?!.*/$){found}"
+    return found if text.endswith("***") else rf"(?!.*/\Z){found}"
 
 
 def _translated(pattern: str, text: str) -> str:
