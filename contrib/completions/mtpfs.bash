@@ -5,7 +5,7 @@ _mtpfs_options='ro rw allow_other allow_root default_permissions uid= gid= umask
     storage= timeout= readahead= ttl= exit_on_unplug debug atime noatime exec noexec suid nosuid dev nodev nodiratime sync async dirsync
     auto_unmount'
 
-_mtpfs_files='ls tree stat get put cat rm mkdir mv cp df'  # commands for files, without a mount
+_mtpfs_files='ls tree stat get put cat rm mkdir mv cp df sync'  # commands for files, without a mount
 
 # The words up to the cursor as the shell sees them: readline parts them at "=" and ":" too.
 _mtpfs_words() {
@@ -55,6 +55,7 @@ _mtpfs_file_command() {
         rm) letters='-r -f -i' ;;
         mkdir) letters='-p' ;;
         mv) letters='-n -i' ;;
+        sync) letters='--delete --exclude -c --checksum -n --dry-run' ;;
         *) letters='' ;;
     esac
     [[ $command == cat ]] || letters+=' --json'
@@ -62,6 +63,7 @@ _mtpfs_file_command() {
         --source:*) _mtpfs_sources ;;
         *:-*) COMPREPLY=($(compgen -W "$letters --source --redact --help" -- "$word")) ;;
         *)
+            [[ $command == sync ]] && _mtpfs_directories '' "$word"
             [[ $command == get || $command == put ]] || return 0
             local file
             while IFS= read -r file; do
@@ -96,7 +98,7 @@ _mtpfs() {
     previous=${words[-2]}
     case ${words[1]} in
         umount | list | info | doctor | stats | import | help) ((${#words[@]} == 2)) || command=${words[1]} ;;
-        ls | tree | stat | get | put | cat | rm | mkdir | mv | cp | df)
+        ls | tree | stat | get | put | cat | rm | mkdir | mv | cp | df | sync)
             ((${#words[@]} == 2)) || command=${words[1]}
             ;;
     esac
@@ -110,7 +112,7 @@ _mtpfs() {
     done
 
     case $command:$previous:$word in
-        ls:* | tree:* | stat:* | get:* | put:* | cat:* | rm:* | mkdir:* | mv:* | cp:* | df:*) _mtpfs_file_command ;;
+        ls:* | tree:* | stat:* | get:* | put:* | cat:* | rm:* | mkdir:* | mv:* | cp:* | df:* | sync:*) _mtpfs_file_command ;;
         :--source:* | import:--source:* | info:--source:* | doctor:--source:*) _mtpfs_sources ;;
         :-o:*) _mtpfs_mount_option ;;
         :--in:*) _mtpfs_directories '' "$word" ;;

@@ -325,15 +325,15 @@ class Phone:
     ) -> None:
         """Send a file, with its date. An old file of that name stays until the new one is complete.
 
-        It is read where it lies; EIO if it changes meanwhile. If it fails or is cancelled, nothing of it stays on the
-        phone. Raises EEXIST without `replace`, EISDIR, ENOSPC, EROFS.
+        It is read where it lies; EIO if it changes meanwhile, and the phone doesn't get a mixture. If it fails or is
+        cancelled, nothing of it stays on the phone. Raises EEXIST without `replace`, EISDIR, ENOSPC, EROFS.
         """
         sent = await trio.to_thread.run_sync(lambda: local.Sent(Path(local_path)))
         try:
             opened, is_new = await self._answer(lambda: self._open_to_write(path, replace=replace), path)
             with about(path):
                 async with self._concluded(opened, is_new=is_new) as conclude:
-                    spool = Spool(sent.descriptor)
+                    spool = Spool(sent.descriptor, sent.has_changed)
                     await self._fs.take_contents(opened, spool)
                     await self._fs.set_modified(opened.file.node, math.floor(sent.modified))
                     async with _told(spool, sent.size, progress):

@@ -97,15 +97,24 @@ async def store(
     """
     if old is None:
         handle = await _send_spool(device, place, place.name, spool, modified)
+        await _check_unmixed(device, place, handle, place.name, spool)
         await check_stored(device, place.storage.id, handle, place.name)
         return handle
     if not can_put_aside(device):
         return await _replace_without_renames(device, place, spool, old, modified)
     temporary = place.temporary(Kind.NEW, spool.size)
     handle = await _send_spool(device, place, temporary, spool, modified)
+    await _check_unmixed(device, place, handle, temporary, spool)
     return await replace(
         device, place, handle, temporary, spool.size, spool=spool, old=old, modified=modified
     )
+
+
+async def _check_unmixed(device: Device, place: Place, handle: Handle, name: str, spool: Spool) -> None:
+    """Delete what was sent and raise EIO if its source has changed meanwhile. Nothing is replaced by a mixture."""
+    if spool.has_changed():
+        await remove(device, place, handle, name)
+        raise FsError(errno.EIO, "it changed while it was sent")
 
 
 def can_put_aside(device: Device) -> bool:

@@ -69,10 +69,14 @@ def _nameless_file() -> int:
 class Spool:
     """An open temporary file. Errors are `OSError` (ENOSPC above all)."""
 
-    def __init__(self, lent: int | None = None) -> None:
-        """`lent`: the descriptor of a file that is read where it lies; it may be closed afterwards."""
+    def __init__(self, lent: int | None = None, has_changed: Callable[[], bool] = lambda: False) -> None:
+        """`lent`: the descriptor of a file that is read where it lies; it may be closed afterwards.
+
+        `has_changed` tells whether it is another one by now. Then what was read may be a mixture.
+        """
         self.is_lent = lent is not None
         self._fd = _nameless_file() if lent is None else os.dup(lent)
+        self.has_changed = has_changed
         self.size = 0 if lent is None else os.fstat(lent).st_size
         self.on_read: Callable[[int], None] | None = None
         """Told how far `source` has been read, in bytes, on the thread that sends."""
