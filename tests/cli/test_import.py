@@ -334,7 +334,7 @@ def test_delete(imports: Imports) -> None:
     imports.put(f"{CAMERA}/notes.txt", b"notes")
     imports.put(f"{CAMERA}/empty.jpg", b"")
     result = imports.run("import", "--delete", imports.target, stdin=b"n\n")
-    assert "delete 3 files (2.7K) on the phone, which are here?" in result.stderr
+    assert "delete 3 files (2.7K) on the phone, now that they are here?" in result.stderr
     assert "3 files left on the phone: not agreed" in result.stdout
     assert len(imports.on_phone()) == 5
     found = imports.again("--delete", "--yes")
@@ -717,7 +717,9 @@ class Counting(FaultScript):
         self.counts: Counter[str] = Counter()
 
     def take(self, operation: int) -> None:
-        self.counts[Operation(operation).name] += 1
+        # The storages are looked at again every five seconds, which is the clock's affair.
+        if operation not in {Operation.GetStorageIDs, Operation.GetStorageInfo}:
+            self.counts[Operation(operation).name] += 1
 
 
 @pytest.mark.parametrize("many", [40, 400])

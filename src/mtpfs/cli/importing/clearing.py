@@ -48,7 +48,9 @@ class Clearer:
             return
         size = short(sum(item.size for item in items))
         many = "1 file" if len(items) == 1 else f"{len(items)} files"
-        if not self._run.chosen.yes and not agreed(f"delete {many} ({size}) on the phone, which are here?"):
+        if not self._run.chosen.yes and not agreed(
+            f"delete {many} ({size}) on the phone, now that they are here?"
+        ):
             for item in items:
                 self._teller.tell(item, Status.KEPT, reason=_REFUSED)
             return

@@ -127,18 +127,21 @@ def remembered(phone: Phone, *, to_write: bool) -> Iterator[Memory]:
 
 
 def _opened(name: str) -> tuple[int, str]:
-    """Return the file's descriptor, or -1 and why there is none."""
-    trouble = "there is no home directory"
-    for place in state.directories():
+    """Return the file's descriptor, or -1 and why there is none.
+
+    Only the best place counts. If that can't be used for once, a second memory elsewhere would know half of it.
+    """
+    place = next(state.directories(), None)
+    if place is None:
+        return -1, "there is no home directory"
+    try:
+        directory = state.open_directory(place)
         try:
-            directory = state.open_directory(place)
-            try:
-                # O_NONBLOCK: a named pipe in its place is an error, and not an endless wait.
-                flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-                descriptor = os.open(name, flags, 0o600, dir_fd=directory)
-                return state.private(descriptor, stat.S_ISREG, 0o600, "it isn't a file of ours"), ""
-            finally:
-                os.close(directory)
-        except OSError as error:
-            trouble = f"{place}/mtpfs: {error.strerror or error}"
-    return -1, trouble
+            # O_NONBLOCK: a named pipe in its place is an error, and not an endless wait.
+            flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            descriptor = os.open(name, flags, 0o600, dir_fd=directory)
+            return state.private(descriptor, stat.S_ISREG, 0o600, "it isn't a file of ours"), ""
+        finally:
+            os.close(directory)
+    except OSError as error:
+        return -1, f"{place}/mtpfs: {error.strerror or error}"
