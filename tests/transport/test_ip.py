@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import socket
 import threading
 from array import array
 from collections.abc import AsyncIterator, Callable
@@ -439,3 +440,29 @@ def test_silence_is_a_timeout(air: Air) -> None:
         transport.read(array("B", bytes(4096)), 5)
     assert 5 <= air.clock() - before < 6
     transport.close()
+
+
+# --- real sockets ---
+
+
+def test_the_kernel_looks_after_the_connection() -> None:
+    """It asks a silent camera whether it is there, and gives up within seconds."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        connection = ip.dial("127.0.0.1", server.getsockname()[1], 5)
+        assert isinstance(connection, socket.socket)
+        with connection:
+            options = [
+                connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE),
+                *(
+                    connection.getsockopt(socket.IPPROTO_TCP, name)
+                    for name in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+                ),
+            ]
+            assert options == [1, *ip.KEEPALIVE]
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 11000
+
+
+@pytest.mark.parametrize("host", ["x" * 64, "a..b"])
+def test_names_that_cant_be(host: str) -> None:
+    with pytest.raises(UnavailableError, match="can't be reached"):
+        open_camera(parse_source(f"ip:{host}"), GUID)
