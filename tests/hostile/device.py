@@ -69,6 +69,7 @@ class HostileTransport:
         self._choices = choices
         self._waiting: deque[bytes] = deque()
         self.name = phone.name
+        self.advice = phone.advice
         self.max_packet = phone.max_packet
         self.monotonic = phone.monotonic
         self.sleep = phone.sleep

@@ -53,7 +53,7 @@ def _find() -> list[DeviceOnBus]:
 async def connect(
     source: str = "any", *, read_only: bool = False, timeout: float = METADATA_TIMEOUT
 ) -> AsyncIterator[Phone]:
-    """Open a phone for the block: `any`, `serial:S`, `usb:VVVV:PPPP`, `bus:BBB,DDD`, `virtual:DIR`.
+    """Open a phone for the block: `any`, `serial:S`, `usb:VVVV:PPPP`, `bus:BBB,DDD`, `ip:HOST`, `virtual:DIR`.
 
     No other program can use it meanwhile. `read_only`: every change is refused with EROFS. `timeout`: seconds that a
     simple request may go without progress; longer ones follow in proportion.
