@@ -20,28 +20,51 @@ from mtpfs.errors import FsError, ProtocolError, ResponseError
 from mtpfs.protocol.codes import ALL, Operation, Property, Response
 from mtpfs.protocol.datasets import PropertyDescription, decode_property_list
 from mtpfs.protocol.wire import Value, decode_integers, decode_value
-from mtpfs.session import Handle
+from mtpfs.session import Handle, Rank
 
 THUMBNAIL_LIMIT = 4 << 20  # bytes; phones send less than 205,000
 PROPERTY_LIMIT = 1 << 20  # bytes of all properties of one object
-_NONE_THERE = {Response.GeneralError, Response.NoThumbnailPresent}
+_NONE_THERE = {
+    Response.GeneralError,
+    Response.NoThumbnailPresent,
+    Response.InvalidObjectPropCode,
+    Response.ObjectPropNotSupported,
+}
 
 
-async def thumbnail(device: Device, handle: Handle) -> bytes:
+async def thumbnail(device: Device, handle: Handle, rank: Rank = Rank.METADATA) -> bytes:
     """Return an object's thumbnail, a JPEG nearly always.
 
-    Raises `FsError(ENODATA)` where there is none, `FsError(EOPNOTSUPP)`, `ResponseError`, and what the session raises.
-    A caller that is cancelled stops waiting.
+    `rank`: after what it waits. Raises `FsError(ENODATA)` where there is none, `FsError(EOPNOTSUPP)`, `ResponseError`,
+    and what the session raises. A caller that is cancelled stops waiting.
     """
     try:
-        result = await device.call(Operation.GetThumb, handle, limit=THUMBNAIL_LIMIT)
+        if device.supports(Operation.GetThumb) or not device.supports(Operation.GetObjectPropValue):
+            found = (await device.call(Operation.GetThumb, handle, limit=THUMBNAIL_LIMIT, rank=rank)).data
+        else:
+            found = await _sample(device, handle, rank)
     except ResponseError as error:
         if error.code in _NONE_THERE:
             raise FsError(errno.ENODATA, "the device has no thumbnail of it") from error
         raise
-    if not result.data:
+    if not found:
         raise FsError(errno.ENODATA, "the device has no thumbnail of it")
-    return bytes(result.data)
+    return bytes(found)
+
+
+async def _sample(device: Device, handle: Handle, rank: Rank) -> memoryview:
+    """Return the "representative sample", a property that is a thumbnail: Sailfish has that instead of GetThumb."""
+    result = await device.call(
+        Operation.GetObjectPropValue,
+        handle,
+        Property.RepresentativeSampleData,
+        limit=THUMBNAIL_LIMIT,
+        rank=rank,
+    )
+    size = int.from_bytes(result.data[:4], "little")
+    if size > len(result.data) - 4:
+        raise FsError(errno.ENODATA, "the device sends less of a thumbnail than it says")
+    return result.data[4 : 4 + size]
 
 
 async def properties(device: Device, handle: Handle) -> dict[str, Value]:

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from mtpfs.device.device import Device
 from mtpfs.errors import FsError, ResponseError
 from mtpfs.protocol.codes import Operation, Response
-from mtpfs.session import Engine, Handle
+from mtpfs.session import Engine, Handle, Rank
 
 _LIMIT_32 = 0xFFFFFFFF
 _LIMIT_UNKNOWN = 1 << 62  # bytes of an object whose size is unknown
@@ -78,7 +78,13 @@ async def _read_once(
         place = (offset & 0xFFFFFFFF, offset >> 32) if wide else (offset,)
         try:
             result = await device.call(
-                operation, handle, *place, count, expected=count, limit=count, bulk=bulk
+                operation,
+                handle,
+                *place,
+                count,
+                expected=count,
+                limit=count,
+                rank=Rank.BULK if bulk else Rank.METADATA,
             )
         except ResponseError as error:
             if error.code == Response.OperationNotSupported:
@@ -118,5 +124,5 @@ async def read_whole(
         limit = _LIMIT_UNKNOWN if size is None else max(2 * size, 1 << 20)  # it may have grown
         engine.transact(Operation.GetObject, handle.number, size=size, limit=limit, sink=take)
 
-    await device.session.run(job, handle, bulk=True)
+    await device.session.run(job, handle, rank=Rank.BULK)
     return received
