@@ -33,7 +33,7 @@ def can_read_ranges(device: Device, end: int) -> bool:
 
 
 async def read(
-    device: Device, handle: Handle, offset: int, count: int, size: int | None, *, bulk: bool
+    device: Device, handle: Handle, offset: int, count: int, size: int | None, *, rank: Rank
 ) -> memoryview:
     """Return `count` bytes from `offset` of an object of `size` bytes.
 
@@ -45,7 +45,7 @@ async def read(
     pieces: list[memoryview] = []
     got = 0
     while got < count:
-        piece = await _read_once(device, handle, offset + got, count - got, size, bulk=bulk)
+        piece = await _read_once(device, handle, offset + got, count - got, size, rank=rank)
         if not piece:
             if size is None:
                 break
@@ -66,7 +66,7 @@ def _operations(device: Device, end: int) -> list[Operation]:
 
 
 async def _read_once(
-    device: Device, handle: Handle, offset: int, count: int, size: int | None, *, bulk: bool
+    device: Device, handle: Handle, offset: int, count: int, size: int | None, *, rank: Rank
 ) -> memoryview:
     """Read some of a range: nothing only where the object ends, as far as the device can be believed."""
     if device.quirks.eof_short_packet and offset + count == size and count > 1:
@@ -84,7 +84,7 @@ async def _read_once(
                 count,
                 expected=count,
                 limit=count,
-                rank=Rank.BULK if bulk else Rank.METADATA,
+                rank=rank,
             )
         except ResponseError as error:
             if error.code == Response.OperationNotSupported:

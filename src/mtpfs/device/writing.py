@@ -326,9 +326,9 @@ async def confirm_size(device: Device, storage_id: int, handle: Handle, size: in
 async def _ends_at(device: Device, handle: Handle, size: int, told: int) -> bool:
     """Tell whether an object ends after `size` bytes, by reading; never beyond what it is told to have."""
     try:
-        if size and not await reading.read(device, handle, size - 1, 1, None, bulk=False):
+        if size and not await reading.read(device, handle, size - 1, 1, None, rank=Rank.METADATA):
             return False
-        return told <= size or not await reading.read(device, handle, size, 1, None, bulk=False)
+        return told <= size or not await reading.read(device, handle, size, 1, None, rank=Rank.METADATA)
     except (ResponseError, FsError) as error:
         log.debug("the end of object %s can't be read: %s", handle, error)
         return False
