@@ -151,7 +151,7 @@ def test_json(commands: Commands) -> None:
         assert found
         for each in found:
             assert {key: type(value) for key, value in each.items()} == SCHEMA[words[0]], words
-    assert {*SCHEMA, "cat"} == set(FILE_COMMANDS)
+    assert {*SCHEMA, "cat", "thumbs"} == set(FILE_COMMANDS)  # its objects: test_thumbs
 
 
 # --- get -----------------------------------------------------------------------------

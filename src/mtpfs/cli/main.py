@@ -43,12 +43,12 @@ from mtpfs.transport.source import Source, parse_source
 
 log = logging.getLogger(__name__)
 
-FILE_COMMANDS = ("ls", "tree", "stat", "get", "put", "cat", "rm", "mkdir", "mv", "cp", "df")
+FILE_COMMANDS = ("ls", "tree", "stat", "get", "put", "cat", "rm", "mkdir", "mv", "cp", "df", "thumbs")
 """Those that work on files of a phone, without a mount or through one. Wrong use of them is status 2."""
 COMMANDS = ("umount", "list", "info", "doctor", "stats", *FILE_COMMANDS)
 """First words that name a command: the module of this package with that name runs it."""
 WRONG_USE = 2
-RESERVED = ("thumbs", "import", "sync")
+RESERVED = ("import", "sync")
 """First words that may name a command one day: no script is to have them as directories by then."""
 
 
@@ -159,7 +159,7 @@ def _mtpfs_parser() -> Parser:
         prog="mtpfs",
         usage="mtpfs [SOURCE] MOUNTPOINT [-o OPTIONS] [-f] [-d] [--redact]\n"
         "       mtpfs [SOURCE] --in DIR [-o OPTIONS] [-f] [-d] [--redact]\n"
-        "       mtpfs ls|tree|stat|cat|get|put|rm|mkdir|mv|cp|df [OPTIONS] [PATH...]\n"
+        "       mtpfs ls|tree|stat|cat|get|put|rm|mkdir|mv|cp|df|thumbs [OPTIONS] [PATH...]\n"
         "       mtpfs umount MOUNTPOINT [--redact]\n"
         "       mtpfs list [--json] [--redact]\n       mtpfs info [SOURCE|MOUNTPOINT] [--json] [--redact]\n"
         "       mtpfs doctor [SOURCE] [MOUNTPOINT] [--redact]\n"

@@ -27,6 +27,7 @@ from mtpfs.thumbnails.decoder import Picture
 
 SIZES = {"normal": 128, "large": 256, "x-large": 512}
 """The directories, and how many pixels an entry in each has at most."""
+SOFTWARE = "mtpfs"
 _KEPT_IN_URIS = "!$&'()*+,-./:=@_~"
 _HEAD = 64 << 10  # bytes of an entry that are read for its texts: they stand in front
 
@@ -36,6 +37,14 @@ class Cache:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+
+    def is_settled(self, path: bytes, modified: float, size: int) -> bool:
+        """Tell whether the device's thumbnail can add nothing: the largest is there, or what is there was made of it."""
+        uri = uri_of(path)
+        return any(
+            self._side(name, uri, modified, size, by=None if pixels == max(SIZES.values()) else SOFTWARE)
+            for name, pixels in SIZES.items()
+        )
 
     def best(self, path: bytes, modified: float, size: int) -> int:
         """Return for how many pixels the largest valid entry of a file is; 0: there is none."""
@@ -56,7 +65,7 @@ class Cache:
             "Thumb::URI": uri,
             "Thumb::MTime": str(int(modified)),
             "Thumb::Size": str(size),
-            "Software": "mtpfs",
+            "Software": SOFTWARE,
         }
         for name, pixels in SIZES.items():
             data = picture.pngs.get(pixels)
@@ -77,8 +86,8 @@ class Cache:
         digest = hashlib.md5(uri.encode("ascii"), usedforsecurity=False).hexdigest()
         return self.directory / name / f"{digest}.png"
 
-    def _side(self, name: str, uri: str, modified: float, size: int) -> int:
-        """Return the longer side of a valid entry, in pixels; 0: there is none."""
+    def _side(self, name: str, uri: str, modified: float, size: int, *, by: str | None = None) -> int:
+        """Return the longer side of a valid entry, in pixels; 0: there is none. `by`: by this program only."""
         try:
             with self._place(name, uri).open("rb") as file:
                 head = file.read(_HEAD)
@@ -94,7 +103,8 @@ class Cache:
             and is_of_that_date
             and found.get("Thumb::Size", str(size)) == str(size)
         )
-        return max(png.size(head)) if is_valid else 0
+        is_by = by is None or found.get("Software") == by
+        return max(png.size(head)) if is_valid and is_by else 0
 
     def _write(self, place: Path, data: bytes) -> None:
         for directory in (self.directory.parent, self.directory, place.parent):
