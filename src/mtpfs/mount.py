@@ -16,12 +16,14 @@ import ctypes
 import logging
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 import trio
 
+from mtpfs.door import server as door
 from mtpfs.errors import InterruptedSetupError, MtpfsError
 from mtpfs.fuse import connection
 from mtpfs.fuse.connection import KernelNotifier
@@ -101,8 +103,20 @@ class _Mount:
 
     async def _run(self, fs: Filesystem, notifier: KernelNotifier, report: UnmountReport) -> None:
         settings, echo = self._settings, self._echo
-        operations = EchoOperations(fs, settings, report.process, echo)
         await _warn_if_empty(fs)
+        with door.opened() as listening:
+            process = report.process | {"socket": door.place_of(listening)}
+            operations = EchoOperations(fs, settings, process, echo)
+            await self._answer(fs, notifier, operations, listening)
+
+    async def _answer(
+        self,
+        fs: Filesystem,
+        notifier: KernelNotifier,
+        operations: EchoOperations,
+        listening: socket.socket | None,
+    ) -> None:
+        settings, echo = self._settings, self._echo
         await trio.lowlevel.checkpoint_if_cancelled()  # from here to `ready` nothing can come in between
         connection.connect(operations, self._mountpoint, _fuse_options(fs, settings))
         self._fs, self._notifier = fs, notifier
@@ -115,6 +129,8 @@ class _Mount:
                     nursery.start_soon(_report_on_signal, questions, operations.report)
                     if not settings.read_only:
                         nursery.start_soon(echo.run)
+                    if listening is not None:
+                        nursery.start_soon(door.Door(fs, notifier.heard).serve, listening)
                     if settings.exit_on_unplug:
                         nursery.start_soon(self._end_when_gone, fs.device.session)
                     if os.geteuid() == 0:

@@ -152,14 +152,20 @@ async def filesystem(
 
 @asynccontextmanager
 async def world(
-    phone: Path, words: str = "", *, ttl: float = 5.0, storage: str = "", dates: RememberedDates | None = None
+    phone: Path,
+    words: str = "",
+    *,
+    ttl: float = 5.0,
+    storage: str = "",
+    read_only: bool = False,
+    dates: RememberedDates | None = None,
 ) -> AsyncIterator[World]:
     """Open a filesystem on a virtual phone. Names that stay taken for a moment have tests of their own."""
     transport = open_virtual(f"{phone}?{words}{'&' if words else ''}ghost=0")
     kernel = Kernel()
     async with (
         open_session(transport) as session,
-        filesystem(session, kernel, ttl=ttl, storage=storage, dates=dates) as fs,
+        filesystem(session, kernel, ttl=ttl, storage=storage, read_only=read_only, dates=dates) as fs,
     ):
         entries = await fs.entries(fs.tree.root)
         yield World(fs, entries[0] if entries else fs.tree.root, phone, transport, kernel)

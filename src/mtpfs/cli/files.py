@@ -137,14 +137,22 @@ class Run:
         self.fail(error)
 
 
-def run_with_phone(command: str, chosen: argparse.Namespace, work: Callable[[Run], None]) -> int:
-    """Open the phone, do the work, and return the exit status. Raises `SetupError`, and what concerns stdout."""
+def run_with_phone(
+    command: str,
+    chosen: argparse.Namespace,
+    work: Callable[[Run], None],
+    opened: Callable[[], contextlib.AbstractContextManager[Phone]] | None = None,
+) -> int:
+    """Open the phone, do the work, and return the exit status; `opened` opens another one than the source means.
+
+    Raises `SetupError`, and what concerns stdout.
+    """
     log_to_stderr(debug=False)
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="surrogateescape")
     source = chosen.source or default_source()
     try:
-        with phones.opened(source) as phone:
+        with opened() if opened else phones.opened(source) as phone:
             run = Run(command, phone, chosen)
             try:
                 work(run)

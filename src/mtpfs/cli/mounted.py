@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from mtpfs.cli.mounts import report
+from mtpfs.door.client import DoorClient
 from mtpfs.redaction import hide_name
 from mtpfs.settings import INFO_NAME, STATISTICS_NAME
 
@@ -46,6 +47,10 @@ class MountedPhone:
         self._only: str = facts.get("storage", "")
         """The storage whose contents are the mount's root; "": all storages are in the root."""
         self._serial: str | None = None
+        self._socket = str(facts["process"].get("socket", ""))
+        self._client: DoorClient | None = None
+        self._has_knocked = False
+        self._closed_because = "it has no socket; root's mounts have none"
 
     # --- paths -----------------------------------------------------------------------
 
@@ -59,6 +64,35 @@ class MountedPhone:
         elif self._only:
             raise OSError(errno.EACCES, "the top directory can't be changed", path)
         return "/".join([self.mountpoint, *parts])
+
+    def path_of(self, inside: str) -> str:
+        """Return what the phone calls something, by where it is below the mount's root."""
+        return "/" + "/".join(part for part in (self._only, inside) if part)
+
+    def place_of(self, path: str) -> str:
+        """Return where a path of the phone is on this machine."""
+        with self._about(path):
+            return self._real(path)
+
+    def _inside(self, path: str) -> str:
+        """Return where a path of the phone is below the mount's root."""
+        return self._real(path).removeprefix(self.mountpoint) or "/"
+
+    def _door(self) -> DoorClient | None:
+        """Return a connection to the mount's process; None where it has no socket."""
+        if not self._has_knocked:
+            self._has_knocked = True
+            try:
+                if self._socket:
+                    self._client = DoorClient(self._socket)
+            except OSError as error:
+                self._closed_because = error.strerror or str(error)
+        return self._client
+
+    def close(self) -> None:
+        """Leave the mount's socket, if it was used."""
+        if self._client is not None:
+            self._client.close()
 
     @contextlib.contextmanager
     def _about(self, *paths: str) -> Iterator[None]:
@@ -122,6 +156,14 @@ class MountedPhone:
         name = path.rpartition("/")[2]
         hide_name(name)
         return Entry(path, name, is_dir, 0 if is_dir else status.st_size, status.st_mtime or None)
+
+    def thumbnail(self, path: str) -> bytes:
+        """Return the phone's own thumbnail, by the mount's socket."""
+        with self._about(path):
+            place = self._inside(path)
+            if (door := self._door()) is None:
+                raise OSError(errno.EOPNOTSUPP, f"the mount can't be asked for it: {self._closed_because}")
+            return door.thumbnail(place)
 
     # --- contents --------------------------------------------------------------------
 
@@ -243,10 +285,12 @@ class MountedPhone:
         self.remove(source, recursive=True)
 
     def copy(self, source: str, target: str, *, replace: bool = False) -> None:
-        """Copy a file or a directory, by reading and writing through the mount."""
+        """Copy a file or a directory: on the phone itself where it can, else by reading and writing through the mount."""
         entry = self.stat(source)
         if f"{target}/".startswith(f"{source}/"):
             raise OSError(errno.EINVAL, "it can't be copied onto or into itself", source, None, target)
+        if self._is_copied_there(source, target):
+            return
         if entry.is_dir:
             self.mkdir(target)
             for child in self.scandir(source):
@@ -260,6 +304,22 @@ class MountedPhone:
                 writing.write(data)
             if entry.modified is not None:
                 writing.set_modified(entry.modified)
+
+    def _is_copied_there(self, source: str, target: str) -> bool:
+        """Have the phone copy to a name that is free; tell whether it has."""
+        if os.path.lexists(self._real(target)):
+            return False
+        try:
+            with self._about(source, target):
+                door = self._door()
+                if door is None:
+                    return False
+                door.copy(self._inside(source), self._inside(target))
+        except OSError as error:
+            if error.errno != errno.EOPNOTSUPP:
+                raise
+            return False
+        return True
 
     def _check_free(self, path: str, *, replace: bool) -> None:
         if not replace and os.path.lexists(self._real(path)):

@@ -58,6 +58,8 @@ class Phone(Protocol):
 
     def scandir(self, path: str = "/", *, dates: bool = True) -> list[Entry]: ...
 
+    def thumbnail(self, path: str) -> bytes: ...
+
     def open(self, path: str, mode: str = "rb") -> File: ...
 
     def download(
@@ -94,7 +96,8 @@ def opened(text: str) -> Iterator[Phone]:
     """Have the phone that a source means. Raises `OSError`, `SetupError`."""
     source = parse_source(text).absolute()
     if mountpoint := _mountpoint(source):
-        yield MountedPhone(mountpoint)
+        with contextlib.closing(MountedPhone(mountpoint)) as mounted:
+            yield mounted
         return
     from mtpfs import sync  # noqa: PLC0415 - slow to load
 

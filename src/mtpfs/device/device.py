@@ -28,7 +28,7 @@ from mtpfs.protocol.datasets import DeviceInfo, StorageInfo
 from mtpfs.protocol.dates import encode_date, encode_local_date
 from mtpfs.protocol.wire import decode_integers
 from mtpfs.redaction import hide_name, hide_serial
-from mtpfs.session import DataSource, Handle, Result, Session
+from mtpfs.session import DataSource, Handle, Rank, Result, Session
 from mtpfs.session.engine import DEFAULT_LIMIT
 
 log = logging.getLogger(__name__)
@@ -138,7 +138,7 @@ class Device:
         data: bytes | DataSource | None = None,
         expected: int = 0,
         limit: int = DEFAULT_LIMIT,
-        bulk: bool = False,
+        rank: Rank = Rank.METADATA,
     ) -> Result:
         """Run one operation; see `Session.transact`, also for cancellation.
 
@@ -148,7 +148,7 @@ class Device:
             raise FsError(errno.EOPNOTSUPP, f"{self.name} has no {name_of(Operation, operation)}")
         try:
             result = await self.session.transact(
-                operation, *parameters, data=data, expected=expected, limit=limit, bulk=bulk
+                operation, *parameters, data=data, expected=expected, limit=limit, rank=rank
             )
         except ResponseError as error:
             self.note_refusal(error, *parameters)

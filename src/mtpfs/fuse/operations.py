@@ -92,7 +92,7 @@ class Operations(pyfuse3.Operations):
     supports_dot_lookup = False
     enable_writeback_cache = False
 
-    def __init__(self, fs: Filesystem, settings: Settings, process: dict[str, int]) -> None:
+    def __init__(self, fs: Filesystem, settings: Settings, process: dict[str, int | str]) -> None:
         """`process` is what other programs may know of our process: see `mtpfs.unmount.UnmountReport`."""
         super().__init__()
         self.report = report.Report(fs, process)

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import trio
 
-from mtpfs.device import Device, Handle, Storage, listing, metadata
+from mtpfs.device import Device, Handle, Rank, Storage, listing, metadata
 from mtpfs.device import dates as device_dates
 from mtpfs.errors import FsError, MtpfsError, ResponseError
 from mtpfs.protocol.codes import Response
@@ -319,9 +319,19 @@ class Filesystem:
         """Have a file's contents be those of a spool, which is taken over. Sends nothing."""
         await opened.file.take_contents(spool)
 
-    async def thumbnail(self, node: Node) -> bytes:
-        """Return the device's thumbnail of a file. Raises ENODATA where it has none, EOPNOTSUPP."""
-        return await self._of_object(node, metadata.thumbnail)
+    async def thumbnail(self, node: Node, rank: Rank = Rank.METADATA) -> bytes:
+        """Return the device's thumbnail of a file; of a JPEG, with what tells which way it stands.
+
+        Raises ENODATA where it has none, EOPNOTSUPP.
+        """
+
+        async def ask(device: Device, handle: Handle) -> bytes:
+            found = await metadata.thumbnail(device, handle, rank)
+            if not node.name.lower().endswith((b".jpg", b".jpeg")) or not node.size_known:
+                return found
+            return await metadata.upright(device, handle, node.size, found, rank)
+
+        return await self._of_object(node, ask)
 
     async def properties(self, node: Node) -> dict[str, Value]:
         """Return what the device tells of an object, by the standard's names."""
