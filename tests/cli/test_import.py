@@ -138,6 +138,24 @@ def test_without_a_memory(imports: Imports, tmp_path: Path, words: tuple[str, ..
     assert statuses(imports.again(*words)) == {"skipped": 4}
 
 
+@pytest.mark.parametrize("words", [(), INTO])
+def test_twins(cable: Imports, tmp_path: Path, words: tuple[str, ...]) -> None:
+    """Fault 3: two photos of one name, size and date are told apart by their contents, with a memory and without."""
+    for number in range(4):
+        cable.put(f"{CAMERA}/{number}/a.jpg", photo(number))
+    (cable.phone / CAMERA / "1").rename(tmp_path / "later")
+    assert statuses(cable.again(*words)) == {"done": 3}
+    (tmp_path / "later").rename(cable.phone / CAMERA / "1")
+    for count in (4, 4):
+        cable.again(*words)
+        assert sorted(cable.imported().values()) == [photo(number) for number in range(count)]
+        for memory in (tmp_path / "state/mtpfs").iterdir():
+            memory.unlink()
+    (cable.target / next(iter(cable.imported()))).unlink()
+    cable.again(*words)
+    assert sorted(cable.imported().values()) == [photo(number) for number in range(4)]
+
+
 def test_what_other_programs_brought(cable: Imports) -> None:
     """A file with the right contents and another date is one; a file of that name, size and date elsewhere isn't it."""
     cable.put(f"{CAMERA}/a.jpg", photo(1))

@@ -55,6 +55,7 @@ class Memory:
         """Why nothing can be remembered; "": all is well."""
         self._descriptor = descriptor
         self._records: dict[Key, Record] = {}
+        self._owners: dict[str, Key] = {}
         self._is_torn = False
         """The file may end in the middle of a line."""
         if descriptor >= 0:
@@ -67,9 +68,13 @@ class Memory:
         """Return what became of a file; None: it wasn't imported, or has changed since."""
         return self._records.get(key)
 
+    def owner(self, file: str) -> Key | None:
+        """Return which file of the phone a file here is, as far as that is remembered."""
+        return self._owners.get(file)
+
     def add(self, key: Key, record: Record) -> None:
         """Remember a file that is here. If that can't be written, `trouble` tells it, and this import still knows it."""
-        self._records[key] = record
+        self._note(key, record)
         if self._descriptor < 0:
             return
         path, size, date = key
@@ -83,6 +88,10 @@ class Memory:
         except OSError as error:
             self._is_torn = True
             self.trouble = error.strerror or str(error)
+
+    def _note(self, key: Key, record: Record) -> None:
+        self._records[key] = record
+        self._owners[record.file] = key
 
     def _read(self) -> None:
         with open(os.dup(self._descriptor), "rb") as file:  # noqa: PTH123 - a descriptor isn't a path
@@ -100,7 +109,7 @@ class Memory:
                     "file": str(file),
                     "sha256": str(digest),
                 }:
-                    self._records[path, size, date] = Record(file, digest)
+                    self._note((path, size, date), Record(file, digest))
         except (ValueError, RecursionError):  # JSON's and Unicode's are such
             return
 

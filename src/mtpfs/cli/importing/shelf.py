@@ -15,7 +15,7 @@ import hashlib
 import os
 import stat
 import string
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 
@@ -112,9 +112,11 @@ class Shelf:
                 return path.parent, int(split(path.name)[0].rpartition("~")[2])
         return None
 
-    def find(self, group: list[Item]) -> dict[Item, Path]:
-        """Return which files of a group are where they would go, by name, size and date."""
-        candidates = {item: self._candidates(item) for item in group}
+    def find(self, group: list[Item], is_free: Callable[[Item, Path], bool]) -> dict[Item, Path]:
+        """Return which files of a group are where they would go, by name, size and date, if they are nothing else."""
+        candidates = {
+            item: [path for path in self._candidates(item) if is_free(item, path)] for item in group
+        }
         # What tells no date of its own (a sidecar) lies where one lies that does.
         places = {
             path.parent
