@@ -280,6 +280,22 @@ def test_a_source_that_cant_be_listed_deletes_nothing(cable: Commands) -> None:
     assert before.items() <= tree(cable.here / "Tree").items(), result.stderr
 
 
+def test_a_file_that_isnt_described_deletes_nothing(cable: Commands) -> None:
+    """The phone lists it and says nothing about it: a listing goes on without it, but nothing here is superfluous then."""
+    for name in "abcd":
+        local_file(cable.phone / "Tree" / name, name.encode())
+    sync(cable, "phone:Tree", ".")
+    local_file(cable.here / "Tree/superfluous", b"x")
+    # The storage, Tree, and then the files one by one.
+    cable.faults = ("refuse GetObjectInfo skip=3",)
+    result = cable.run("sync", "--delete", "phone:Tree", ".", status=1)
+    assert "can't describe 1 of the files that it lists" in result.stderr
+    assert "nothing is deleted" in result.stderr
+    assert len(tree(cable.here / "Tree")) == 5
+    cable.faults = ()
+    assert sync(cable, "--delete", "phone:Tree", ".") == [("remove", "superfluous")]
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_unreadable_here(cable: Commands) -> None:
     """An unreadable directory deletes nothing, an unreadable file is named; the rest is moved."""

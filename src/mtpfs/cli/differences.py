@@ -72,6 +72,9 @@ class Planner:
         while self._pending:
             inside, is_new = self._pending.pop()
             self._directory(inside, is_new=is_new)
+        if self._superfluous and (unseen := self._source.unseen()):
+            self._run.fail(f"the phone can't describe {unseen} of the files that it lists")
+            self._is_complete = False
         if self._is_complete:
             self._plan.removals += self._superfluous
         elif self._superfluous:

@@ -120,6 +120,11 @@ class MountedPhone:
         hide_name(name)
         return Entry(path, name, is_dir, 0 if is_dir else status.st_size, status.st_mtime or None)
 
+    @property
+    def unseen(self) -> int:
+        """How many objects no listing shows, because the phone couldn't describe them."""
+        return int(report(self.mountpoint, STATISTICS_NAME)["cache"].get("unseen", 0))
+
     # --- contents --------------------------------------------------------------------
 
     def open(self, path: str, mode: str = "rb") -> MountedFile:

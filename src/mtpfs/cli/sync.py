@@ -15,13 +15,13 @@ import errno
 import os
 import posixpath
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from mtpfs.cli.bar import time_of
-from mtpfs.cli.differences import Plan, Planner
+from mtpfs.cli.differences import Copy, Plan, Planner
 from mtpfs.cli.files import FileParser, Run, described, run_with_phone, short
 from mtpfs.cli.paths import PREFIX, find_to_change, is_on_phone, place_for
 from mtpfs.cli.patterns import Excludes
@@ -169,27 +169,13 @@ class _Sync:
         return lost
 
     def _copy(self, source: Side, target: Side, lost: set[str]) -> None:
-        transfers = []
-        left_out = 0
-        for each in self._plan.copies:
-            if _is_below(each.inside, lost):
-                left_out += 1
-                continue
-            transfers.append(
-                Transfer(
-                    source.path(each.inside),
-                    target.path(each.inside),
-                    each.size,
-                    _nothing,
-                    _nothing,
-                    partial(copy, source, target, each.inside, each.replaces),
-                    "replace" if each.replaces else "copy",
-                )
-            )
-        self._plan.copies.clear()
+        copies = self._plan.copies
+        if lost:
+            copies = [each for each in copies if not _is_below(each.inside, lost)]
+        left_out = len(self._plan.copies) - len(copies)
         if left_out:
             self._run.fail(f"{files(left_out)} can't be copied, because their directory can't be made")
-        mover = Mover(self._run, transfers)
+        mover = Mover(self._run, _Transfers(source, target, copies))
         try:
             mover.move()
         finally:
@@ -271,6 +257,41 @@ class _Sync:
         if self._plan.unchanged:
             found.append(f"{self._plan.unchanged} the same already")
         return ", ".join(found)
+
+
+class _Transfers(Sequence[Transfer]):
+    """What is to be moved. Each is made when it is its turn: twenty thousand at a time would be memory for nothing."""
+
+    def __init__(self, source: Side, target: Side, copies: list[Copy]) -> None:
+        self._source = source
+        self._target = target
+        self._copies = copies
+
+    def __len__(self) -> int:
+        return len(self._copies)
+
+    @overload
+    def __getitem__(self, index: int) -> Transfer: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Transfer]: ...
+
+    def __getitem__(self, index: int | slice) -> Transfer | list[Transfer]:
+        if isinstance(index, slice):
+            return [self._transfer(each) for each in self._copies[index]]
+        return self._transfer(self._copies[index])
+
+    def _transfer(self, each: Copy) -> Transfer:
+        source, target = self._source, self._target
+        return Transfer(
+            source.path(each.inside),
+            target.path(each.inside),
+            each.size,
+            _nothing,
+            _nothing,
+            partial(copy, source, target, each.inside, each.replaces),
+            "replace" if each.replaces else "copy",
+        )
 
 
 def _only(phone: Phone, word: str) -> Entry:
