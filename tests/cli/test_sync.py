@@ -316,6 +316,9 @@ def test_whole_storage(cable: Commands) -> None:
     """`phone:` is a guess: that isn't good enough for deleting all that is in it."""
     result = cable.run("sync", "--delete", "Music/", "phone:", status=2)
     assert "--delete would empty a whole storage" in result.stderr
+    for place in ("/", "~"):
+        words = ("sync", "--delete", "phone:DCIM/", os.path.expanduser(place))  # noqa: PTH111
+        assert "name a directory in it" in cable.run(*words, status=2).stderr
     assert sync(cable, "-n", "--delete", "Music/", f"phone:{STORAGE}")[:2] == [
         ("remove", "photo.jpg"),
         ("remove", "DCIM"),
@@ -472,7 +475,9 @@ def test_two_storages(tmp_path: Path) -> None:
         local_file(tmp_path / name, b"x")
     for words in (("phone:Music", "."), ("Music", "phone:")):
         (tmp_path / "Music").mkdir(exist_ok=True)
-        assert "is on several storages: say which" in commands.run("sync", *words, status=1).stderr
+        result = commands.run("sync", "--json", *words, status=1)
+        assert "is on several storages: say which" in result.stderr
+        assert '"status": "failed", "copied": 0' in result.stdout
     sync(commands, "Books", "phone:")
     assert (tmp_path / "phone/SD card/Books/d").exists()
 
@@ -497,6 +502,7 @@ def test_killed(commands: Commands, number: signal.Signals, words: tuple[str, st
         process.send_signal(number)
         out = process.communicate(timeout=30)[0].decode()
     assert process.returncode == (-number if number == signal.SIGKILL else 130)
+    assert '"status": "done", "copied"' not in out  # the summary
     first = {line for line in out.splitlines() if '"done"' in line and '"copy"' in line}
     assert 0 < len(first) < 400
     second = set(commands.run("sync", *words, "--json").stdout.splitlines())

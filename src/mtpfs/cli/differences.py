@@ -65,7 +65,7 @@ class Planner:
         self._pending: list[tuple[str, bool]] = []
 
     def plan(self, *, is_new: bool) -> Plan:
-        """Compare; `is_new`: the target isn't there yet. Raises `OSError` if the source's or the target's top can't be listed."""
+        """Compare; `is_new`: the target isn't there yet. Raises `OSError` if the source's top can't be listed, or the phone is gone."""
         if is_new:
             self._plan.directories.append("")
         self._pending = [("", is_new)]

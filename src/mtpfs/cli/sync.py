@@ -72,10 +72,19 @@ def run(words: list[str]) -> int:
         raise UsageError(
             f"one of SRC and DST is on the phone, and begins with {PREFIX}; the other one doesn't"
         )
-    if chosen.delete and chosen.paths[1] == PREFIX and _means_contents(chosen.paths[0]):
-        raise UsageError(f"--delete would empty a whole storage; if that is meant, name it: {PREFIX}/STORAGE")
+    if chosen.delete and _means_contents(chosen.paths[0]):
+        _check_modest(chosen.paths[1])
     excludes = Excludes(chosen.exclude)
     return run_with_phone("sync", chosen, lambda run: _Sync(run, excludes).run())
+
+
+def _check_modest(target: str) -> None:
+    """Raise `UsageError` for a directory of which hardly anybody wants to delete all that SRC hasn't."""
+    if target == PREFIX:
+        raise UsageError(f"--delete would empty a whole storage; if that is meant, name it: {PREFIX}/STORAGE")
+    home = os.path.expanduser("~")  # noqa: PTH111 - without an error where there is none
+    if not is_on_phone(target) and os.path.realpath(target) in {"/", os.path.realpath(home)}:
+        raise UsageError(f"--delete would remove all else from {target}: name a directory in it")
 
 
 def _means_contents(source: str) -> bool:
@@ -96,11 +105,11 @@ class _Sync:
         self._removed = self._made = 0
         self._moved = Moved(0, 0, 0, 0.0)
         self._plan = Plan()
-        self._is_compared = False
+        self._is_compared = self._is_finished = False
         self._started = time.monotonic()
 
     def run(self) -> None:
-        """Compare, do, and report. Raises what ends it early."""
+        """Compare, do, and report. Raises nothing but what concerns the standard output, and Ctrl-C."""
         try:
             source, target, is_new = self._sides()
             planner = Planner(
@@ -119,7 +128,8 @@ class _Sync:
                 self._remove(source, target)
                 lost = self._make(target)
                 self._copy(source, target, lost)
-        except OSError as error:
+            self._is_finished = True
+        except (OSError, MtpfsError) as error:
             self._run.fail(error)
         finally:
             self._report()
@@ -232,7 +242,7 @@ class _Sync:
             run.say_json(
                 {
                     "action": "summary",
-                    "status": "planned" if run.chosen.dry_run else "failed" if run.failures else "done",
+                    "status": self._status(),
                     "copied": moved.done,
                     "size": moved.size,
                     "made": self._made,
@@ -243,6 +253,11 @@ class _Sync:
                 }
             )
         run.conclude(self._summary(seconds) if self._is_compared else "", advice=ADVICE)
+
+    def _status(self) -> str:
+        if self._run.failures or not self._is_finished:
+            return "failed"
+        return "planned" if self._run.chosen.dry_run else "done"
 
     def _summary(self, seconds: float) -> str:
         moved, is_plan = self._moved, self._run.chosen.dry_run
