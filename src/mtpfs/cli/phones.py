@@ -49,6 +49,9 @@ class Phone(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def unseen(self) -> int: ...
+
     def storages(self) -> Sequence[Storage]: ...
 
     @property
