@@ -102,7 +102,7 @@ format:
 
 fuzz:
 	@contrib/setup fuzz
-	@for target in decoders stream packets session; do \
+	@for target in decoders stream packets session network; do \
 		$(BIN)/python fuzz/fuzz.py $$target -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -artifact_prefix=.fuzz- || exit 1; \
 	done
 

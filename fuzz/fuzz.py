@@ -2,7 +2,7 @@
 
 Strategy: atheris instruments mtpfs as it is imported and looks for inputs that
 reach new branches. The targets are each dataset's decoder, the container stream
-and PTP/IP's packets in pieces of any size, and whole sessions on the filesystem with a lying device.
+and PTP/IP's packets in pieces of any size, and whole sessions on the filesystem with a lying device, over USB and over TCP.
 
 Invariant: an input passes if nothing but `MtpfsError` comes out.
 """
@@ -21,7 +21,7 @@ import atheris
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 with atheris.instrument_imports(include=["mtpfs"]):
-    from hostile.device import run_session
+    from hostile.device import run_network_session, run_session
     from mtpfs.errors import MtpfsError
     from mtpfs.protocol import datasets, ptpip, wire
     from mtpfs.protocol.containers import ContainerStream, decode_event
@@ -89,7 +89,11 @@ def session(data: bytes) -> None:
     run_session(data)
 
 
-TARGETS = {"decoders": decoders, "stream": stream, "packets": packets, "session": session}
+def network(data: bytes) -> None:
+    run_network_session(data)
+
+
+TARGETS = {"decoders": decoders, "stream": stream, "packets": packets, "session": session, "network": network}
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from equipment.ptpip import Camera
@@ -46,6 +46,10 @@ class Air:
         """Bytes that have come from the camera so far."""
         self.dialled: list[float] = []
         """When somebody tried to connect."""
+        self.distort: Callable[[bytes], bytes] = bytes
+        """What becomes of what the camera sends."""
+        self.event_wait = 1e9
+        """Seconds that a wait for events lasts at most."""
         self._skipped = 0.0
 
     def clock(self) -> float:
@@ -90,12 +94,13 @@ class _Wire:
 
     def recv_into(self, buffer: memoryview, /) -> int:
         assert buffer
-        deadline = time.monotonic() + self._timeout
+        deadline = time.monotonic() + min(self._timeout, self._air.event_wait)
         while True:
             self._check()
             with self._air.camera.lock:
                 if not self._inbox and self._struck != SILENCE:
-                    self._inbox = self._conversation.pull()
+                    sent = self._conversation.pull()
+                    self._inbox = self._air.distort(sent) if sent else b""
                 count = self._deliver(buffer) if self._inbox else 0
                 if count or self._struck == CLOSE:
                     return count
@@ -107,7 +112,7 @@ class _Wire:
                     continue
             if time.monotonic() >= deadline:
                 raise TimeoutError
-            self._changed.wait(_POLL)
+            self._changed.wait(min(_POLL, self._air.event_wait))
 
     def close(self) -> None:
         if not self._closed:

@@ -33,6 +33,7 @@ from mtpfs.virtual.transport import POLL_INTERVAL
 
 HOST = "127.0.0.1"
 CHUNK = 64 << 10
+_KEEPALIVE = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
 
 
 class CameraServer:
@@ -126,6 +127,9 @@ class CameraServer:
         conversation = self.camera.open()
         try:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for option, value in zip(_KEEPALIVE, (5, 2, 3), strict=True):
+                connection.setsockopt(socket.IPPROTO_TCP, option, value)
             self._exchange(connection, conversation)
         except OSError:
             pass  # the other side has gone, or we have

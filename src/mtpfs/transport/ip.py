@@ -178,7 +178,7 @@ class IpTransport:
 
     def write(self, data: Buffer, timeout: float) -> int:
         if self._answered_early:
-            raise TransportError(f"{self.name}: the camera answered before it had all the data")
+            raise TransportError("the camera answered before it had all the data")
         view = memoryview(data).cast("B")
         deadline = self._clock() + timeout
         taken = 0
@@ -193,7 +193,7 @@ class IpTransport:
             elif taken == len(view):
                 return taken
         if not taken:
-            raise TransportTimeoutError(f"{self.name}: nothing was taken")
+            raise TransportTimeoutError("nothing was taken")
         return taken
 
     def read(self, buffer: array[int], timeout: float) -> int:
@@ -203,7 +203,7 @@ class IpTransport:
             self._unpacker.operation = operation
         while self._packer.outgoing:
             if self._send(memoryview(b""), deadline) is None:
-                raise TransportTimeoutError(f"{self.name}: nothing was taken")
+                raise TransportTimeoutError("nothing was taken")
         view = memoryview(buffer).cast("B")
         done = 0
         while True:
@@ -222,7 +222,7 @@ class IpTransport:
                 self._part()
                 raise
         if not done:
-            raise TransportTimeoutError(f"{self.name}: nothing came")
+            raise TransportTimeoutError("nothing came")
         return done
 
     def read_event(self, timeout: float) -> bytes:
@@ -372,7 +372,7 @@ class IpTransport:
         if isinstance(error, TransportGoneError):
             return UnavailableError(
                 errno.ECONNRESET,
-                f"{self.name} has ended the connection: {error}. {ADVICE} "
+                f"{self.name} can be reached, but: {error}. {ADVICE} "
                 "Or another program has the camera: it takes only one at a time.",
             )
         if isinstance(error, RemoteProtocolError):
@@ -422,7 +422,7 @@ class IpTransport:
         if connection is None:
             if self._closed:
                 raise TransportGoneError("closed")
-            raise TransportError(f"{self.name}: the connection was given up, and has to be made anew")
+            raise TransportError("the connection was given up, and has to be made anew")
         return connection
 
     # --- bytes ---
@@ -438,7 +438,7 @@ class IpTransport:
         while view:
             sent = self._give(connection, [view], deadline)
             if sent is None:
-                raise TransportTimeoutError(f"{self.name}: nothing was taken")
+                raise TransportTimeoutError("it takes nothing")
             view = view[sent:]
 
     def _give(
@@ -460,13 +460,13 @@ class IpTransport:
             self._check_time_is_over(error)
             return None
         if not received:
-            raise TransportGoneError(f"{self.name}: the connection was closed by the camera")
+            raise TransportGoneError("the connection was closed by the camera")
         return received
 
     def _check_time_is_over(self, error: OSError) -> None:
         """Raise `TransportGoneError` if it is anything else that has failed."""
         if not (isinstance(error, TimeoutError) and error.errno is None):
-            raise TransportGoneError(f"{self.name}: {error.strerror or error}") from error
+            raise TransportGoneError(error.strerror or str(error)) from error
 
     def _left(self, deadline: float) -> float:
         return max(deadline - self._clock(), 0.001)  # 0 would mean not to wait, not even for what is there
