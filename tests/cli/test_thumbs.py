@@ -22,7 +22,7 @@ import pytest
 
 from cli.files import STORAGE, Commands, local_file
 from cli.test_json import VALIDATOR
-from mount.conftest import HAS_FUSE, MTPFS, wait_until
+from mount.conftest import HAS_FUSE, MTPFS, virtual_mount, wait_until
 from mtpfs.cli.mounts import is_mounted
 from mtpfs.thumbnails import png
 from pictures import colours, corners, encoded, opened, photo
@@ -341,3 +341,38 @@ def test_two_of_one_name(tmp_path: Path) -> None:
     result = commands.run("thumbs", "--to", "out", "A/a.jpg", "B/a.jpg", status=1)
     assert "has the same name" in result.stderr
     assert len([*(tmp_path / "here/out").iterdir()]) == 1
+
+
+# --- the mount option
+
+
+@pytest.mark.skipif(shutil.which("gio") is None, reason="no gio")
+def test_option() -> None:
+    """What a program lists has its entries soon after, valid for GLib; what is removed loses them; unmounting works as ever."""
+    with user() as me:
+        for number in range(10):
+            add(me, f"DCIM/{number}.jpg", photo(1200, 900, orientation=8) + bytes(1 << 20), DATE + number)
+        add(me, "DCIM/film.mp4", b"film")
+        mount(me, "", "-o", "thumbnails")
+        assert len(me.run("ls", "-l", me.root / "DCIM").stdout.splitlines()) == 12
+        entries = me.base / "cache/thumbnails/normal"
+        wait_until(lambda: len([*entries.glob("*.png")]) == 10, "the entries")
+        for number in range(10):
+            assert "thumbnail::is-valid: TRUE" in me.info(me.root / f"DCIM/{number}.jpg")
+        assert me.transferred()["bytes_in"] < 300_000
+        me.run("rm", me.root / "DCIM/3.jpg")
+        (me.phone / "DCIM/4.jpg").unlink()
+        wait_until(lambda: len([*entries.glob("*.png")]) == 8, "the removal of two")
+        me.run(*MTPFS, "umount", me.mountpoint)
+        assert len([*entries.glob("*.png")]) == 8
+        assert not [*(me.base / "run").rglob("mount-*")]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="this is about root")
+def test_option_for_root(tmp_path: Path) -> None:
+    """Root's mount has no cache to put them in: it says so, and is a mount like any other."""
+    (tmp_path / "phone").mkdir()
+    (tmp_path / "mnt").mkdir()
+    with virtual_mount(tmp_path / "phone", tmp_path / "mnt", "", "-o", "thumbnails") as mounted:
+        assert mounted.root.is_dir()
+    assert "no thumbnail cache for root" in mounted.log.read_text()

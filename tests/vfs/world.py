@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +27,8 @@ class Kernel:
     gone: list[bytes] = field(default_factory=list)
     changed: list[int] = field(default_factory=list)
     news: list[tuple[News, bytes]] = field(default_factory=list)
+    listeners: list[Callable[[News, Node], None]] = field(default_factory=list)
+    """Who else hears what has become of a name."""
 
     def entry_gone(self, parent_ino: int, name: bytes) -> None:
         del parent_ino
@@ -40,6 +42,8 @@ class Kernel:
 
     def heard(self, news: News, node: Node) -> None:
         self.news.append((news, node.name))
+        for listener in self.listeners:
+            listener(news, node)
 
 
 @dataclass

@@ -73,6 +73,7 @@ class Decoder:
         self._bubblewrap = shutil.which("bwrap") if with_bubblewrap else None
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
+        self._is_closed = False
 
     def __enter__(self) -> Self:
         return self
@@ -95,25 +96,27 @@ class Decoder:
         if not 0 < len(data) <= LARGEST:
             raise UnreadableError(f"it has {len(data)} bytes")
         with self._lock:
-            is_fresh = self._process is None
-            if self._process is None:
-                self._process = self._started()
-            try:
-                return self._asked(self._process, data, sizes)
-            except _LostError as error:
-                self._end()
-                if is_fresh:
-                    raise UnreadableError(str(error)) from None
-            # It may have ended for a reason of its own since the last picture. What kills a second one is to blame.
-            self._process = self._started()
-            try:
-                return self._asked(self._process, data, sizes)
-            except _LostError as error:
-                self._end()
-                raise UnreadableError(str(error)) from None
+            # One that has decoded before may have ended for a reason of its own. What ends a fresh one is to blame.
+            for is_last in (self._process is None, True):
+                if self._is_closed:
+                    raise UnreadableError("the decoder is closed")
+                if self._process is None:
+                    self._process = self._started()
+                try:
+                    return self._asked(self._process, data, sizes)
+                except _LostError as error:
+                    self._end()
+                    if is_last:
+                        raise UnreadableError(str(error)) from None
+        raise AssertionError("the last try returns or raises")
 
     def close(self) -> None:
-        """End the process. The next picture begins another one."""
+        """End the process, also in the middle of a picture. There is no other one after that."""
+        self._is_closed = True
+        process = self._process
+        if process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
         with self._lock:
             self._end()
 
