@@ -84,7 +84,12 @@ class Part:
         start = f".{os.fsdecode(os.fsencode(target.name)[:_LONGEST])}.mtpfs-"
         digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:_DIGITS]
         self.path = target.with_name(f"{start}{digest}.part")
-        self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        self._fd = self._open()
+        if os.fstat(self._fd).st_nlink > 1:
+            # A kill has come between the file's two names: it is whole, and not to be written any more.
+            os.close(self._fd)
+            self.path.unlink()
+            self._fd = self._open()
         try:
             try:
                 fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -96,6 +101,9 @@ class Part:
         except BaseException:
             os.close(self._fd)
             raise
+
+    def _open(self) -> int:
+        return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
 
     def _remove_outdated(self, start: str) -> None:
         with os.scandir(self.path.parent) as found:
