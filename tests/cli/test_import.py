@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
@@ -156,6 +157,28 @@ def test_twins(cable: Imports, tmp_path: Path, words: tuple[str, ...]) -> None:
     assert sorted(cable.imported().values()) == [photo(number) for number in range(4)]
 
 
+def test_directories_that_cant_be_read(cable: Imports, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lost+found is in nobody's way; a disk that fails is, and it is told."""
+    cable.put(f"{CAMERA}/a.jpg", photo(1))
+    (cable.target / "lost+found").mkdir(parents=True)
+    real = os.scandir
+    failure = errno.EACCES
+
+    def scandir(path: str) -> object:
+        if str(path).endswith("lost+found"):
+            raise OSError(failure, os.strerror(failure), str(path))
+        return real(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "scandir", scandir)
+        assert cable.here_and_now(*INTO)[0] == 0
+        failure = errno.EIO
+        cable.put(f"{CAMERA}/b.jpg", photo(2))
+        status, _, said = cable.here_and_now(*INTO)
+    assert (status, "lost+found': Input/output error" in said) == (1, True), said
+    assert set(cable.imported()) == {"2025/01/a.jpg"}
+
+
 def test_what_other_programs_brought(cable: Imports) -> None:
     """A file with the right contents and another date is one; a file of that name, size and date elsewhere isn't it."""
     cable.put(f"{CAMERA}/a.jpg", photo(1))
@@ -259,6 +282,21 @@ def test_groups_stay_together(imports: Imports) -> None:
     imports.put(f"{CAMERA}/IMG_0001.XMP", b"more", 1_400_000_000)
     imports.again(*INTO)
     assert imports.imported()["2025/03/IMG_0001~2.XMP"] == b"more"
+
+
+def test_groups_of_which_some_is_gone(cable: Imports) -> None:
+    """What comes when the rest was deleted on the phone follows it, too; but not another photo of the same name."""
+    cable.put(f"{CAMERA}/IMG_0001.HEIC", made.heic("2025:03:31 23:59:59"))
+    cable.again(*INTO, "--delete", "--yes")
+    cable.put(f"{CAMERA}/IMG_0001.MOV", made.film(), DATE + 60)
+    cable.put(f"{CAMERA}/IMG_0001.AAE", b"of another photo", DATE + 86400 * 300)
+    cable.again(*INTO)
+    assert set(cable.imported()) == {f"2025/03/IMG_0001.{end}" for end in ("HEIC", "MOV", "AAE")}
+    for file in (cable.phone / CAMERA).iterdir():
+        file.unlink()
+    cable.put(f"{CAMERA}/IMG_0001.HEIC", made.heic("2026:01:01 00:00:00"), DATE + 86400 * 400)
+    cable.again(*INTO)
+    assert "2026/01/IMG_0001.HEIC" in cable.imported()
 
 
 def test_a_bad_film_leaves_the_still(cable: Imports) -> None:

@@ -218,6 +218,41 @@ def test_the_disk_is_full(
     assert steps(request, imports, words, 2, broken) > 10
 
 
+def test_order_on_the_disk(imports: Imports, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loss of power takes nothing: the file is synced, then named, then its directory is synced, then it is remembered."""
+    fresh(imports, 0)
+    seen: list[str] = []
+
+    def noted(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **named: Any) -> Any:
+            where = arguments[0]
+            path = Path(f"/proc/self/fd/{where}").resolve() if isinstance(where, int) else Path(where)
+            if path.is_relative_to(imports.here) or path.suffix == ".jsonl":
+                kind = "directory" if path.is_dir() else "memory" if path.suffix == ".jsonl" else "file"
+                seen.append(f"{name} {kind}")
+            return real(*arguments, **named)
+
+        return call
+
+    (imports.target / "2025/01").mkdir(parents=True)
+    for name in PHOTOS:
+        if "VID_1" not in name:
+            (imports.phone / name).unlink()
+    for name in CALLS:
+        monkeypatch.setattr(os, name, noted(name, getattr(os, name)))
+    imports.here_and_now(*INTO)
+    received = seen.index("utime file")
+    assert set(seen[:received]) <= {"pwrite file", "mkdir file", "mkdir directory"}
+    assert seen[received:] == [
+        "utime file",
+        "link file",  # from the part to the whole file, still hidden
+        "fsync file",
+        "link file",
+        "fsync directory",
+        "write memory",
+    ]
+
+
 @pytest.mark.parametrize("words", [INTO, DELETING], ids=["import", "delete"])
 def test_killed(request: pytest.FixtureRequest, imports: Imports, words: tuple[str, ...]) -> None:
     """The program is killed before each transaction, and before each call that opens or changes something here."""

@@ -62,7 +62,7 @@ def test_it_is_kept(place: Path) -> None:
 
 
 @given(st.binary(max_size=300))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
 def test_any_bytes(place: Path, data: bytes) -> None:
     """Whatever is in the file: what can be read counts, and what is added is there the next time."""
     with remembered(phone(), to_write=True) as memory:

@@ -22,10 +22,10 @@ import pytest
 
 from cli.files import STORAGE, Commands, local_file
 from cli.test_json import VALIDATOR
+from images import colours, corners, encoded, opened, photo
 from mount.conftest import HAS_FUSE, MTPFS, virtual_mount, wait_until
 from mtpfs.cli.mounts import is_mounted
 from mtpfs.thumbnails import png
-from pictures import colours, corners, encoded, opened, photo
 
 DATE = 1_500_000_000
 NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.geteuid() == 0 else []

@@ -123,6 +123,21 @@ async def test_part_of_another_file(directory: Path) -> None:
     assert not list(directory.parent.glob(".got*"))
 
 
+async def test_killed_between_two_names(directory: Path) -> None:
+    """A part that has its file's name already is that file: it isn't written, or emptied, any more."""
+    target = directory.parent / "got.mp3"
+    async with world(directory) as w:
+        with pytest.raises(KeyError):
+            await w.phone.download(FILE, target, resume=True, progress=_fail)
+        (part,) = directory.parent.glob(".got*")
+        await w.phone.download(FILE, target)
+        whole = target.read_bytes()
+        os.link(target, part)
+        with pytest.raises(KeyError):
+            await w.phone.download(FILE, target, replace=True, progress=_fail)
+        assert target.read_bytes() == whole
+
+
 def _fail(done: int, size: int) -> None:
     raise KeyError
 

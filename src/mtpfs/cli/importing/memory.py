@@ -27,7 +27,9 @@ from dataclasses import dataclass
 from mtpfs import state
 from mtpfs.cli.importing.finding import Key
 from mtpfs.cli.phones import Phone
+from mtpfs.pictures.kinds import group_key
 
+_TOGETHER = 3600  # seconds
 _LONGEST = 1 << 16  # bytes of a line that can be one of ours: a path of Linux' longest, escaped, twice
 
 
@@ -56,6 +58,9 @@ class Memory:
         self._descriptor = descriptor
         self._records: dict[Key, Record] = {}
         self._owners: dict[str, Key] = {}
+        self._groups: dict[tuple[str, str], list[Key]] = {}
+        self._ungrouped: list[Key] = []
+        """What isn't sorted into groups yet: most imports don't ask for that."""
         self._is_torn = False
         """The file may end in the middle of a line."""
         if descriptor >= 0:
@@ -67,6 +72,21 @@ class Memory:
     def get(self, key: Key) -> Record | None:
         """Return what became of a file; None: it wasn't imported, or has changed since."""
         return self._records.get(key)
+
+    def siblings(self, key: Key) -> Iterator[tuple[str, str]]:
+        """Yield what belonged to a file, and was taken within the hour: names on the phone, and files here.
+
+        Nearly: cameras begin to count anew, and then a name stands for another photo.
+        """
+        path, _, date = key
+        while self._ungrouped:
+            known = self._ungrouped.pop()
+            directory, _, name = known[0].rpartition("/")
+            self._groups.setdefault((directory, group_key(name)), []).append(known)
+        directory, _, name = path.rpartition("/")
+        for other in self._groups.get((directory, group_key(name)), ()):
+            if date is not None and other[2] is not None and abs(other[2] - date) <= _TOGETHER:
+                yield other[0].rpartition("/")[2], self._records[other].file
 
     def owner(self, file: str) -> Key | None:
         """Return which file of the phone a file here is, as far as that is remembered."""
@@ -90,6 +110,8 @@ class Memory:
             self.trouble = error.strerror or str(error)
 
     def _note(self, key: Key, record: Record) -> None:
+        if record.file and key not in self._records:
+            self._ungrouped.append(key)
         self._records[key] = record
         self._owners[record.file] = key
 
