@@ -128,6 +128,9 @@ def test_slash_of_the_source(commands: Commands) -> None:
     sync(commands, "phone:DCIM/", "y/z")
     assert tree(commands.here / "x") == {"DCIM": None, "DCIM/photo.jpg": b"photo"}
     assert tree(commands.here / "y") == {"z": None, "z/photo.jpg": b"photo"}
+    sync(commands, "phone:DC*", "w")
+    assert tree(commands.here / "w") == {"DCIM": None, "DCIM/photo.jpg": b"photo"}
+    assert "it means several" in commands.run("sync", "phone:*", "w", status=1).stderr
 
 
 def test_the_whole_phone(commands: Commands) -> None:

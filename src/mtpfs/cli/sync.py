@@ -140,6 +140,7 @@ class _Sync:
         name = "" if _means_contents(first) else _name(first)
         if is_on_phone(first):
             entry = _only(phone, first)
+            name = name and entry.name  # it may have been a pattern
             local = LocalSide(os.path.join(second, name) if name else second)  # noqa: PTH118 - as it was typed
             if os.path.lexists(local.top) and not Path(local.top).is_dir():
                 raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), local.top)
