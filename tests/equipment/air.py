@@ -48,6 +48,11 @@ class Air:
         """When somebody tried to connect."""
         self.distort: Callable[[bytes], bytes] = bytes
         """What becomes of what the camera sends."""
+        self.flood: Callable[[bool], bytes] = lambda _: b""
+        """What the camera sends without end, when it has nothing else to say. Each time takes a millisecond.
+
+        It is told whether that is on an event connection.
+        """
         self.event_wait = 1e9
         """Seconds that a wait for events lasts at most."""
         self._skipped = 0.0
@@ -100,7 +105,7 @@ class _Wire:
             with self._air.camera.lock:
                 if not self._inbox and self._struck != SILENCE:
                     sent = self._conversation.pull()
-                    self._inbox = self._air.distort(sent) if sent else b""
+                    self._inbox = self._air.distort(sent) if sent else self._flood()
                 count = self._deliver(buffer) if self._inbox else 0
                 if count or self._struck == CLOSE:
                     return count
@@ -141,6 +146,12 @@ class _Wire:
             self._struck, air.trouble = air.trouble.kind, None
             self._inbox = b""
         return count
+
+    def _flood(self) -> bytes:
+        more = self._air.flood(self._conversation.has_events)
+        if more:
+            self._air.sleep(0.001)
+        return more
 
     def _wait(self) -> None:
         """Let an answer that is held back come nearer, or the time be over."""

@@ -8,7 +8,7 @@ import threading
 from array import array
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from itertools import pairwise
+from itertools import chain, pairwise, repeat
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,7 @@ from mtpfs.errors import MtpfsError, ResponseError, SetupError, TransportGoneErr
 from mtpfs.protocol.codes import ROOT_PARENT, ContainerType, Event, Operation, Response
 from mtpfs.protocol.containers import Container
 from mtpfs.protocol.datasets import ObjectInfo
-from mtpfs.protocol.ptpip import FailReason
+from mtpfs.protocol.ptpip import PROBE_REQUEST, DataPacket, FailReason, StartData
 from mtpfs.protocol.wire import decode_integers
 from mtpfs.session import Change, DataSource, Rank, Session, open_session
 from mtpfs.transport import ip
@@ -440,6 +440,59 @@ def test_silence_is_a_timeout(air: Air) -> None:
         transport.read(array("B", bytes(4096)), 5)
     assert 5 <= air.clock() - before < 6
     transport.close()
+
+
+PROBES = PROBE_REQUEST.encode()
+EMPTY = DataPacket(1, 0, is_last=False).encode()
+
+
+@pytest.mark.parametrize(
+    "flood", [[PROBES, PROBES], [StartData(1, None).encode(), EMPTY]], ids=["probes", "empty packets"]
+)
+async def test_a_flood_of_nothing(air: Air, flood: list[bytes]) -> None:
+    """Packets that lead nowhere, without end, are no progress: the caller gets an error, and the session comes back."""
+    async with session_over(air) as session:
+        air.camera.responder.faults.add(Fault(Kind.SILENCE, Operation.GetObjectHandles))
+        pieces = chain(flood[:1], repeat(flood[1]))
+        air.flood = lambda for_events: b"" if for_events else next(pieces)
+        before = air.clock()
+        with pytest.raises(MtpfsError):
+            await handles(session)
+        assert 50 < air.clock() - before < 100
+        air.flood = lambda _: b""
+        assert (await _until_it_works(session))["IMG_1.JPG"] == PICTURE
+
+
+def test_a_flood_of_probes_on_the_event_connection(air: Air) -> None:
+    """They are answered for as long as we listen, and no longer."""
+    transport = connect(air)
+    air.flood = lambda for_events: PROBES if for_events else b""
+    before = air.clock()
+    assert transport.read_event(0.5) == b""
+    assert 0.5 <= air.clock() - before < 1
+    assert air.camera.probes_answered > 10
+    transport.close()
+
+
+JUNK = [b"\xff" * 8, DataPacket(1, 5, is_last=False).encode() + b"abcde", b"\x10\0\0\0\x63\0\0\0" + bytes(8)]
+
+
+@pytest.mark.parametrize("junk", JUNK, ids=["no packet", "data", "unknown"])
+async def test_junk_on_the_event_connection(
+    air: Air, directory: Path, junk: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing that follows could be understood. So both connections are made anew."""
+    monkeypatch.setattr("mtpfs.session.link.PAUSE", 0.01)
+    async with session_over(air) as session:
+        await handles(session)
+        air.distort = lambda _: junk
+        (directory / "IMG_2.JPG").write_bytes(b"new")
+        await session.until_gone()
+        air.distort = bytes
+        while session.gone:
+            air.sleep(1)
+            await trio.sleep(0.01)
+        assert len(await contents(session)) == 3
 
 
 # --- real sockets ---

@@ -60,7 +60,8 @@ async def connect(
 
     A phone that is unplugged inside the block, or locked, answers ENODEV, and goes on when it is back. At the end files
     that were never closed are dropped. Raises `OSError`: ENODEV if there is no such phone, EBUSY if another program
-    has it, EACCES, EINVAL for what isn't a source or fits several phones, EIO if it doesn't answer. The text says what to do.
+    has it, EACCES, EINVAL for what isn't a source or fits several phones, EIO if it doesn't answer; of a camera in the network
+    also what `connect(2)` gives. The text says what to do.
     """
     failure: BaseException | None = None
     with about(source):

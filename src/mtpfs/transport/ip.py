@@ -40,6 +40,7 @@ from mtpfs.protocol.ptpip import (
     PROBE_REQUEST,
     PROBE_RESPONSE,
     Cancel,
+    DataPacket,
     FailReason,
     InitCommandAck,
     InitCommandRequest,
@@ -234,7 +235,14 @@ class IpTransport:
                 received = self._receive(connection, self._event_stream.room(nothing), deadline)
                 if received is None:
                     return b""
-                packet = self._event_stream.took(received)
+                try:
+                    packet = self._event_stream.took(received)
+                    if isinstance(packet, DataPacket):
+                        raise RemoteProtocolError("data on the event connection")
+                except RemoteProtocolError as error:
+                    # What follows has no meaning, and one connection is worth nothing without the other.
+                    self._hang_up()
+                    raise TransportGoneError(str(error)) from error
                 if isinstance(packet, Container) and packet.type == ContainerType.EVENT:
                     return packet.encode()
                 if isinstance(packet, Cancel):
@@ -444,17 +452,26 @@ class IpTransport:
     def _give(
         self, connection: Connection, buffers: Sequence[bytes | memoryview], deadline: float
     ) -> int | None:
+        left = deadline - self._clock()
+        if left <= 0:  # for the socket, 0 would mean not to wait
+            return None
         try:
-            connection.settimeout(self._left(deadline))
+            connection.settimeout(left)
             return connection.sendmsg(buffers)
         except OSError as error:
             self._check_time_is_over(error)
             return None
 
     def _receive(self, connection: Connection, room: memoryview, deadline: float) -> int | None:
-        """Return the count of bytes that came, None when time is over. Raises `TransportGoneError`."""
+        """Return the count of bytes that came, None when time is over: also if bytes come for ever.
+
+        Raises `TransportGoneError`.
+        """
+        left = deadline - self._clock()
+        if left <= 0:
+            return None
         try:
-            connection.settimeout(self._left(deadline))
+            connection.settimeout(left)
             received = connection.recv_into(room)
         except OSError as error:
             self._check_time_is_over(error)
@@ -467,9 +484,6 @@ class IpTransport:
         """Raise `TransportGoneError` if it is anything else that has failed."""
         if not (isinstance(error, TimeoutError) and error.errno is None):
             raise TransportGoneError(error.strerror or str(error)) from error
-
-    def _left(self, deadline: float) -> float:
-        return max(deadline - self._clock(), 0.001)  # 0 would mean not to wait, not even for what is there
 
 
 def _own_name() -> str:
