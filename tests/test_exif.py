@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtpfs import exif
-from pictures import corners, encoded, exif_block, photo
+from photos import corners, encoded, exif_block, photo
 
 THUMBNAIL = encoded(corners(160, 120))
 

@@ -14,7 +14,7 @@ from desktop.conftest import DATE, PICTURES, Desktop
 from mount.conftest import MTPFS, run
 from mtpfs.thumbnails.decoder import Decoder
 from mtpfs.thumbnails.entries import SIZES, Cache
-from pictures import encoded, photo
+from photos import encoded, photo
 
 PHOTOS = 100
 PHOTO = 3_300_000

@@ -24,7 +24,7 @@ import trio
 from mtpfs.door import server, words
 from mtpfs.door.client import DoorClient
 from mtpfs.vfs import News
-from pictures import corners, encoded, photo
+from photos import corners, encoded, photo
 from vfs.world import World, world
 
 STORAGE = "/Internal shared storage"

@@ -29,7 +29,7 @@ from mtpfs.thumbnails import decoder as decoding
 from mtpfs.thumbnails import png
 from mtpfs.thumbnails.decoder import Decoder, UnreadableError
 from mtpfs.virtual.thumbnails import bomb
-from pictures import colours, corners, encoded, opened, photo
+from photos import colours, corners, encoded, opened, photo
 
 SIZES = (128, 256, 512)
 CONFINED = [False, pytest.param(True, marks=pytest.mark.skipif(not shutil.which("bwrap"), reason="no bwrap"))]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mtpfs.thumbnails import png
-from pictures import corners, encoded, opened
+from photos import corners, encoded, opened
 
 GOOD = encoded(corners(60, 40), "PNG")
 

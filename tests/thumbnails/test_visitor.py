@@ -27,7 +27,7 @@ from mtpfs.vfs import News, Node
 from mtpfs.virtual.capabilities import PERSONALITIES, parse_options
 from mtpfs.virtual.faults import parse_fault
 from mtpfs.virtual.thumbnails import READY_AFTER
-from pictures import corners, encoded, photo
+from photos import corners, encoded, photo
 from vfs.world import World, world
 
 DATE = 1_500_000_000

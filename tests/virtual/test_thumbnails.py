@@ -8,7 +8,7 @@ import pytest
 
 from mtpfs.protocol.codes import Event, Operation, Property, Response
 from mtpfs.virtual.thumbnails import LARGEST, READY_AFTER
-from pictures import colours, corners, encoded, opened, photo
+from photos import colours, corners, encoded, opened, photo
 from virtual.conftest import Connect
 
 THUMBNAIL = encoded(corners(160, 120), quality=70)

@@ -15,6 +15,7 @@ import errno
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -26,6 +27,7 @@ from mtpfs.settings import INFO_NAME, STATISTICS_NAME
 
 if TYPE_CHECKING:
     from mtpfs.library import Entry, Storage
+    from mtpfs.library.local import Parts
 
 PIECE = 1 << 20  # bytes of one read(2)
 HELD = ".mtpfs-put-"
@@ -124,7 +126,8 @@ class MountedPhone:
             )
         return list(found.values())
 
-    def stat(self, path: str) -> Entry:
+    def stat(self, path: str, *, fresh: bool = False) -> Entry:
+        del fresh  # the mount knows what has changed
         if path == "/":
             return self._entry("/", Path(self.mountpoint).stat())
         with self._about(path):
@@ -169,6 +172,12 @@ class MountedPhone:
         with self._about(path):
             return MountedFile(self, path, mode)
 
+    @cached_property
+    def _parts(self) -> Parts:
+        from mtpfs.library.local import Parts  # noqa: PLC0415 - slow to load
+
+        return Parts()
+
     def download(
         self,
         path: str,
@@ -177,16 +186,17 @@ class MountedPhone:
         progress: Progress | None = None,
         replace: bool = False,
         resume: bool = False,
+        received: Callable[[bytes | memoryview], object] | None = None,
     ) -> None:
         from mtpfs.library import local  # noqa: PLC0415 - slow to load
 
-        target = local.target_of(local_path, replace=replace)
         with self._about(path):
             source = os.open(self._real(path), os.O_RDONLY | os.O_CLOEXEC)
         try:
             before = os.fstat(source)
             size, date = before.st_size, before.st_mtime or None
-            part = local.Part(target, key=local.key(self.serial, path, size, date), resume=resume)
+            key = local.key(self.serial, path, size, date)
+            part = self._parts.begin(local_path, key=key, resume=resume, replace=replace, received=received)
             try:
                 if part.size > size:
                     part.empty()
@@ -204,7 +214,7 @@ class MountedPhone:
                     raise OSError(errno.EIO, "it changed while it was fetched", path)
                 part.finish(size, date, replace=replace)
             finally:
-                part.close()
+                self._parts.end(part)
         finally:
             os.close(source)
 
@@ -366,6 +376,9 @@ class MountedFile:
             if size >= 0:
                 return os.read(self._fd, size)
             return b"".join(iter(lambda: os.read(self._fd, PIECE), b""))
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        return os.lseek(self._fd, offset, whence)
 
     def write(self, data: bytes, /) -> int:
         view = memoryview(data)

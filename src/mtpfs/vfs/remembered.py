@@ -33,15 +33,15 @@ import json
 import logging
 import math
 import os
-import pwd
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
 import trio
+
+from mtpfs import state
 
 log = logging.getLogger(__name__)
 
@@ -318,7 +318,7 @@ class _Log:
         # O_NONBLOCK: a named pipe in its place is an error, and not an endless wait.
         flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         descriptor = os.open(name or self._name, flags, 0o600, dir_fd=self._directory)
-        return _private(descriptor, stat.S_ISREG, 0o600, "the log of dates isn't a file of ours")
+        return state.private(descriptor, stat.S_ISREG, 0o600, "the log of dates isn't a file of ours")
 
 
 def _lock(descriptor: int) -> None:
@@ -340,56 +340,18 @@ def _write(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def _state_directories() -> Iterator[Path]:
-    """Yield where state may be kept, the best place first."""
-    chosen = os.environ.get("XDG_STATE_HOME", "")
-    if chosen.startswith("/"):  # others are to be ignored, says the XDG specification
-        yield Path(chosen)
-    try:
-        home = Path(pwd.getpwuid(os.getuid()).pw_dir)
-    except KeyError:  # a user of a container has no entry
-        return
-    # A home that isn't there isn't made, and / counts as no home.
-    if home.is_absolute() and home != Path("/") and home.is_dir():
-        yield home / ".local" / "state"
-
-
-def _open_directory(state: Path) -> int:
-    """Open the directory of all logs, made if it is missing. Only our user may look into it."""
-    directory = state / "mtpfs"
-    for missing in reversed([path for path in (state, *state.parents) if not path.exists()]):
-        missing.mkdir(mode=0o700, exist_ok=True)
-    directory.mkdir(mode=0o700, exist_ok=True)
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    return _private(descriptor, stat.S_ISDIR, 0o700, f"{directory} is another user's")
-
-
-def _private(descriptor: int, is_kind: Callable[[int], bool], mode: int, refusal: str) -> int:
-    """Return a descriptor of what is ours, for us alone. Closes one of anything else, and raises `PermissionError`."""
-    try:
-        status = os.fstat(descriptor)
-        if not is_kind(status.st_mode) or status.st_uid != os.geteuid():
-            raise PermissionError(refusal)
-        if stat.S_IMODE(status.st_mode) != mode:
-            os.fchmod(descriptor, mode)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
-
-
 def _open_log(name: str, limit: int) -> tuple[_Log | None, _Tree]:
-    for state in _state_directories():
+    for place in state.directories():
         try:
-            directory = _open_directory(state)
+            directory = state.open_directory(place)
         except OSError as error:
-            log.info("dates can't be remembered in %s: %s", state, error)
+            log.info("dates can't be remembered in %s: %s", place, error)
             continue
         found = _Log(directory, name, limit)
         try:
             return found, found.read()
         except OSError as error:
-            log.info("dates can't be remembered in %s: %s", state, error)
+            log.info("dates can't be remembered in %s: %s", place, error)
             found.close()
     log.info("dates that programs set are remembered only until this mount ends")
     return None, _Tree(limit)
