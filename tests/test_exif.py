@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from images import corners, encoded, exif_block, photo
 from mtpfs import exif
+from photos import corners, encoded, exif_block, photo
 
 THUMBNAIL = encoded(corners(160, 120))
 

@@ -79,6 +79,7 @@ complete -c mtpfs -n "__fish_seen_subcommand_from ls" -s d -d 'Directories thems
 complete -c mtpfs -n "__fish_seen_subcommand_from ls" -s R -d 'Directories in directories, too'
 complete -c mtpfs -n "__fish_seen_subcommand_from tree" -s d -d 'Directories only'
 complete -c mtpfs -n "__fish_seen_subcommand_from tree" -s L -x -d 'No deeper than this'
+complete -c mtpfs -n "__fish_seen_subcommand_from thumbs" -l to -x -d 'Write files there' -a "(__fish_complete_directories (commandline -ct))"
 complete -c mtpfs -n "__fish_seen_subcommand_from get put thumbs" -F
 complete -c mtpfs -n "__fish_seen_subcommand_from import" -a "(__fish_complete_directories (commandline -ct))"
 complete -c mtpfs -n "__fish_seen_subcommand_from import" -l json -d 'Print JSON'
@@ -94,7 +95,6 @@ complete -c mtpfs -n "__fish_seen_subcommand_from sync" -l exclude -x -d 'Leave 
 complete -c mtpfs -n "__fish_seen_subcommand_from sync" -s c -l checksum -d 'Compare contents'
 complete -c mtpfs -n "__fish_seen_subcommand_from sync" -s n -l dry-run -d 'Only print the plan'
 complete -c mtpfs -n "__fish_seen_subcommand_from sync" -a "(__fish_complete_directories (commandline -ct))"
-complete -c mtpfs -n "__fish_seen_subcommand_from thumbs" -l to -x -d 'Write files there' -a "(__fish_complete_directories (commandline -ct))"
 complete -c mtpfs -n "__fish_seen_subcommand_from list info stats" -s J -l json -d 'Print JSON'
 complete -c mtpfs -n "__fish_seen_subcommand_from list" -l network -d 'Cameras in the network'
 complete -c mtpfs -n "__fish_seen_subcommand_from info doctor" -a "(__mtpfs_sources)"

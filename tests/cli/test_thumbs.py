@@ -19,15 +19,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from cli.files import STORAGE, Commands, local_file
-from cli.test_json import VALIDATOR
-from images import colours, corners, encoded, opened, photo
 from mount.conftest import HAS_FUSE, MTPFS, virtual_mount, wait_until
 from mtpfs.cli.mounts import is_mounted
 from mtpfs.thumbnails import png
+from photos import colours, corners, encoded, opened, photo
 
 DATE = 1_500_000_000
+VALIDATOR = Draft202012Validator(
+    json.loads((Path(__file__).parents[2] / "docs/mtpfs-files.schema.json").read_text())
+)
 NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.geteuid() == 0 else []
 
 
@@ -307,6 +310,8 @@ class AsUser(Commands):
 
 def test_as_files(commands: Commands) -> None:
     """PNGs with the pictures' dates, upright, below the directory; a second time there is nothing to do."""
+    for each in commands.objects("thumbs", "--to", "there", "DCIM"):
+        VALIDATOR.validate({"thumbs": each})
     said = {
         each["path"].removeprefix(f"{STORAGE}/DCIM/"): each["status"]
         for each in commands.objects("thumbs", "--to", "out", "DCIM")

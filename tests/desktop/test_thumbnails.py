@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from desktop.conftest import DATE, PICTURES, Desktop
-from images import encoded, photo
 from mount.conftest import MTPFS, run
 from mtpfs.thumbnails.decoder import Decoder
 from mtpfs.thumbnails.entries import SIZES, Cache
+from photos import encoded, photo
 
 PHOTOS = 100
 PHOTO = 3_300_000

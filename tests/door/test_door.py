@@ -21,10 +21,10 @@ from typing import Any
 import pytest
 import trio
 
-from images import corners, encoded, photo
 from mtpfs.door import server, words
 from mtpfs.door.client import DoorClient
 from mtpfs.vfs import News
+from photos import corners, encoded, photo
 from vfs.world import World, world
 
 STORAGE = "/Internal shared storage"

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from images import corners, encoded, opened, photo
 from library.world import STORAGE, world
 from mtpfs import exif
 from mtpfs.virtual.capabilities import PERSONALITIES, parse_options
+from photos import corners, encoded, opened, photo
 
 THUMBNAIL = encoded(corners(160, 120), quality=70)
 

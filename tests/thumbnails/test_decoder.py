@@ -23,13 +23,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from images import colours, corners, encoded, opened, photo
 from mtpfs.errors import MachineError
 from mtpfs.exif import with_orientation
 from mtpfs.thumbnails import decoder as decoding
 from mtpfs.thumbnails import png
 from mtpfs.thumbnails.decoder import Decoder, UnreadableError
 from mtpfs.virtual.thumbnails import bomb
+from photos import colours, corners, encoded, opened, photo
 
 SIZES = (128, 256, 512)
 CONFINED = [False, pytest.param(True, marks=pytest.mark.skipif(not shutil.which("bwrap"), reason="no bwrap"))]

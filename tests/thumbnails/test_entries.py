@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from images import corners, encoded
 from mtpfs.thumbnails import png
 from mtpfs.thumbnails.decoder import Picture
 from mtpfs.thumbnails.entries import SIZES, Cache, cache_of, uri_of
+from photos import corners, encoded
 
 DATE = 1_500_000_000
 PATH = b"/home/me/Phones/a b/\xc3\xa4.jpg"

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from images import corners, encoded, opened
 from mtpfs.thumbnails import png
+from photos import corners, encoded, opened
 
 GOOD = encoded(corners(60, 40), "PNG")
 

@@ -17,7 +17,6 @@ from pathlib import Path
 import pytest
 import trio
 
-from images import corners, encoded, photo
 from mtpfs.errors import MachineError
 from mtpfs.protocol.codes import Operation
 from mtpfs.thumbnails import visitor as visiting
@@ -28,6 +27,7 @@ from mtpfs.vfs import News, Node
 from mtpfs.virtual.capabilities import PERSONALITIES, parse_options
 from mtpfs.virtual.faults import parse_fault
 from mtpfs.virtual.thumbnails import READY_AFTER
+from photos import corners, encoded, photo
 from vfs.world import World, world
 
 DATE = 1_500_000_000

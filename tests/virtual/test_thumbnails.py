@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from images import colours, corners, encoded, opened, photo
 from mtpfs.protocol.codes import Event, Operation, Property, Response
 from mtpfs.virtual.thumbnails import LARGEST, READY_AFTER
+from photos import colours, corners, encoded, opened, photo
 from virtual.conftest import Connect
 
 THUMBNAIL = encoded(corners(160, 120), quality=70)
