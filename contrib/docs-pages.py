@@ -20,7 +20,7 @@ TEXTS = {
     "SECURITY.md": "security.md",
     "CHANGELOG.md": "changelog.md",
 }
-MAN_PAGES = ("mtpfs.1", "mtpfs-files.1", "mount.mtpfs.8")
+MAN_PAGES = ("mtpfs.1", "mtpfs-files.1", "mtpfs-import.1", "mount.mtpfs.8")
 ELSEWHERE = "https://manpages.debian.org/%N.%S"
 
 

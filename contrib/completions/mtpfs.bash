@@ -2,10 +2,10 @@
 
 # Mount options; those with a value end in "=".
 _mtpfs_options='ro rw allow_other allow_root default_permissions uid= gid= umask= fmask= dmask= fsname= subtype=
-    storage= timeout= readahead= ttl= exit_on_unplug debug atime noatime exec noexec suid nosuid dev nodev nodiratime sync async dirsync
+    storage= timeout= readahead= ttl= thumbnails exit_on_unplug debug atime noatime exec noexec suid nosuid dev nodev nodiratime sync async dirsync
     auto_unmount'
 
-_mtpfs_files='ls tree stat get put cat rm mkdir mv cp df'  # commands for files, without a mount
+_mtpfs_files='ls tree stat get put cat rm mkdir mv cp df sync thumbs'  # commands for files, without a mount
 
 # The words up to the cursor as the shell sees them: readline parts them at "=" and ":" too.
 _mtpfs_words() {
@@ -55,14 +55,18 @@ _mtpfs_file_command() {
         rm) letters='-r -f -i' ;;
         mkdir) letters='-p' ;;
         mv) letters='-n -i' ;;
+        sync) letters='--delete --exclude -c --checksum -n --dry-run' ;;
+        thumbs) letters='--to' ;;
         *) letters='' ;;
     esac
     [[ $command == cat ]] || letters+=' --json'
     case $previous:$word in
         --source:*) _mtpfs_sources ;;
+        --to:*) _mtpfs_directories '' "$word" ;;
         *:-*) COMPREPLY=($(compgen -W "$letters --source --redact --help" -- "$word")) ;;
         *)
-            [[ $command == get || $command == put ]] || return 0
+            [[ $command == sync ]] && _mtpfs_directories '' "$word"
+            [[ $command == get || $command == put || $command == thumbs ]] || return 0
             local file
             while IFS= read -r file; do
                 compopt -o filenames 2>/dev/null
@@ -95,28 +99,31 @@ _mtpfs() {
     word=${words[-1]}
     previous=${words[-2]}
     case ${words[1]} in
-        umount | list | info | doctor | stats | help) ((${#words[@]} == 2)) || command=${words[1]} ;;
-        ls | tree | stat | get | put | cat | rm | mkdir | mv | cp | df)
+        umount | list | info | doctor | stats | import | help) ((${#words[@]} == 2)) || command=${words[1]} ;;
+        ls | tree | stat | get | put | cat | rm | mkdir | mv | cp | df | sync | thumbs)
             ((${#words[@]} == 2)) || command=${words[1]}
             ;;
     esac
 
     for ((i = 1; i < ${#words[@]} - 1; i++)); do
         case ${words[i]} in
-            -o | --in | --source) ((i++)) ;;
+            -o | --in | --source | --to) ((i++)) ;;
             -*) ;;
             *) ((positional++)) ;;
         esac
     done
 
     case $command:$previous:$word in
-        ls:* | tree:* | stat:* | get:* | put:* | cat:* | rm:* | mkdir:* | mv:* | cp:* | df:*) _mtpfs_file_command ;;
-        :--source:* | info:--source:* | doctor:--source:*) _mtpfs_sources ;;
+        ls:* | tree:* | stat:* | get:* | put:* | cat:* | rm:* | mkdir:* | mv:* | cp:* | df:* | sync:* | thumbs:*) _mtpfs_file_command ;;
+        :--source:* | import:--source:* | info:--source:* | doctor:--source:*) _mtpfs_sources ;;
         :-o:*) _mtpfs_mount_option ;;
         :--in:*) _mtpfs_directories '' "$word" ;;
         :*:-*) COMPREPLY=($(compgen -W '-o -f -d -s -h --help -V --version --in --source --redact' -- "$word")) ;;
-        help:*) ((positional > 1)) || COMPREPLY=($(compgen -W "umount list info doctor stats $_mtpfs_files" -- "$word")) ;;
+        help:*) ((positional > 1)) || COMPREPLY=($(compgen -W "umount list info doctor stats import $_mtpfs_files" -- "$word")) ;;
         doctor:*:-*) COMPREPLY=($(compgen -W '--source --redact -h --help' -- "$word")) ;;
+        import:*:-*) COMPREPLY=($(compgen -W '--into --delete --yes --dry-run --again --wait --json --source --redact --help' -- "$word")) ;;
+        import:--into:*) COMPREPLY=($(compgen -W '{taken:%Y/%m} {folder} {phone}' -- "$word")) ;;
+        import:*) _mtpfs_directories '' "$word" ;;
         umount:*:-*) COMPREPLY=($(compgen -W '--redact -h --help' -- "$word")) ;;
         info:*:-*) COMPREPLY=($(compgen -W '-J --json --source --redact -h --help' -- "$word")) ;;
         list:*:-*) COMPREPLY=($(compgen -W '-J --json --network --redact -h --help' -- "$word")) ;;
@@ -128,7 +135,7 @@ _mtpfs() {
             _mtpfs_mounts
             ;;
         *)
-            ((${#words[@]} > 2)) || COMPREPLY=($(compgen -W "umount list info doctor stats help $_mtpfs_files" -- "$word"))
+            ((${#words[@]} > 2)) || COMPREPLY=($(compgen -W "umount list info doctor stats import help $_mtpfs_files" -- "$word"))
             ((positional > (${#command} > 0))) || _mtpfs_sources
             [[ $word == *:* ]] || _mtpfs_directories '' "$word"
             ;;

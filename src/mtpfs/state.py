@@ -1,8 +1,9 @@
-"""Where a user's mtpfs keeps what outlives it: remembered dates, and what cameras know the user by.
+"""Where state is kept that outlives a program: below $XDG_STATE_HOME, else below the user's home.
 
-There may be no home, or another user's directory where ours should be. So a place is tried, and then the next one.
+Three things are kept there: dates that programs set (`vfs.remembered`), what was imported (`cli.importing.memory`), and
+what cameras on a network know the user by (`transport.guid`). Where one place can't be used, the next one is tried.
 
-Invariant: only the user himself can look into what is opened here.
+Invariant: no symbolic link is followed. Nothing is written to a directory or a file that belongs to another user.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 
-def state_directories() -> Iterator[Path]:
+def directories() -> Iterator[Path]:
     """Yield where state may be kept, the best place first."""
     chosen = os.environ.get("XDG_STATE_HOME", "")
     if chosen.startswith("/"):  # others are to be ignored, says the XDG specification
@@ -29,7 +30,7 @@ def state_directories() -> Iterator[Path]:
 
 
 def open_directory(state: Path) -> int:
-    """Open mtpfs's directory there, made if it is missing. Only our user may look into it. Raises `OSError`."""
+    """Open our directory there, made if it is missing. Only our user may look into it. Raises `OSError`."""
     directory = state / "mtpfs"
     for missing in reversed([path for path in (state, *state.parents) if not path.exists()]):
         missing.mkdir(mode=0o700, exist_ok=True)

@@ -23,6 +23,7 @@ import trio
 
 from mtpfs import library
 from mtpfs.library import DeviceOnBus, Entry, Event, EventKind, Storage
+from mtpfs.library.local import Data
 from mtpfs.library.phone import Progress
 from mtpfs.protocol.wire import Value
 from mtpfs.settings import METADATA_TIMEOUT
@@ -168,12 +169,17 @@ class Phone:
         """Its serial number, as MTP tells it."""
         return self._phone.serial
 
+    @property
+    def unseen(self) -> int:
+        """How many objects no listing shows, because the phone couldn't describe them."""
+        return self._phone.unseen
+
     def storages(self) -> list[Storage]:
         """See `mtpfs.Phone.storages`. So for all that follow."""
         return self._thread.call(self._phone.storages)
 
-    def stat(self, path: str) -> Entry:
-        return self._thread.call(self._phone.stat, path)
+    def stat(self, path: str, *, fresh: bool = False) -> Entry:
+        return self._thread.call(self._phone.stat, path, fresh=fresh)
 
     def scandir(self, path: str = "/", *, dates: bool = True) -> list[Entry]:
         return self._thread.call(self._phone.scandir, path, dates=dates)
@@ -209,9 +215,16 @@ class Phone:
         progress: Progress | None = None,
         replace: bool = False,
         resume: bool = False,
+        received: Callable[[Data], object] | None = None,
     ) -> None:
         self._thread.call(
-            self._phone.download, path, local_path, progress=progress, replace=replace, resume=resume
+            self._phone.download,
+            path,
+            local_path,
+            progress=progress,
+            replace=replace,
+            resume=resume,
+            received=received,
         )
 
     def upload(

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from mtpfs.cli.main import COMMANDS, FILE_COMMANDS
+from mtpfs.cli.main import COMMANDS, FILE_COMMANDS, OWN_PAGES
 
 MAN = Path(__file__).parents[2] / "man"
-PAGES = ("mtpfs.1", "mtpfs-files.1", "mount.mtpfs.8")
+PAGES = ("mtpfs.1", "mtpfs-files.1", "mtpfs-import.1", "mount.mtpfs.8")
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -36,7 +36,7 @@ def test_sections(page: str) -> None:
         *("NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "ENVIRONMENT", "FILES"),
         *("EXIT STATUS", "EXAMPLES", "SEE ALSO", "CAVEATS"),
     } <= set(sections)
-    assert ("MOUNT OPTIONS" in sections) == (page != "mtpfs-files.1")
+    assert ("MOUNT OPTIONS" in sections) == (page in {"mtpfs.1", "mount.mtpfs.8"})
 
 
 def test_commands() -> None:
@@ -50,6 +50,24 @@ def test_commands() -> None:
         assert f".Nm mtpfs\n.Cm {command}\n" in files
         assert f".It Cm {command}\n" in files
         assert re.search(rf"\.Cm .*\b{command}\b", text)
+
+
+@pytest.mark.parametrize("command", OWN_PAGES)
+def test_pages_of_their_own(command: str) -> None:
+    """The synopsis has the options that the command takes, and no others; each is described."""
+    page = (MAN / f"mtpfs-{command}.1").read_text()
+    synopsis = page[page.index(".Sh SYNOPSIS") : page.index(".Sh DESCRIPTION")]
+    assert f".Nm mtpfs\n.Cm {command}\n" in synopsis
+    result = subprocess.run(
+        [sys.executable, "-m", "mtpfs", "help", command],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    taken = set(re.findall(r"^ +--([a-z-]+)", result.stdout.partition("options:")[2], re.MULTILINE))
+    assert set(re.findall(r"Fl -([a-z-]+)", synopsis)) == taken - {"help"}
+    assert set(re.findall(r"^\.It Fl -([a-z-]+)", page, re.MULTILINE)) == taken
 
 
 @pytest.mark.parametrize("command", FILE_COMMANDS)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mount.conftest import HAS_FUSE, MTPFS, run
-from mtpfs.cli.main import COMMANDS, RESERVED
+from mtpfs.cli.main import COMMANDS
 
 STORAGE = "Internal shared storage"
 
@@ -58,14 +58,6 @@ def test_a_directory_with_the_name_of_a_command(tmp_path: Path) -> None:
         assert "is a command" in said("-f", "list", cwd=tmp_path)
     finally:
         run("fusermount3", "-u", tmp_path / "list")
-
-
-@pytest.mark.parametrize("word", RESERVED)
-def test_reserved(tmp_path: Path, word: str) -> None:
-    """A word that may be a command one day mounts nothing today, also if a directory is called so."""
-    (tmp_path / word).mkdir()
-    assert f"there is no command `{word}` yet" in said(word, cwd=tmp_path)
-    assert f"there is no command `{word}` yet" in said("-o", "ro", word, cwd=tmp_path)
 
 
 def test_help() -> None:

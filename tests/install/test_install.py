@@ -28,13 +28,16 @@ FILES = {
     "share/doc/mtpfs/desktops.md",
     "share/doc/mtpfs/fstab.example",
     "share/doc/mtpfs/library.md",
+    "share/doc/mtpfs/mtpfs-files.schema.json",
     "share/fish/vendor_completions.d/mtpfs.fish",
     "share/man/man1/mtpfs-files.1",
+    "share/man/man1/mtpfs-import.1",
     "share/man/man1/mtpfs.1",
     "share/man/man8/mount.fuse.mtpfs.8",
     "share/man/man8/mount.mtpfs.8",
     "share/mtpfs/70-mtpfs.rules",
     "share/mtpfs/71-mtpfs-no-gvfs.rules",
+    "share/mtpfs/73-mtpfs-import.rules",
     "share/zsh/site-functions/_mtpfs",
 }
 """What stands below PREFIX, beside the directory lib/mtpfs."""

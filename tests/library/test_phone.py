@@ -356,3 +356,45 @@ async def test_a_name_that_is_no_text(directory: Path) -> None:
         name_ = "caf\N{LATIN SMALL LETTER E WITH ACUTE} \N{CAMERA}"
         await w.phone.mkdir(f"{STORAGE}/{name_}")
         assert (await w.phone.stat(f"{STORAGE}/./DCIM/../{name_}/")).name == name_
+
+
+async def test_fresh(tmp_path: Path) -> None:
+    """With `fresh` the phone is asked, also if nothing has told of a change; a directory may be asked about, too."""
+    (tmp_path / "D").mkdir()
+    (tmp_path / "f").write_bytes(b"old")
+    async with world(tmp_path, "no-events") as w:
+        assert (await w.phone.stat(f"{STORAGE}/f")).size == 3
+        (tmp_path / "f").write_bytes(b"newer")
+        assert (await w.phone.stat(f"{STORAGE}/f")).size == 3
+        before = sum(w.operations.values())
+        assert (await w.phone.stat(f"{STORAGE}/f", fresh=True)).size == 5
+        assert sum(w.operations.values()) == before + 1
+        for path in ("/", STORAGE, f"{STORAGE}/D"):
+            assert (await w.phone.stat(path, fresh=True)).is_dir
+
+
+@pytest.mark.parametrize("size", [0, 1000, 9 << 20])
+async def test_received(tmp_path: Path, size: int) -> None:
+    """`received` is given all bytes in order; of a download that goes on, those that come now."""
+    data = os.urandom(size)
+    (tmp_path / "phone").mkdir()
+    (tmp_path / "phone/f").write_bytes(data)
+    target, found = tmp_path / "f", bytearray()
+    async with world(tmp_path / "phone") as w:
+        await w.phone.download(f"{STORAGE}/f", target, received=found.extend)
+        assert found == data
+        if size < 8 << 20:
+            return
+        found.clear()
+
+        def stop(done: int, size: int) -> None:
+            if done > 5 << 20:
+                raise KeyError
+
+        with pytest.raises(KeyError):
+            await w.phone.download(f"{STORAGE}/f", target, replace=True, resume=True, progress=stop)
+        before = len(found)
+        await w.phone.download(f"{STORAGE}/f", target, replace=True, resume=True, received=found.extend)
+        assert before == 0
+        assert data.endswith(found)
+        assert 0 < len(found) < 4 << 20

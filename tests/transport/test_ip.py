@@ -22,7 +22,7 @@ from mtpfs.protocol.containers import Container
 from mtpfs.protocol.datasets import ObjectInfo
 from mtpfs.protocol.ptpip import PROBE_REQUEST, DataPacket, FailReason, StartData
 from mtpfs.protocol.wire import decode_integers
-from mtpfs.session import Change, DataSource, Session, open_session
+from mtpfs.session import Change, DataSource, Rank, Session, open_session
 from mtpfs.transport import ip
 from mtpfs.transport.ip import IpTransport, open_camera
 from mtpfs.transport.phones import UnavailableError
@@ -76,7 +76,7 @@ async def contents(session: Session) -> dict[str, bytes]:
     for handle in await handles(session):
         info = ObjectInfo.decode((await session.transact(Operation.GetObjectInfo, handle)).data)
         result = await session.transact(
-            Operation.GetObject, handle, expected=info.object_compressed_size, limit=1 << 30, bulk=True
+            Operation.GetObject, handle, expected=info.object_compressed_size, limit=1 << 30, rank=Rank.BULK
         )
         found[info.filename] = bytes(result.data)
     return found
@@ -100,7 +100,7 @@ async def upload(session: Session, data: bytes | DataSource, name: str = "new") 
     size = len(data) if isinstance(data, bytes) else data.size
     info = ObjectInfo(object_compressed_size=size, filename=name).encode()
     await session.transact(Operation.SendObjectInfo, STORAGE, ROOT_PARENT, data=info)
-    await session.transact(Operation.SendObject, data=data, bulk=True)
+    await session.transact(Operation.SendObject, data=data, rank=Rank.BULK)
 
 
 @pytest.mark.parametrize("size", [0, 1, 65524, 65536, 5_000_000])

@@ -16,12 +16,14 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import keyword
 import logging
 import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from types import ModuleType
 
 from mtpfs import __version__
 from mtpfs.cli import daemon, options
@@ -43,13 +45,13 @@ from mtpfs.transport.source import Source, parse_source
 
 log = logging.getLogger(__name__)
 
-FILE_COMMANDS = ("ls", "tree", "stat", "get", "put", "cat", "rm", "mkdir", "mv", "cp", "df")
+FILE_COMMANDS = ("ls", "tree", "stat", "get", "put", "cat", "rm", "mkdir", "mv", "cp", "df", "sync", "thumbs")
 """Those that work on files of a phone, without a mount or through one. Wrong use of them is status 2."""
-COMMANDS = ("umount", "list", "info", "doctor", "stats", *FILE_COMMANDS)
+OWN_PAGES = ("import",)
+"""More of them, each with a man page of its own."""
+COMMANDS = ("umount", "list", "info", "doctor", "stats", *FILE_COMMANDS, *OWN_PAGES)
 """First words that name a command: the module of this package with that name runs it."""
 WRONG_USE = 2
-RESERVED = ("thumbs", "import", "sync")
-"""First words that may name a command one day: no script is to have them as directories by then."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         finally:
             print(end="", flush=True)  # what fails, fails here, and not when the interpreter ends
     except UsageError as error:
-        return _fail(error, WRONG_USE if words and words[0] in FILE_COMMANDS else 1)
+        return _fail(error, WRONG_USE if words and words[0] in (*FILE_COMMANDS, *OWN_PAGES) else 1)
     except SetupError as error:
         return _fail(error, _status(error))
     except KeyboardInterrupt:
@@ -89,8 +91,7 @@ def _run(words: list[str]) -> int:
         _help(words[1:])
         return 0
     if first in COMMANDS:
-        return int(importlib.import_module(f"mtpfs.cli.{first}").run(words[1:]))
-    _check_reserved(first)
+        return int(_module(first).run(words[1:]))
     chosen = _mtpfs_parser().parse(words)
     source, mountpoint = _paths(chosen.paths, chosen.directory, chosen.source)
     return _mount(
@@ -105,12 +106,17 @@ def _run(words: list[str]) -> int:
     )
 
 
+def _module(command: str) -> ModuleType:
+    """Return the module of a command; of a word that is Python's own, with a line behind it."""
+    return importlib.import_module(f"mtpfs.cli.{command}{'_' if keyword.iskeyword(command) else ''}")
+
+
 def _help(words: list[str]) -> None:
     """Print the help of a command, or of all. Raises `UsageError`."""
     if not words:
         print(_mtpfs_parser().format_help(), end="")
     elif words[0] in COMMANDS:
-        importlib.import_module(f"mtpfs.cli.{words[0]}").run(["--help"])
+        _module(words[0]).run(["--help"])
     else:
         raise UsageError(f"there is no command `{words[0]}`; commands are: {', '.join(COMMANDS)}")
 
@@ -159,7 +165,8 @@ def _mtpfs_parser() -> Parser:
         prog="mtpfs",
         usage="mtpfs [SOURCE] MOUNTPOINT [-o OPTIONS] [-f] [-d] [--redact]\n"
         "       mtpfs [SOURCE] --in DIR [-o OPTIONS] [-f] [-d] [--redact]\n"
-        "       mtpfs ls|tree|stat|cat|get|put|rm|mkdir|mv|cp|df [OPTIONS] [PATH...]\n"
+        "       mtpfs ls|tree|stat|cat|get|put|rm|mkdir|mv|cp|df|sync|thumbs [OPTIONS] [PATH...]\n"
+        "       mtpfs import [OPTIONS] DIRECTORY\n"
         "       mtpfs umount MOUNTPOINT [--redact]\n"
         "       mtpfs list [--network] [--json] [--redact]\n       mtpfs info [SOURCE|MOUNTPOINT] [--json] [--redact]\n"
         "       mtpfs doctor [SOURCE] [MOUNTPOINT] [--redact]\n"
@@ -212,8 +219,6 @@ def _paths(paths: list[str], directory: str | None, source: str) -> tuple[str, s
 
     `source`: the one of `--source`; then only the mountpoint remains to be told.
     """
-    if paths and not directory:
-        _check_reserved(paths[0])
     if paths and paths[0] in {*COMMANDS, "help"} and not directory:
         raise UsageError(
             f"`{paths[0]}` is a command, and has to come first; a directory of that name is ./{paths[0]}"
@@ -233,11 +238,6 @@ def _paths(paths: list[str], directory: str | None, source: str) -> tuple[str, s
     source, mountpoint = paths
     check_order(source, mountpoint, "mtpfs")
     return source, mountpoint
-
-
-def _check_reserved(word: str) -> None:
-    if word in RESERVED:
-        raise UsageError(f"there is no command `{word}` yet; a directory of that name is ./{word}")
 
 
 def _mount(

@@ -38,6 +38,8 @@ class File(Protocol):
 
     def read(self, size: int = -1, /) -> bytes: ...
 
+    def seek(self, offset: int, whence: int = 0, /) -> int: ...
+
     def write(self, data: bytes, /) -> int: ...
 
 
@@ -47,11 +49,19 @@ class Phone(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def unseen(self) -> int: ...
+
     def storages(self) -> Sequence[Storage]: ...
 
-    def stat(self, path: str) -> Entry: ...
+    @property
+    def serial(self) -> str: ...
+
+    def stat(self, path: str, *, fresh: bool = False) -> Entry: ...
 
     def scandir(self, path: str = "/", *, dates: bool = True) -> list[Entry]: ...
+
+    def thumbnail(self, path: str) -> bytes: ...
 
     def open(self, path: str, mode: str = "rb") -> File: ...
 
@@ -63,6 +73,7 @@ class Phone(Protocol):
         progress: Progress | None = None,
         replace: bool = False,
         resume: bool = False,
+        received: Callable[[bytes | memoryview], object] | None = None,
     ) -> None: ...
 
     def upload(
@@ -88,7 +99,8 @@ def opened(text: str) -> Iterator[Phone]:
     """Have the phone that a source means. Raises `OSError`, `SetupError`."""
     source = parse_source(text).absolute()
     if mountpoint := _mountpoint(source):
-        yield MountedPhone(mountpoint)
+        with contextlib.closing(MountedPhone(mountpoint)) as mounted:
+            yield mounted
         return
     from mtpfs import sync  # noqa: PLC0415 - slow to load
 

@@ -14,8 +14,8 @@ import os
 import secrets
 import stat
 
+from mtpfs import state
 from mtpfs.protocol.ptpip import GUID_SIZE
-from mtpfs.state import open_directory, private, state_directories
 
 log = logging.getLogger(__name__)
 
@@ -24,16 +24,16 @@ NAME = "ptpip-guid"
 
 def own_guid() -> bytes:
     """Return the user's number, made at the first time. Where it can't be kept it is another one each time."""
-    for state in state_directories():
+    for place in state.directories():
         try:
-            directory = open_directory(state)
+            directory = state.open_directory(place)
         except OSError as error:
-            log.info("nothing can be kept in %s: %s", state, error)
+            log.info("nothing can be kept in %s: %s", place, error)
             continue
         try:
             return _read(directory) or _make(directory)
         except OSError as error:
-            log.info("nothing can be kept in %s: %s", state, error)
+            log.info("nothing can be kept in %s: %s", place, error)
         finally:
             os.close(directory)
     log.warning("the number that cameras know you by can't be kept: they may ask again at each connection")
@@ -48,7 +48,7 @@ def _read(directory: int) -> bytes | None:
         )
     except FileNotFoundError:
         return None
-    private(descriptor, stat.S_ISREG, 0o600, f"{NAME} isn't a file of ours")
+    state.private(descriptor, stat.S_ISREG, 0o600, f"{NAME} isn't a file of ours")
     with open(descriptor, "rb") as file:  # noqa: PTH123 - it is open already
         text = file.read(2 * GUID_SIZE + 2)
     try:

@@ -41,7 +41,7 @@ from typing import Self
 
 import trio
 
-from mtpfs.state import open_directory, private, state_directories
+from mtpfs import state
 
 log = logging.getLogger(__name__)
 
@@ -318,7 +318,7 @@ class _Log:
         # O_NONBLOCK: a named pipe in its place is an error, and not an endless wait.
         flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         descriptor = os.open(name or self._name, flags, 0o600, dir_fd=self._directory)
-        return private(descriptor, stat.S_ISREG, 0o600, "the log of dates isn't a file of ours")
+        return state.private(descriptor, stat.S_ISREG, 0o600, "the log of dates isn't a file of ours")
 
 
 def _lock(descriptor: int) -> None:
@@ -341,17 +341,17 @@ def _write(descriptor: int, data: bytes) -> None:
 
 
 def _open_log(name: str, limit: int) -> tuple[_Log | None, _Tree]:
-    for state in state_directories():
+    for place in state.directories():
         try:
-            directory = open_directory(state)
+            directory = state.open_directory(place)
         except OSError as error:
-            log.info("dates can't be remembered in %s: %s", state, error)
+            log.info("dates can't be remembered in %s: %s", place, error)
             continue
         found = _Log(directory, name, limit)
         try:
             return found, found.read()
         except OSError as error:
-            log.info("dates can't be remembered in %s: %s", state, error)
+            log.info("dates can't be remembered in %s: %s", place, error)
             found.close()
     log.info("dates that programs set are remembered only until this mount ends")
     return None, _Tree(limit)
