@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mount.conftest import HAS_FUSE, MTPFS, run
+from mount.conftest import HAS_FUSE, MTPFS, run, unmounted, wait_until
 from mtpfs.cli.main import COMMANDS
 
 STORAGE = "Internal shared storage"
@@ -44,7 +44,7 @@ def test_any_order(tmp_path: Path, words: tuple[str, ...]) -> None:
         with pytest.raises(OSError, match="Read-only"):
             (tmp_path / "m" / STORAGE / "f").touch()
     finally:
-        run("fusermount3", "-u", tmp_path / "m")
+        wait_until(lambda: unmounted(tmp_path / "m"), "the unmount")
 
 
 @pytest.mark.skipif(not HAS_FUSE, reason="no FUSE")
@@ -57,7 +57,7 @@ def test_a_directory_with_the_name_of_a_command(tmp_path: Path) -> None:
         assert os.listdir(tmp_path / "list") == [STORAGE]
         assert "is a command" in said("-f", "list", cwd=tmp_path)
     finally:
-        run("fusermount3", "-u", tmp_path / "list")
+        wait_until(lambda: unmounted(tmp_path / "list"), "the unmount")
 
 
 def test_help() -> None:

@@ -240,8 +240,9 @@ class IpTransport:
                     if isinstance(packet, DataPacket):
                         raise RemoteProtocolError("data on the event connection")
                 except RemoteProtocolError as error:
-                    # What follows has no meaning, and one connection is worth nothing without the other.
-                    self._hang_up()
+                    # What follows has no meaning. The other connection may be in use at this moment: it goes later.
+                    connection.close()
+                    self._events = None
                     raise TransportGoneError(str(error)) from error
                 if isinstance(packet, Container) and packet.type == ContainerType.EVENT:
                     return packet.encode()
