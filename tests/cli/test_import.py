@@ -545,6 +545,23 @@ def test_goes_on_after_a_kill(imports: Imports) -> None:
     assert imports.imported()[f"{CAMERA}/a~2.mp4"] == data
 
 
+@pytest.mark.parametrize("words", [(), ("--delete", "--yes")])
+def test_killed_between_two_names(cable: Imports, words: tuple[str, ...]) -> None:
+    """A file that is whole under both of its hidden names is imported once, and leaves none of them."""
+    data = made.film(more=bytes(9 << 20))
+    cable.put(f"{CAMERA}/a.mp4", data)
+    cable.here_and_now(faults=FaultScript(Fault(Kind.GONE, Operation.GetPartialObject64, skip=1)))
+    (part,) = (path for path in cable.parts() if path.is_file())
+    part.write_bytes(data)
+    os.utime(part, (DATE, DATE))
+    os.link(part, part.with_name(part.name[1:].partition(".")[0]))
+    found = cable.again(*words)
+    assert statuses(found) == {"done": 1, "deleted": 1} if words else {"done": 1}
+    assert cable.imported() == {f"{CAMERA}/a.mp4": data}
+    assert (cable.target / CAMERA / "a.mp4").stat().st_nlink == 1
+    assert not cable.parts()
+
+
 def test_parts_of_another_start_of_the_machine(
     cable: Imports, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -147,6 +147,7 @@ class Bringer:
             # What was here before has not come under our eyes: it proves nothing.
             for each in left:
                 each.unlink()
+            left = []
         received = _Received()
         try:
             if path in left:  # it was whole, and only its name was missing
