@@ -187,7 +187,7 @@ def chosen(steps: list[Break], words: str, case: Case, config: pytest.Config) ->
     yield from steps
 
 
-each_phone = pytest.mark.parametrize("words", [*WRITABLE_PERSONALITIES, "samsung"], ids=name)
+each_phone = pytest.mark.parametrize("words", [*WRITABLE_PERSONALITIES, "samsung", "arrival-dates"], ids=name)
 
 
 @each_phone

@@ -555,6 +555,8 @@ def test_a_file_that_changes_while_it_is_sent(commands: Commands) -> None:
         "as=tizen",
         "as=umtp",
         "as=player",
+        "arrival-dates",
+        "arrival-dates&as=android8",
         "dates=none",
         "dates=zero",
         "dates=junk",
@@ -575,6 +577,34 @@ def test_second_sync_does_nothing(tmp_path: Path, words: str) -> None:
     sync(commands, "phone:Music", "got")
     assert unchanged(commands, "phone:Music", "got") == 5
     assert tree(tmp_path / "got/Music") == tree(tmp_path / "Music") == tree(tmp_path / "phone/Music")
+
+
+@pytest.mark.parametrize("damage", ["lost", "junk", "cut", "of another file"])
+def test_memory_of_dates_that_is_damaged(
+    tmp_path: Path, damage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then files are sent once more. None is left out that differs, and none is lost."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    commands = Commands(tmp_path / "phone", tmp_path, f"virtual:{tmp_path}/phone?arrival-dates&ghost=0")
+    (tmp_path / "phone").mkdir()
+    for name in "abc":
+        local_file(tmp_path / "Music" / name, name.encode(), DATE)
+    sync(commands, "Music", "phone:")
+    assert unchanged(commands, "Music", "phone:") == 3
+    (memory,) = (tmp_path / "state/mtpfs").iterdir()
+    lines = memory.read_bytes().splitlines(keepends=True)
+    if damage == "lost":
+        memory.unlink()
+    else:
+        kept = {"junk": b"\x00[[[\n", "cut": lines[0] + lines[1][:20], "of another file": b"".join(lines)}
+        memory.write_bytes(kept[damage])
+    if damage == "of another file":  # changed on the phone since: same size, another date
+        local_file(tmp_path / "phone/Music/a", b"x", DATE + 5000)
+    done = sync(commands, "Music", "phone:")
+    names = {"lost": "abc", "junk": "abc", "cut": "bc", "of another file": "a"}[damage]
+    assert done == [("replace", name) for name in names]
+    assert tree(tmp_path / "phone/Music") == tree(tmp_path / "Music")
+    assert unchanged(commands, "Music", "phone:") == 3
 
 
 # --- wrong use -----------------------------------------------------------------------

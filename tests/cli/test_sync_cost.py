@@ -43,7 +43,7 @@ def commands(source: str, *words: str | Path) -> Counter[str]:
     return recorder.commands
 
 
-@pytest.mark.parametrize("words", [*WRITABLE_PERSONALITIES, "dates=none"], ids=name)
+@pytest.mark.parametrize("words", [*WRITABLE_PERSONALITIES, "arrival-dates", "dates=none"], ids=name)
 def test_second_sync(tmp_path: Path, words: str, capsys: pytest.CaptureFixture[str]) -> None:
     """It asks for what `ls -lR` asks for, and nothing else; the first one besides for two transactions a file."""
     for index in range(FILES):

@@ -24,6 +24,7 @@ from typing import Protocol
 
 from mtpfs.cli.mounted import HELD
 from mtpfs.cli.phones import Phone, Progress
+from mtpfs.cli.transfers import is_same_date
 
 PIECE = 1 << 20  # bytes that are compared at once
 _PART = re.compile(r"\.(.+)\.mtpfs-[0-9a-f]{16}\.part", re.DOTALL)
@@ -218,11 +219,24 @@ class PhoneSide:
 def copy(source: Side, target: Side, inside: str, replace: bool, progress: Progress) -> None:
     """Move a file to the other side, where it appears whole and with its date."""
     if isinstance(target, PhoneSide):
-        target.phone.upload(source.path(inside), target.path(inside), replace=replace, progress=progress)
+        path, date = source.path(inside), os.stat(source.path(inside)).st_mtime  # noqa: PTH116
+        target.phone.upload(path, target.path(inside), replace=replace, progress=progress)
+        _check_date(target, inside, date)
     elif isinstance(source, PhoneSide):
         source.phone.download(
             source.path(inside), target.path(inside), replace=replace, resume=True, progress=progress
         )
+
+
+def _check_date(target: PhoneSide, inside: str, date: float) -> None:
+    """Raise EIO if the phone doesn't show the date that was sent. That is known already, but after a disturbance.
+
+    Where it gives files the date of their arrival, it has to tell that before the other one can be remembered.
+    """
+    shown = target.phone.stat(target.path(inside)).modified
+    if date >= 1 and (shown is None or not is_same_date(date, shown)):
+        text = "it is there, but the phone didn't tell its date: it will be sent again"
+        raise OSError(errno.EIO, text, target.path(inside))
 
 
 def have_same_contents(source: Side, target: Side, inside: str) -> bool:

@@ -146,6 +146,8 @@ class Capabilities:
     """SendPartialObject restores the date of modification (buteo-mtp)."""
     ignores_utc_dates: bool = False
     """An upload's date is dropped if it ends in `Z` (buteo-mtp, datetime_to_time_t)."""
+    arrival_dates: bool = False
+    """An upload's date is dropped: the file has that of its arrival (AOSP before 8.1)."""
     formats: tuple[int, ...] = ()
     """The only formats that an upload may have; empty: any (players)."""
     even_seconds: bool = False
@@ -329,6 +331,7 @@ _WORDS: dict[str, Callable[[Capabilities], Capabilities]] = {
     "alters": lambda old: replace(old, alters_names=True),
     "partial": lambda old: replace(old, missing=old.missing - {Op.GetPartialObject}),
     "removable": lambda old: replace(old, removable=True),
+    "arrival-dates": lambda old: replace(old, arrival_dates=True),
     "untrusted": lambda old: replace(old, untrusted=True),
 }
 _VALUES = (
