@@ -34,10 +34,10 @@ _mtpfs_sources() {
         _mtpfs_directories virtual: "${word#virtual:}"
         return
     fi
-    if [[ $word != virtual* && $word != /* ]]; then
+    if [[ $word != virtual* && $word != ip:* && $word != /* ]]; then
         found=$("${words[0]}" list --json 2>/dev/null | sed -n 's/^ *"source": "\([^"\\ ]*\)",$/\1/p')
     fi
-    COMPREPLY+=($(compgen -W "any virtual: $found" -- "$word"))
+    COMPREPLY+=($(compgen -W "any ip: virtual: $found" -- "$word"))
 }
 
 _mtpfs_mounts() {
@@ -55,8 +55,8 @@ _mtpfs_file_command() {
         rm) letters='-r -f -i' ;;
         mkdir) letters='-p' ;;
         mv) letters='-n -i' ;;
-        thumbs) letters='--to' ;;
         sync) letters='--delete --exclude -c --checksum -n --dry-run' ;;
+        thumbs) letters='--to' ;;
         *) letters='' ;;
     esac
     [[ $command == cat ]] || letters+=' --json'
@@ -126,6 +126,7 @@ _mtpfs() {
         import:*) _mtpfs_directories '' "$word" ;;
         umount:*:-*) COMPREPLY=($(compgen -W '--redact -h --help' -- "$word")) ;;
         info:*:-*) COMPREPLY=($(compgen -W '-J --json --source --redact -h --help' -- "$word")) ;;
+        list:*:-*) COMPREPLY=($(compgen -W '-J --json --network --redact -h --help' -- "$word")) ;;
         *:*:-*) COMPREPLY=($(compgen -W '-J --json --redact -h --help' -- "$word")) ;;
         list:*) ;;
         stats:* | umount:*) ((positional > 1)) || _mtpfs_mounts ;;

@@ -5,7 +5,7 @@ set -l commands umount list info doctor stats import help $files
 set -l mounting "not __fish_seen_subcommand_from $commands"
 
 function __mtpfs_sources
-    printf '%s\n' any\t'the only device there is' virtual:\t'a phone made of software'
+    printf '%s\n' any\t'the only device there is' ip:\t'a camera in the network' virtual:\t'a phone made of software'
     mtpfs list --json 2>/dev/null | string match -rg '^ *"source": "([^"\\\\]*)",$'
 end
 
@@ -62,9 +62,9 @@ complete -c mtpfs -n __fish_use_subcommand -a mkdir -d 'Make directories on the 
 complete -c mtpfs -n __fish_use_subcommand -a mv -d 'Move or rename files on the phone'
 complete -c mtpfs -n __fish_use_subcommand -a cp -d 'Copy files on the phone'
 complete -c mtpfs -n __fish_use_subcommand -a df -d 'Tell the room on the phone'
-complete -c mtpfs -n __fish_use_subcommand -a thumbs -d 'Fetch thumbnails of pictures and films'
 complete -c mtpfs -n __fish_use_subcommand -a import -d 'Fetch the new photos and videos'
 complete -c mtpfs -n __fish_use_subcommand -a sync -d 'Make a directory on the phone like one here, or the other way round'
+complete -c mtpfs -n __fish_use_subcommand -a thumbs -d 'Fetch thumbnails of pictures and films'
 complete -c mtpfs -l source -x -d 'Which device' -a "(__mtpfs_sources)"
 complete -c mtpfs -n "__fish_seen_subcommand_from ls tree stat get put rm mkdir mv cp df sync thumbs" -l json -d 'Print JSON'
 complete -c mtpfs -n "__fish_seen_subcommand_from get put cp rm" -s r -d 'Directories, with all that is in them'
@@ -96,6 +96,7 @@ complete -c mtpfs -n "__fish_seen_subcommand_from sync" -s c -l checksum -d 'Com
 complete -c mtpfs -n "__fish_seen_subcommand_from sync" -s n -l dry-run -d 'Only print the plan'
 complete -c mtpfs -n "__fish_seen_subcommand_from sync" -a "(__fish_complete_directories (commandline -ct))"
 complete -c mtpfs -n "__fish_seen_subcommand_from list info stats" -s J -l json -d 'Print JSON'
+complete -c mtpfs -n "__fish_seen_subcommand_from list" -l network -d 'Cameras in the network'
 complete -c mtpfs -n "__fish_seen_subcommand_from info doctor" -a "(__mtpfs_sources)"
 complete -c mtpfs -n "__fish_seen_subcommand_from doctor" -a "(__fish_complete_directories (commandline -ct))"
 complete -c mtpfs -n "__fish_seen_subcommand_from umount info stats" -a "(findmnt -rn -t fuse.mtpfs -o TARGET)"

@@ -62,9 +62,13 @@ for line in sys.stdin:
 class Forker:
     """A process with everything loaded, that forks for each command: ten times as fast as an interpreter for each."""
 
-    def __init__(self) -> None:
+    def __init__(self, before: str = "") -> None:
+        """`before`: code that is run first of all."""
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _FORKING], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", before + _FORKING],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
 
     def run(self, words: list[str], directory: Path, environment: dict[str, str], stdin: bytes) -> Any:

@@ -128,6 +128,9 @@ def test_slash_of_the_source(commands: Commands) -> None:
     sync(commands, "phone:DCIM/", "y/z")
     assert tree(commands.here / "x") == {"DCIM": None, "DCIM/photo.jpg": b"photo"}
     assert tree(commands.here / "y") == {"z": None, "z/photo.jpg": b"photo"}
+    sync(commands, "phone:DC*", "w")
+    assert tree(commands.here / "w") == {"DCIM": None, "DCIM/photo.jpg": b"photo"}
+    assert "it means several" in commands.run("sync", "phone:*", "w", status=1).stderr
 
 
 def test_the_whole_phone(commands: Commands) -> None:
@@ -280,6 +283,22 @@ def test_a_source_that_cant_be_listed_deletes_nothing(cable: Commands) -> None:
     assert before.items() <= tree(cable.here / "Tree").items(), result.stderr
 
 
+def test_a_file_that_isnt_described_deletes_nothing(cable: Commands) -> None:
+    """The phone lists it and says nothing about it: a listing goes on without it, but nothing here is superfluous then."""
+    for name in "abcd":
+        local_file(cable.phone / "Tree" / name, name.encode())
+    sync(cable, "phone:Tree", ".")
+    local_file(cable.here / "Tree/superfluous", b"x")
+    # The storage, Tree, and then the files one by one.
+    cable.faults = ("refuse GetObjectInfo skip=3",)
+    result = cable.run("sync", "--delete", "phone:Tree", ".", status=1)
+    assert "can't describe 1 of the files that it lists" in result.stderr
+    assert "nothing is deleted" in result.stderr
+    assert len(tree(cable.here / "Tree")) == 5
+    cable.faults = ()
+    assert sync(cable, "--delete", "phone:Tree", ".") == [("remove", "superfluous")]
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_unreadable_here(cable: Commands) -> None:
     """An unreadable directory deletes nothing, an unreadable file is named; the rest is moved."""
@@ -300,6 +319,9 @@ def test_whole_storage(cable: Commands) -> None:
     """`phone:` is a guess: that isn't good enough for deleting all that is in it."""
     result = cable.run("sync", "--delete", "Music/", "phone:", status=2)
     assert "--delete would empty a whole storage" in result.stderr
+    for place in ("/", "~"):
+        words = ("sync", "--delete", "phone:DCIM/", os.path.expanduser(place))  # noqa: PTH111
+        assert "name a directory in it" in cable.run(*words, status=2).stderr
     assert sync(cable, "-n", "--delete", "Music/", f"phone:{STORAGE}")[:2] == [
         ("remove", "photo.jpg"),
         ("remove", "DCIM"),
@@ -456,7 +478,9 @@ def test_two_storages(tmp_path: Path) -> None:
         local_file(tmp_path / name, b"x")
     for words in (("phone:Music", "."), ("Music", "phone:")):
         (tmp_path / "Music").mkdir(exist_ok=True)
-        assert "is on several storages: say which" in commands.run("sync", *words, status=1).stderr
+        result = commands.run("sync", "--json", *words, status=1)
+        assert "is on several storages: say which" in result.stderr
+        assert '"status": "failed", "copied": 0' in result.stdout
     sync(commands, "Books", "phone:")
     assert (tmp_path / "phone/SD card/Books/d").exists()
 
@@ -481,6 +505,7 @@ def test_killed(commands: Commands, number: signal.Signals, words: tuple[str, st
         process.send_signal(number)
         out = process.communicate(timeout=30)[0].decode()
     assert process.returncode == (-number if number == signal.SIGKILL else 130)
+    assert '"status": "done", "copied"' not in out  # the summary
     first = {line for line in out.splitlines() if '"done"' in line and '"copy"' in line}
     assert 0 < len(first) < 400
     second = set(commands.run("sync", *words, "--json").stdout.splitlines())

@@ -34,6 +34,12 @@ def unit(tmp_path: Path, built: None) -> Path:
 
 
 @pytest.fixture
+def import_unit(unit: Path) -> Path:
+    """Return the unit that imports, as it is installed."""
+    return unit.with_name("mtpfs-import@.service")
+
+
+@pytest.fixture
 def phone(tmp_path: Path) -> Path:
     """Return the directory of a virtual phone."""
     (tmp_path / "phone").mkdir()
@@ -78,12 +84,13 @@ def only(directory: Path) -> Path:
     return entry
 
 
-def test_unit_is_valid(unit: Path, tmp_path: Path) -> None:
-    """systemd finds nothing to complain about in the installed unit."""
+@pytest.mark.parametrize("name", ["mtpfs@.service", "mtpfs-import@.service"])
+def test_unit_is_valid(unit: Path, tmp_path: Path, name: str) -> None:
+    """systemd finds nothing to complain about in the installed units."""
     if shutil.which("systemd-analyze") is None:
         pytest.skip("no systemd")
     words = ["systemd-analyze", "verify", "--user", "--man=no", "--recursive-errors=no"]
-    result = run("env", f"XDG_RUNTIME_DIR={tmp_path}", *words, unit, check=False)
+    result = run("env", f"XDG_RUNTIME_DIR={tmp_path}", *words, unit.with_name(name), check=False)
     # A system without a bus is complained of, too.
     complaints = [line for line in result.stderr.splitlines() if "system bus" not in line]
     assert (result.returncode, complaints) == (0, [])
@@ -213,6 +220,42 @@ def test_any_name_is_a_name(product: str, serial: str) -> None:
     assert name not in {"", ".", ".."}
     assert not set(name) & set("/\0\n \"'$")
     assert len(name.encode()) <= 255
+
+
+def test_import_unit(import_unit: Path, phone: Path, tmp_path: Path) -> None:
+    """The unit's command imports to ~/Pictures, or where the configuration says, and waits for nothing on an unlocked phone."""
+    (phone / "DCIM").mkdir()
+    (phone / "DCIM/IMG_20250102_030405.jpg").write_bytes(b"photo")
+    (line,) = re.findall(r"^ExecStart=(.*)$", import_unit.read_text(), re.MULTILINE)
+    (settings,) = re.findall(r"^Environment=(.*)$", import_unit.read_text(), re.MULTILINE)
+    (configuration,) = re.findall(r"^EnvironmentFile=-(.*)$", import_unit.read_text(), re.MULTILINE)
+    assert configuration == "%E/mtpfs/import.conf"
+    variables = dict(word.split("=", 1) for word in settings.replace("%h", str(tmp_path)).split())
+    for configured in ({}, {"DIRECTORY": f"{tmp_path}/my photos", "OPTIONS": "--into {taken:%Y/%m} --again"}):
+        variables |= configured
+        words = [
+            word
+            for part in shlex.split(line.replace("%f", f"virtual:{phone}"))
+            for word in (
+                variables["OPTIONS"].split()  # systemd parts $WORD, and leaves ${WORD} whole
+                if part == "$OPTIONS"
+                else [part.replace("${DIRECTORY}", variables["DIRECTORY"])]
+            )
+        ]
+        Path(variables["DIRECTORY"]).mkdir()
+        run("env", f"XDG_STATE_HOME={tmp_path}/state-{len(words)}", *words)
+    assert (tmp_path / "Pictures/DCIM/IMG_20250102_030405.jpg").read_bytes() == b"photo"
+    assert (tmp_path / "my photos/2025/01/IMG_20250102_030405.jpg").read_bytes() == b"photo"
+
+
+def test_import_unit_goes_through_the_mount(unit: Path, import_unit: Path) -> None:
+    """It has the same instances as the mount's unit, and comes after it: else it would take the phone away from it."""
+    assert re.search(
+        rf"^After=.*\b{re.escape(unit.name.replace('@.', '@%i.'))}$", import_unit.read_text(), re.MULTILINE
+    )
+    rules = (TOP / "contrib/udev/73-mtpfs-import.rules").read_text()
+    assert f'ENV{{SYSTEMD_USER_WANTS}}+="{import_unit.name}"' in rules
+    assert 'ATTR{serial}=="SERIAL"' in rules  # it imports a phone that is named, and no other
 
 
 def test_rules_are_valid(machine: Machine) -> None:

@@ -65,13 +65,16 @@ class Planner:
         self._pending: list[tuple[str, bool]] = []
 
     def plan(self, *, is_new: bool) -> Plan:
-        """Compare; `is_new`: the target isn't there yet. Raises `OSError` if the source's or the target's top can't be listed."""
+        """Compare; `is_new`: the target isn't there yet. Raises `OSError` if the source's top can't be listed, or the phone is gone."""
         if is_new:
             self._plan.directories.append("")
         self._pending = [("", is_new)]
         while self._pending:
             inside, is_new = self._pending.pop()
             self._directory(inside, is_new=is_new)
+        if self._superfluous and (unseen := self._source.unseen()):
+            self._run.fail(f"the phone can't describe {unseen} of the files that it lists")
+            self._is_complete = False
         if self._is_complete:
             self._plan.removals += self._superfluous
         elif self._superfluous:

@@ -74,7 +74,7 @@ def _import(run: Run, pattern: Pattern) -> None:
             found = find(run)
             hidden = found.hidden
             planner = Planner(run, memory, shelf, teller)
-            groups = [group for each in found.groups if (group := planner.plan(each))]
+            groups = planner.plan(found.groups)
             _tell_known(teller, groups)
             if run.chosen.dry_run:
                 rehearse(run, shelf, groups, teller)

@@ -168,7 +168,7 @@ def _mtpfs_parser() -> Parser:
         "       mtpfs ls|tree|stat|cat|get|put|rm|mkdir|mv|cp|df|sync|thumbs [OPTIONS] [PATH...]\n"
         "       mtpfs import [OPTIONS] DIRECTORY\n"
         "       mtpfs umount MOUNTPOINT [--redact]\n"
-        "       mtpfs list [--json] [--redact]\n       mtpfs info [SOURCE|MOUNTPOINT] [--json] [--redact]\n"
+        "       mtpfs list [--network] [--json] [--redact]\n       mtpfs info [SOURCE|MOUNTPOINT] [--json] [--redact]\n"
         "       mtpfs doctor [SOURCE] [MOUNTPOINT] [--redact]\n"
         "       mtpfs stats MOUNTPOINT [--json] [--redact]\n       mtpfs help [COMMAND]",
         description="Mount a phone or player that speaks MTP, or work on its files without a mount.",

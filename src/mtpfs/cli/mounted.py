@@ -165,6 +165,11 @@ class MountedPhone:
                 raise OSError(errno.EOPNOTSUPP, f"the mount can't be asked for it: {self._closed_because}")
             return door.thumbnail(place)
 
+    @property
+    def unseen(self) -> int:
+        """How many objects no listing shows, because the phone couldn't describe them."""
+        return int(report(self.mountpoint, STATISTICS_NAME)["cache"].get("unseen", 0))
+
     # --- contents --------------------------------------------------------------------
 
     def open(self, path: str, mode: str = "rb") -> MountedFile:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
-from mtpfs.cli.list import rows
+from mtpfs.cli.list import mounted_places, rows
 from mtpfs.cli.mounted import MountedPhone
 from mtpfs.cli.mounts import KIND, is_dead, mounts, report
 from mtpfs.errors import SetupError
@@ -48,6 +48,9 @@ class Phone(Protocol):
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def unseen(self) -> int: ...
 
     def storages(self) -> Sequence[Storage]: ...
 
@@ -109,6 +112,8 @@ def _mountpoint(source: Source) -> str:
     """Return where a phone is mounted; "": nowhere. Raises `SetupError` unless exactly one phone fits."""
     if source.kind == "virtual":
         return _mountpoint_of_virtual(source.argument.partition("?")[0])
+    if source.kind == "ip":
+        return mounted_places().get(source.text, "")
     from mtpfs.transport.phones import choose  # noqa: PLC0415
     from mtpfs.transport.usb import find_phones  # noqa: PLC0415 - pyusb is slow to load and may be missing
 

@@ -93,6 +93,9 @@ class Side(Protocol):
     def mkdir(self, inside: str) -> None:
         """Make a directory. One that is there already is none the worse."""
 
+    def unseen(self) -> int:
+        """Return how many things there are that no listing has shown."""
+
     def check_present(self) -> None:
         """Raise unless what was listed is still within reach: the phone isn't locked, no disk is unmounted."""
 
@@ -161,6 +164,9 @@ class LocalSide:
     def mkdir(self, inside: str) -> None:
         Path(self.path(inside)).mkdir(parents=not inside, exist_ok=True)
 
+    def unseen(self) -> int:
+        return 0
+
     def check_present(self) -> None:
         os.stat(self.top)  # noqa: PTH116 - a text
 
@@ -200,6 +206,9 @@ class PhoneSide:
 
     def mkdir(self, inside: str) -> None:
         self.phone.mkdir(self.path(inside), parents=not inside, exist_ok=True)
+
+    def unseen(self) -> int:
+        return self.phone.unseen
 
     def check_present(self) -> None:
         if not self._storages <= {each.name for each in self.phone.storages()}:

@@ -15,13 +15,13 @@ import errno
 import os
 import posixpath
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from mtpfs.cli.bar import time_of
-from mtpfs.cli.differences import Plan, Planner
+from mtpfs.cli.differences import Copy, Plan, Planner
 from mtpfs.cli.files import FileParser, Run, described, run_with_phone, short
 from mtpfs.cli.paths import PREFIX, find_to_change, is_on_phone, place_for
 from mtpfs.cli.patterns import Excludes
@@ -72,10 +72,19 @@ def run(words: list[str]) -> int:
         raise UsageError(
             f"one of SRC and DST is on the phone, and begins with {PREFIX}; the other one doesn't"
         )
-    if chosen.delete and chosen.paths[1] == PREFIX and _means_contents(chosen.paths[0]):
-        raise UsageError(f"--delete would empty a whole storage; if that is meant, name it: {PREFIX}/STORAGE")
+    if chosen.delete and _means_contents(chosen.paths[0]):
+        _check_modest(chosen.paths[1])
     excludes = Excludes(chosen.exclude)
     return run_with_phone("sync", chosen, lambda run: _Sync(run, excludes).run())
+
+
+def _check_modest(target: str) -> None:
+    """Raise `UsageError` for a directory of which hardly anybody wants to delete all that SRC hasn't."""
+    if target == PREFIX:
+        raise UsageError(f"--delete would empty a whole storage; if that is meant, name it: {PREFIX}/STORAGE")
+    home = os.path.expanduser("~")  # noqa: PTH111 - without an error where there is none
+    if not is_on_phone(target) and os.path.realpath(target) in {"/", os.path.realpath(home)}:
+        raise UsageError(f"--delete would remove all else from {target}: name a directory in it")
 
 
 def _means_contents(source: str) -> bool:
@@ -96,11 +105,11 @@ class _Sync:
         self._removed = self._made = 0
         self._moved = Moved(0, 0, 0, 0.0)
         self._plan = Plan()
-        self._is_compared = False
+        self._is_compared = self._is_finished = False
         self._started = time.monotonic()
 
     def run(self) -> None:
-        """Compare, do, and report. Raises what ends it early."""
+        """Compare, do, and report. Raises nothing but what concerns the standard output, and Ctrl-C."""
         try:
             source, target, is_new = self._sides()
             planner = Planner(
@@ -119,7 +128,8 @@ class _Sync:
                 self._remove(source, target)
                 lost = self._make(target)
                 self._copy(source, target, lost)
-        except OSError as error:
+            self._is_finished = True
+        except (OSError, MtpfsError) as error:
             self._run.fail(error)
         finally:
             self._report()
@@ -130,6 +140,7 @@ class _Sync:
         name = "" if _means_contents(first) else _name(first)
         if is_on_phone(first):
             entry = _only(phone, first)
+            name = name and entry.name  # it may have been a pattern
             local = LocalSide(os.path.join(second, name) if name else second)  # noqa: PTH118 - as it was typed
             if os.path.lexists(local.top) and not Path(local.top).is_dir():
                 raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), local.top)
@@ -169,27 +180,13 @@ class _Sync:
         return lost
 
     def _copy(self, source: Side, target: Side, lost: set[str]) -> None:
-        transfers = []
-        left_out = 0
-        for each in self._plan.copies:
-            if _is_below(each.inside, lost):
-                left_out += 1
-                continue
-            transfers.append(
-                Transfer(
-                    source.path(each.inside),
-                    target.path(each.inside),
-                    each.size,
-                    _nothing,
-                    _nothing,
-                    partial(copy, source, target, each.inside, each.replaces),
-                    "replace" if each.replaces else "copy",
-                )
-            )
-        self._plan.copies.clear()
+        copies = self._plan.copies
+        if lost:
+            copies = [each for each in copies if not _is_below(each.inside, lost)]
+        left_out = len(self._plan.copies) - len(copies)
         if left_out:
             self._run.fail(f"{files(left_out)} can't be copied, because their directory can't be made")
-        mover = Mover(self._run, transfers)
+        mover = Mover(self._run, _Transfers(source, target, copies))
         try:
             mover.move()
         finally:
@@ -246,7 +243,7 @@ class _Sync:
             run.say_json(
                 {
                     "action": "summary",
-                    "status": "planned" if run.chosen.dry_run else "failed" if run.failures else "done",
+                    "status": self._status(),
                     "copied": moved.done,
                     "size": moved.size,
                     "made": self._made,
@@ -257,6 +254,11 @@ class _Sync:
                 }
             )
         run.conclude(self._summary(seconds) if self._is_compared else "", advice=ADVICE)
+
+    def _status(self) -> str:
+        if self._run.failures or not self._is_finished:
+            return "failed"
+        return "planned" if self._run.chosen.dry_run else "done"
 
     def _summary(self, seconds: float) -> str:
         moved, is_plan = self._moved, self._run.chosen.dry_run
@@ -271,6 +273,41 @@ class _Sync:
         if self._plan.unchanged:
             found.append(f"{self._plan.unchanged} the same already")
         return ", ".join(found)
+
+
+class _Transfers(Sequence[Transfer]):
+    """What is to be moved. Each is made when it is its turn: twenty thousand at a time would be memory for nothing."""
+
+    def __init__(self, source: Side, target: Side, copies: list[Copy]) -> None:
+        self._source = source
+        self._target = target
+        self._copies = copies
+
+    def __len__(self) -> int:
+        return len(self._copies)
+
+    @overload
+    def __getitem__(self, index: int) -> Transfer: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Transfer]: ...
+
+    def __getitem__(self, index: int | slice) -> Transfer | list[Transfer]:
+        if isinstance(index, slice):
+            return [self._transfer(each) for each in self._copies[index]]
+        return self._transfer(self._copies[index])
+
+    def _transfer(self, each: Copy) -> Transfer:
+        source, target = self._source, self._target
+        return Transfer(
+            source.path(each.inside),
+            target.path(each.inside),
+            each.size,
+            _nothing,
+            _nothing,
+            partial(copy, source, target, each.inside, each.replaces),
+            "replace" if each.replaces else "copy",
+        )
 
 
 def _only(phone: Phone, word: str) -> Entry:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -83,9 +83,9 @@ def without_doubles(run: Run, transfers: list[Transfer]) -> list[Transfer]:
 class Mover:
     """Moves files. The words `no_clobber`, `interactive` and `json` are the command's."""
 
-    def __init__(self, run: Run, transfers: list[Transfer]) -> None:
+    def __init__(self, run: Run, transfers: Sequence[Transfer]) -> None:
         self._run = run
-        self._transfers = without_doubles(run, transfers)
+        self._transfers = transfers
         total = sum(transfer.size for transfer in self._transfers)
         self._bar = Bar(len(self._transfers), total)
         self._done = self._skipped = self._bytes = 0

@@ -87,6 +87,8 @@ class Device:
         """By storage and kind of oddity, whether names are stored as they are; see `spelling`."""
         self.edit_slot = trio.Lock()
         """Held while an edit is begun: some devices have room for one, and end the other silently (Sailfish)."""
+        self.undescribed: dict[tuple[int, Handle], int] = {}
+        """By storage and folder, how many objects its last listing had to leave out."""
         self._folding: dict[int, bool] = {}
         self._skipped_storages: set[int] = set()
         if self.quirks.split_headers:
@@ -105,6 +107,12 @@ class Device:
         maker, model = self.info.manufacturer.strip(), self.info.model.strip()
         full = model if model.casefold().startswith(maker.casefold()) else f"{maker} {model}"
         return full.strip() or "MTP device"
+
+    @property
+    def unseen(self) -> int:
+        """How many objects the device lists and can't describe, as far as is known: no listing shows them."""
+        current = self.session.generation
+        return sum(count for (_, folder), count in self.undescribed.items() if folder.generation == current)
 
     @property
     def sends_events(self) -> bool:

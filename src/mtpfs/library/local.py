@@ -68,7 +68,7 @@ def name_if_free(path: Path, target: Path) -> None:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from error
         path.rename(target)
     else:
-        path.unlink()
+        path.unlink(missing_ok=True)
 
 
 class Part:
@@ -86,7 +86,12 @@ class Part:
         self._resumable = resume
         digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:_DIGITS]
         self.path = target.with_name(f"{_start(target.name)}{digest}{_END}")
-        self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        self._fd = self._open()
+        if os.fstat(self._fd).st_nlink > 1:
+            # A kill has come between the file's two names: it is whole, and not to be written any more.
+            os.close(self._fd)
+            self.path.unlink()
+            self._fd = self._open()
         try:
             try:
                 fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -97,6 +102,9 @@ class Part:
         except BaseException:
             os.close(self._fd)
             raise
+
+    def _open(self) -> int:
+        return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
 
     @property
     def size(self) -> int:

@@ -113,6 +113,14 @@ class Phone:
         """Its serial number, as MTP tells it; "" if it tells none."""
         return self._fs.device.info.serial_number.strip()
 
+    @property
+    def unseen(self) -> int:
+        """How many objects the phone has listed so far and couldn't describe: no listing shows them.
+
+        Who deletes elsewhere what isn't here has to look at it.
+        """
+        return self._fs.device.unseen
+
     # --- looking ---------------------------------------------------------------------
 
     async def storages(self) -> list[Storage]:

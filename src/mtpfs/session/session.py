@@ -419,8 +419,7 @@ async def open_session(transport: Transport, timeouts: Timeouts | None = None) -
         if not isinstance(error, MtpfsError):
             raise
         raise SetupError(
-            f"{transport.name} doesn't answer as an MTP device ({error}). Unlock the phone and choose "
-            '"File transfer" in its USB notification; if that is so already, plug it in again.'
+            f"{transport.name} doesn't answer as an MTP device ({error}). {transport.advice}"
         ) from error
     async with trio.open_nursery() as nursery:
         nursery.start_soon(session._run_jobs)  # noqa: SLF001

@@ -149,6 +149,10 @@ class Bringer:
                 each.unlink()
         received = _Received()
         try:
+            if path in left:  # it was whole, and only its name was missing
+                for each in left:
+                    if each != path:
+                        each.unlink()
             if not path.exists():
                 self._check_room(item, left)
                 self._run.phone.download(
@@ -197,7 +201,7 @@ class Bringer:
         """Give files of one group their names, and remember them. What can't be named has failed."""
         waiting = list(arrived)
         try:
-            directory, number = self._shelf.home((each.item, each.target) for each in group) or (
+            directory, number = self._shelf.home(self._siblings(group)) or (
                 self._shelf.place_of({each.item: each.taken for each in arrived}),
                 1,
             )
@@ -217,6 +221,15 @@ class Bringer:
                 self._teller.fail(each.item, _named(error, each.item))
                 with contextlib.suppress(OSError):  # else it is in the way of nothing but room
                     each.path.unlink(missing_ok=True)
+
+    def _siblings(self, group: list[Planned]) -> Iterator[tuple[str, Path]]:
+        """Yield what is here of a group, by the names on the phone: also what isn't there any more."""
+        for planned in group:
+            if planned.target is not None:
+                yield planned.item.name, planned.target
+        for planned in group:
+            for name, file in self._memory.siblings(planned.item.key):
+                yield name, Path(file)
 
     @staticmethod
     def _fits(each: _Arrived, directory: Path, number: int) -> bool:

@@ -48,16 +48,23 @@ class Clearer:
             return
         size = short(sum(item.size for item in items))
         many = "1 file" if len(items) == 1 else f"{len(items)} files"
-        if not self._run.chosen.yes and not agreed(f"delete {many} ({size}) on the phone, which are here?"):
+        if not self._run.chosen.yes and not agreed(
+            f"delete {many} ({size}) on the phone, now that they are here?"
+        ):
             for item in items:
                 self._teller.tell(item, Status.KEPT, reason=_REFUSED)
             return
         left = len(items)
-        for group in proven:
-            left -= len(group)
-            if not self._delete(group):
-                self._teller.break_off(left)
-                return
+        bar = Bar(left, sum(item.size for item in items))
+        self._run.before_line = bar.clear
+        try:
+            for group in proven:
+                left -= len(group)
+                if not self._delete(group, bar):
+                    self._teller.break_off(left)
+                    return
+        finally:
+            bar.clear()
 
     # --- proving ---------------------------------------------------------------------
 
@@ -112,7 +119,7 @@ class Clearer:
 
     # --- deleting --------------------------------------------------------------------
 
-    def _delete(self, group: list[Item]) -> bool:
+    def _delete(self, group: list[Item], bar: Bar) -> bool:
         """Delete a group, if all of it is still what came; tell whether the phone is there."""
         present: list[Item] = []
         for item in group:
@@ -129,6 +136,7 @@ class Clearer:
                 return True
             present.append(item)
         for item in present:
+            bar.start(item.name, item.size)
             try:
                 self._run.phone.remove(item.path)
             except (OSError, MtpfsError) as error:
@@ -137,4 +145,6 @@ class Clearer:
                     return False
             else:
                 self._teller.tell(item, Status.DELETED)
+            finally:
+                bar.end(moved=True)
         return True

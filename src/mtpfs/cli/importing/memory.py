@@ -27,7 +27,9 @@ from dataclasses import dataclass
 from mtpfs import state
 from mtpfs.cli.importing.finding import Key
 from mtpfs.cli.phones import Phone
+from mtpfs.pictures.kinds import group_key
 
+_TOGETHER = 3600  # seconds
 _LONGEST = 1 << 16  # bytes of a line that can be one of ours: a path of Linux' longest, escaped, twice
 
 
@@ -55,6 +57,10 @@ class Memory:
         """Why nothing can be remembered; "": all is well."""
         self._descriptor = descriptor
         self._records: dict[Key, Record] = {}
+        self._owners: dict[str, Key] = {}
+        self._groups: dict[tuple[str, str], list[Key]] = {}
+        self._ungrouped: list[Key] = []
+        """What isn't sorted into groups yet: most imports don't ask for that."""
         self._is_torn = False
         """The file may end in the middle of a line."""
         if descriptor >= 0:
@@ -67,9 +73,28 @@ class Memory:
         """Return what became of a file; None: it wasn't imported, or has changed since."""
         return self._records.get(key)
 
+    def siblings(self, key: Key) -> Iterator[tuple[str, str]]:
+        """Yield what belonged to a file, and was taken within the hour: names on the phone, and files here.
+
+        Nearly: cameras begin to count anew, and then a name stands for another photo.
+        """
+        path, _, date = key
+        while self._ungrouped:
+            known = self._ungrouped.pop()
+            directory, _, name = known[0].rpartition("/")
+            self._groups.setdefault((directory, group_key(name)), []).append(known)
+        directory, _, name = path.rpartition("/")
+        for other in self._groups.get((directory, group_key(name)), ()):
+            if date is not None and other[2] is not None and abs(other[2] - date) <= _TOGETHER:
+                yield other[0].rpartition("/")[2], self._records[other].file
+
+    def owner(self, file: str) -> Key | None:
+        """Return which file of the phone a file here is, as far as that is remembered."""
+        return self._owners.get(file)
+
     def add(self, key: Key, record: Record) -> None:
         """Remember a file that is here. If that can't be written, `trouble` tells it, and this import still knows it."""
-        self._records[key] = record
+        self._note(key, record)
         if self._descriptor < 0:
             return
         path, size, date = key
@@ -83,6 +108,12 @@ class Memory:
         except OSError as error:
             self._is_torn = True
             self.trouble = error.strerror or str(error)
+
+    def _note(self, key: Key, record: Record) -> None:
+        if record.file and key not in self._records:
+            self._ungrouped.append(key)
+        self._records[key] = record
+        self._owners[record.file] = key
 
     def _read(self) -> None:
         with open(os.dup(self._descriptor), "rb") as file:  # noqa: PTH123 - a descriptor isn't a path
@@ -100,7 +131,7 @@ class Memory:
                     "file": str(file),
                     "sha256": str(digest),
                 }:
-                    self._records[path, size, date] = Record(file, digest)
+                    self._note((path, size, date), Record(file, digest))
         except (ValueError, RecursionError):  # JSON's and Unicode's are such
             return
 
@@ -127,18 +158,21 @@ def remembered(phone: Phone, *, to_write: bool) -> Iterator[Memory]:
 
 
 def _opened(name: str) -> tuple[int, str]:
-    """Return the file's descriptor, or -1 and why there is none."""
-    trouble = "there is no home directory"
-    for place in state.directories():
+    """Return the file's descriptor, or -1 and why there is none.
+
+    Only the best place counts. If that can't be used for once, a second memory elsewhere would know half of it.
+    """
+    place = next(state.directories(), None)
+    if place is None:
+        return -1, "there is no home directory"
+    try:
+        directory = state.open_directory(place)
         try:
-            directory = state.open_directory(place)
-            try:
-                # O_NONBLOCK: a named pipe in its place is an error, and not an endless wait.
-                flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-                descriptor = os.open(name, flags, 0o600, dir_fd=directory)
-                return state.private(descriptor, stat.S_ISREG, 0o600, "it isn't a file of ours"), ""
-            finally:
-                os.close(directory)
-        except OSError as error:
-            trouble = f"{place}/mtpfs: {error.strerror or error}"
-    return -1, trouble
+            # O_NONBLOCK: a named pipe in its place is an error, and not an endless wait.
+            flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            descriptor = os.open(name, flags, 0o600, dir_fd=directory)
+            return state.private(descriptor, stat.S_ISREG, 0o600, "it isn't a file of ours"), ""
+        finally:
+            os.close(directory)
+    except OSError as error:
+        return -1, f"{place}/mtpfs: {error.strerror or error}"

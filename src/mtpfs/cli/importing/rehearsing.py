@@ -40,7 +40,8 @@ def _taken(run: Run, shelf: Shelf, item: Item) -> Taken:
 def _rehearse(
     shelf: Shelf, group: list[Planned], dates: dict[Item, Taken], used: set[Path], teller: Teller
 ) -> None:
-    directory, number = shelf.home((each.item, each.target) for each in group) or (shelf.place_of(dates), 1)
+    here = [(each.item.name, each.target) for each in group if each.target is not None]
+    directory, number = shelf.home(here) or (shelf.place_of(dates), 1)
 
     def targets() -> dict[Item, Path]:
         return {item: directory / numbered(item.name, number) for item in dates}

@@ -15,7 +15,7 @@ import hashlib
 import os
 import stat
 import string
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 
@@ -101,20 +101,25 @@ class Shelf:
         chief = min(dates, key=rank)
         return self.place(dates[chief].moment, chief)
 
-    def home(self, group: Iterable[tuple[Item, Path | None]]) -> tuple[Path, int] | None:
-        """Return where some of a group is already, and with which number; None: nowhere in this directory."""
-        for item, path in group:
-            if path is None or not path.is_relative_to(self.directory) or not path.exists():
+    def home(self, group: Iterable[tuple[str, Path]]) -> tuple[Path, int] | None:
+        """Return where some of a group is already, and with which number; None: nowhere in this directory.
+
+        The names are those on the phone.
+        """
+        for name, path in group:
+            if not path.is_relative_to(self.directory) or not path.exists():
                 continue
-            if path.name == item.name:
+            if path.name == name:
                 return path.parent, 1
-            if unnumbered(path.name) == item.name:
+            if unnumbered(path.name) == name:
                 return path.parent, int(split(path.name)[0].rpartition("~")[2])
         return None
 
-    def find(self, group: list[Item]) -> dict[Item, Path]:
-        """Return which files of a group are where they would go, by name, size and date."""
-        candidates = {item: self._candidates(item) for item in group}
+    def find(self, group: list[Item], is_free: Callable[[Item, Path], bool]) -> dict[Item, Path]:
+        """Return which files of a group are where they would go, by name, size and date, if they are nothing else."""
+        candidates = {
+            item: [path for path in self._candidates(item) if is_free(item, path)] for item in group
+        }
         # What tells no date of its own (a sidecar) lies where one lies that does.
         places = {
             path.parent
@@ -160,9 +165,9 @@ class Shelf:
 
     def _walk(self) -> Iterable[tuple[str, list[str], list[str]]]:
         def raised(error: OSError) -> None:
-            if not isinstance(
-                error, FileNotFoundError
-            ):  # that has gone meanwhile, or isn't there before the first import
+            # What isn't there (any more, or before the first import), and what we may not look into (lost+found), has
+            # nothing of ours.
+            if not isinstance(error, FileNotFoundError | PermissionError):
                 raise error
 
         for directory, folders, names in os.walk(self.directory, onerror=raised):
