@@ -23,11 +23,13 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 with atheris.instrument_imports(include=["mtpfs"]):
     from hostile.device import run_network_session, run_session
+    from mtpfs import exif
     from mtpfs.errors import MtpfsError
     from mtpfs.pictures.taken import date_in
     from mtpfs.protocol import datasets, ptpip, wire
     from mtpfs.protocol.containers import ContainerStream, decode_event
     from mtpfs.protocol.dates import decode_date
+    from mtpfs.thumbnails import png
     from mtpfs.transport.recognition import os_descriptor_names_mtp, os_vendor_code
 
 DECODERS: list[Callable[[bytes], object]] = [
@@ -41,6 +43,8 @@ DECODERS: list[Callable[[bytes], object]] = [
     lambda data: wire.decode_value(int.from_bytes(data[:2], "little"), data[2:]),
     lambda data: decode_date(data.decode("utf-16-le", "replace"), None),
     lambda data: date_in(io.BytesIO(data)),  # a photo's
+    exif.read,  # a photo's head, for its thumbnail
+    png.texts,
     os_vendor_code,
     lambda data: os_descriptor_names_mtp(data, data[0] if data else 0),
     lambda data: ptpip.decode(data[0] if data else 0, data[1:]),
