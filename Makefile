@@ -102,7 +102,7 @@ format:
 
 fuzz:
 	@contrib/setup fuzz
-	@for target in decoders stream session; do \
+	@for target in decoders stream packets session network; do \
 		$(BIN)/python fuzz/fuzz.py $$target -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -artifact_prefix=.fuzz- || exit 1; \
 	done
 
@@ -113,7 +113,8 @@ fsx:
 
 every-step:
 	@contrib/setup dev
-	$(BIN)/python -m pytest --numprocesses=$(TEST_PROCESSES) --all-steps tests/vfs/test_every_step.py
+	$(BIN)/python -m pytest --numprocesses=$(TEST_PROCESSES) --all-steps -o faulthandler_timeout=0 \
+		tests/vfs/test_every_step.py tests/cli/test_every_step.py
 
 soak:
 	@contrib/setup dev

@@ -5,6 +5,7 @@
 `--rounds N`: measure everything so often, in turns; the median counts, if the rounds agree.
 `--divisor N`: files N times smaller than 200 MiB and 1 GiB, for an emulated machine.
 `--alone`: leave the others out, who take ten times as long.
+`--commands`: only the commands that need no mount, beside aft-mtp-cli.
 `--fast`: only a phone that is as fast as its link, at high or super speed, whichever the bus has.
 """
 
@@ -21,6 +22,7 @@ TOP = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(TOP / "tests"))
 
 import bus  # noqa: E402
+import commands  # noqa: E402
 import fast  # noqa: E402
 import local  # noqa: E402
 import meanwhile  # noqa: E402
@@ -58,6 +60,13 @@ def of_a_fast_phone(rounds: int) -> str:
     return report.fast_table(found)
 
 
+def of_commands(rounds: int) -> str:
+    """Return the table."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as name:
+        os.environ["TMPDIR"] = name
+        return report.commands_table(commands.measure(Path(name), rounds, say))
+
+
 def load() -> str:
     """Return what else the machine has to do."""
     return f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} CPUs"
@@ -68,6 +77,7 @@ def main() -> int:
     parser.add_argument("--lab", action="store_true", help="only over USB, in a kernel that has dummy_hcd")
     parser.add_argument("--local", action="store_true", help="only on the virtual phone")
     parser.add_argument("--fast", action="store_true", help="only a phone that is as fast as its link")
+    parser.add_argument("--commands", action="store_true", help="only the commands that need no mount")
     parser.add_argument("--rounds", type=int, default=5, help="how often everything is measured (5)")
     parser.add_argument("--divisor", type=int, default=1, help="how many times smaller the files are (1)")
     parser.add_argument("--alone", action="store_true", help="without the other programs")
@@ -77,18 +87,20 @@ def main() -> int:
     text, before = [], load()
     if chosen.fast:
         text.append("## A phone that is as fast as its link\n\n" + of_a_fast_phone(chosen.rounds))
+    elif chosen.commands:
+        text.append("## Commands without a mount, over USB\n\n" + of_commands(chosen.rounds))
     elif not chosen.local:
         table, picture = over_usb(chosen.rounds, alone=chosen.alone)
         text.append("## Over USB (uMTP-Responder on dummy_hcd, high speed)\n\n" + table)
         (chosen.directory / "results.svg").write_text(picture)
-    if not (chosen.lab or chosen.fast):
+    if not (chosen.lab or chosen.fast or chosen.commands):
         with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
             found, starts = local.measure(Path(name)), local.starting(Path(name))
         text.append("## On the virtual phone\n\n" + report.local_table(found, starts))
     text.append(f"Load average before: {before}; after, with the work itself: {load()}.")
-    written = (
-        chosen.directory / f"results{'-usb' * chosen.lab}{'-local' * chosen.local}{'-fast' * chosen.fast}.md"
-    )
+    kinds = {"usb": chosen.lab, "local": chosen.local, "fast": chosen.fast, "commands": chosen.commands}
+    written = chosen.directory / "-".join(["results", *(kind for kind, is_on in kinds.items() if is_on)])
+    written = written.with_suffix(".md")
     written.write_text("\n\n".join(text) + "\n")
     print(written.read_text())
     return 0

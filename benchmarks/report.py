@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from bus import FILES, FIRST_BYTE, IN, LIST, OUT, READ, SIZES, SMALL_FILES, WORK, WRITE, Result
+import commands
+from bus import FAR_BEHIND, FILES, FIRST_BYTE, IN, LIST, OUT, READ, SIZES, SMALL_FILES, WORK, WRITE, Result
 from fast import Fast
 from meanwhile import Meanwhile, Spooled
 from samples import SURE, Samples
@@ -85,7 +86,8 @@ def bus_table(
     table = _table(rows, [f"{peer.program} took" for peer in peers])
     sizes = (
         f"Files of {SIZES.large >> 20} MiB, and of {SIZES.huge >> 20} MiB for the copy during ls. Medians of "
-        f"{len(ours.seconds[READ].values)} rounds, and between which values they lie. Others: times as long. "
+        f"{len(ours.seconds[READ].values)} rounds, and between which values they lie. Others: times as long, "
+        f"once if more than {FAR_BEHIND}. "
         f'"Unsure": the rounds differ by more than {SURE:.0%}.'
     )
     return "\n".join([sizes, "", table, "", *(f"- {reason}" for reason in dict.fromkeys(reasons))])
@@ -139,6 +141,25 @@ def fast_table(found: Fast) -> str:
     )
     head = f"At {found.speed} Mbit/s; the phone sends and takes {found.rate / 1e6:.0f} MB/s. {len(found.read.values)} rounds."
     return f"{head}\n\n{_table(rows, [])}"
+
+
+def commands_table(found: commands.Commanded) -> str:
+    """Return the table of the commands that need no mount."""
+    rows = []
+    for work in (commands.GET_BIG, commands.PUT_BIG, commands.GET_SMALL, commands.PUT_SMALL):
+        others = found.others[work]
+        told = others.told(1) if others else f"— ({found.notes.get(work, '')})"
+        if work in found.steps:
+            steps, count = found.steps[work], 1 if work == commands.GET_SMALL else 2
+            is_met = steps.median <= 1.3 * count and (not others or others.median > 1)
+            bar = f"≤ {1.3 * count} small transactions' time per file, aft > 1"
+            rows.append(Row(work, bar, steps.told(1), _sure(steps, met=is_met), [told]))
+        elif work == commands.GET_BIG:
+            bar, is_met = "≤ 1 of the mount's time", found.mount.median <= 1
+            rows.append(Row(work, bar, found.mount.told(), _sure(found.mount, met=is_met), [told]))
+        else:
+            rows.append(Row(work, "", "", None, [told]))
+    return _table(rows, ["aft-mtp-cli took"])
 
 
 def _meanwhile_rows(found: Meanwhile) -> list[Row]:

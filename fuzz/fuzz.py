@@ -2,7 +2,7 @@
 
 Strategy: atheris instruments mtpfs as it is imported and looks for inputs that
 reach new branches. The targets are each dataset's decoder, the container stream
-in pieces of any size, and whole sessions on the filesystem with a lying device.
+and PTP/IP's packets in pieces of any size, and whole sessions on the filesystem with a lying device, over USB and over TCP.
 
 Invariant: an input passes if nothing but `MtpfsError` comes out.
 """
@@ -22,10 +22,10 @@ import atheris
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 with atheris.instrument_imports(include=["mtpfs"]):
-    from hostile.device import run_session
+    from hostile.device import run_network_session, run_session
     from mtpfs.errors import MtpfsError
     from mtpfs.pictures.taken import date_in
-    from mtpfs.protocol import datasets, wire
+    from mtpfs.protocol import datasets, ptpip, wire
     from mtpfs.protocol.containers import ContainerStream, decode_event
     from mtpfs.protocol.dates import decode_date
     from mtpfs.transport.recognition import os_descriptor_names_mtp, os_vendor_code
@@ -43,6 +43,7 @@ DECODERS: list[Callable[[bytes], object]] = [
     lambda data: date_in(io.BytesIO(data)),  # a photo's
     os_vendor_code,
     lambda data: os_descriptor_names_mtp(data, data[0] if data else 0),
+    lambda data: ptpip.decode(data[0] if data else 0, data[1:]),
 ]
 
 
@@ -68,11 +69,34 @@ def stream(data: bytes) -> None:
         at = end
 
 
+def packets(data: bytes) -> None:
+    """The first byte is the size of the reader's buffer, a byte before each piece its length."""
+    unpacker = ptpip.Unpacker()
+    view = memoryview(bytearray(12 + (data[0] if data else 0)))
+    at, done = 1, 0
+    with contextlib.suppress(MtpfsError):
+        while at < len(data):
+            piece = data[at + 1 : at + 1 + data[at]]
+            at += 1 + data[at]
+            while piece:
+                count, ends = unpacker.fill(view[done:])
+                done = 0 if ends or done + count == len(view) else done + count
+                room = unpacker.room(view[done:])
+                take = min(len(room), len(piece))
+                room[:take] = piece[:take]
+                piece = piece[take:]
+                done += unpacker.took(take)
+
+
 def session(data: bytes) -> None:
     run_session(data)
 
 
-TARGETS = {"decoders": decoders, "stream": stream, "session": session}
+def network(data: bytes) -> None:
+    run_network_session(data)
+
+
+TARGETS = {"decoders": decoders, "stream": stream, "packets": packets, "session": session, "network": network}
 
 
 def main() -> None:

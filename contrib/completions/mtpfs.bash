@@ -2,10 +2,10 @@
 
 # Mount options; those with a value end in "=".
 _mtpfs_options='ro rw allow_other allow_root default_permissions uid= gid= umask= fmask= dmask= fsname= subtype=
-    storage= timeout= readahead= ttl= exit_on_unplug debug atime noatime exec noexec suid nosuid dev nodev nodiratime sync async dirsync
+    storage= timeout= readahead= ttl= thumbnails exit_on_unplug debug atime noatime exec noexec suid nosuid dev nodev nodiratime sync async dirsync
     auto_unmount'
 
-_mtpfs_files='ls tree stat get put cat rm mkdir mv cp df'  # commands for files, without a mount
+_mtpfs_files='ls tree stat get put cat rm mkdir mv cp df sync thumbs'  # commands for files, without a mount
 
 # The words up to the cursor as the shell sees them: readline parts them at "=" and ":" too.
 _mtpfs_words() {
@@ -34,10 +34,10 @@ _mtpfs_sources() {
         _mtpfs_directories virtual: "${word#virtual:}"
         return
     fi
-    if [[ $word != virtual* && $word != /* ]]; then
+    if [[ $word != virtual* && $word != ip:* && $word != /* ]]; then
         found=$("${words[0]}" list --json 2>/dev/null | sed -n 's/^ *"source": "\([^"\\ ]*\)",$/\1/p')
     fi
-    COMPREPLY+=($(compgen -W "any virtual: $found" -- "$word"))
+    COMPREPLY+=($(compgen -W "any ip: virtual: $found" -- "$word"))
 }
 
 _mtpfs_mounts() {
@@ -55,14 +55,18 @@ _mtpfs_file_command() {
         rm) letters='-r -f -i' ;;
         mkdir) letters='-p' ;;
         mv) letters='-n -i' ;;
+        sync) letters='--delete --exclude -c --checksum -n --dry-run' ;;
+        thumbs) letters='--to' ;;
         *) letters='' ;;
     esac
     [[ $command == cat ]] || letters+=' --json'
     case $previous:$word in
         --source:*) _mtpfs_sources ;;
+        --to:*) _mtpfs_directories '' "$word" ;;
         *:-*) COMPREPLY=($(compgen -W "$letters --source --redact --help" -- "$word")) ;;
         *)
-            [[ $command == get || $command == put ]] || return 0
+            [[ $command == sync ]] && _mtpfs_directories '' "$word"
+            [[ $command == get || $command == put || $command == thumbs ]] || return 0
             local file
             while IFS= read -r file; do
                 compopt -o filenames 2>/dev/null
@@ -96,21 +100,21 @@ _mtpfs() {
     previous=${words[-2]}
     case ${words[1]} in
         umount | list | info | doctor | stats | import | help) ((${#words[@]} == 2)) || command=${words[1]} ;;
-        ls | tree | stat | get | put | cat | rm | mkdir | mv | cp | df)
+        ls | tree | stat | get | put | cat | rm | mkdir | mv | cp | df | sync | thumbs)
             ((${#words[@]} == 2)) || command=${words[1]}
             ;;
     esac
 
     for ((i = 1; i < ${#words[@]} - 1; i++)); do
         case ${words[i]} in
-            -o | --in | --source) ((i++)) ;;
+            -o | --in | --source | --to) ((i++)) ;;
             -*) ;;
             *) ((positional++)) ;;
         esac
     done
 
     case $command:$previous:$word in
-        ls:* | tree:* | stat:* | get:* | put:* | cat:* | rm:* | mkdir:* | mv:* | cp:* | df:*) _mtpfs_file_command ;;
+        ls:* | tree:* | stat:* | get:* | put:* | cat:* | rm:* | mkdir:* | mv:* | cp:* | df:* | sync:* | thumbs:*) _mtpfs_file_command ;;
         :--source:* | import:--source:* | info:--source:* | doctor:--source:*) _mtpfs_sources ;;
         :-o:*) _mtpfs_mount_option ;;
         :--in:*) _mtpfs_directories '' "$word" ;;
@@ -122,6 +126,7 @@ _mtpfs() {
         import:*) _mtpfs_directories '' "$word" ;;
         umount:*:-*) COMPREPLY=($(compgen -W '--redact -h --help' -- "$word")) ;;
         info:*:-*) COMPREPLY=($(compgen -W '-J --json --source --redact -h --help' -- "$word")) ;;
+        list:*:-*) COMPREPLY=($(compgen -W '-J --json --network --redact -h --help' -- "$word")) ;;
         *:*:-*) COMPREPLY=($(compgen -W '-J --json --redact -h --help' -- "$word")) ;;
         list:*) ;;
         stats:* | umount:*) ((positional > 1)) || _mtpfs_mounts ;;

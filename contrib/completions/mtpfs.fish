@@ -1,11 +1,11 @@
 # Completion of mtpfs(1) for fish.
 
-set -l files ls tree stat get put cat rm mkdir mv cp df
+set -l files ls tree stat get put cat rm mkdir mv cp df sync thumbs
 set -l commands umount list info doctor stats import help $files
 set -l mounting "not __fish_seen_subcommand_from $commands"
 
 function __mtpfs_sources
-    printf '%s\n' any\t'the only device there is' virtual:\t'a phone made of software'
+    printf '%s\n' any\t'the only device there is' ip:\t'a camera in the network' virtual:\t'a phone made of software'
     mtpfs list --json 2>/dev/null | string match -rg '^ *"source": "([^"\\\\]*)",$'
 end
 
@@ -21,7 +21,8 @@ function __mtpfs_options
         fsname=\t'source shown by findmnt' subtype=\t'type shown by findmnt' \
         storage=\t'mount only this storage' \
         timeout=\t'how long a simple request may take' readahead=\t'how much is fetched at once' \
-        ttl=\t'how long attributes are believed' exit_on_unplug\t'unmount when unplugged' \
+        ttl=\t'how long attributes are believed' thumbnails\t'fetch thumbnails of what is listed' \
+        exit_on_unplug\t'unmount when unplugged' \
         debug\t'log what the kernel asks' \
         atime\t'update access times' noatime\t"don't update access times" \
         nodiratime\t"don't update directories' access times" \
@@ -62,8 +63,10 @@ complete -c mtpfs -n __fish_use_subcommand -a mv -d 'Move or rename files on the
 complete -c mtpfs -n __fish_use_subcommand -a cp -d 'Copy files on the phone'
 complete -c mtpfs -n __fish_use_subcommand -a df -d 'Tell the room on the phone'
 complete -c mtpfs -n __fish_use_subcommand -a import -d 'Fetch the new photos and videos'
+complete -c mtpfs -n __fish_use_subcommand -a sync -d 'Make a directory on the phone like one here, or the other way round'
+complete -c mtpfs -n __fish_use_subcommand -a thumbs -d 'Fetch thumbnails of pictures and films'
 complete -c mtpfs -l source -x -d 'Which device' -a "(__mtpfs_sources)"
-complete -c mtpfs -n "__fish_seen_subcommand_from ls tree stat get put rm mkdir mv cp df" -l json -d 'Print JSON'
+complete -c mtpfs -n "__fish_seen_subcommand_from ls tree stat get put rm mkdir mv cp df sync thumbs" -l json -d 'Print JSON'
 complete -c mtpfs -n "__fish_seen_subcommand_from get put cp rm" -s r -d 'Directories, with all that is in them'
 complete -c mtpfs -n "__fish_seen_subcommand_from get put cp mv" -s n -d 'Replace nothing'
 complete -c mtpfs -n "__fish_seen_subcommand_from get put cp mv rm" -s i -d 'Ask before something goes'
@@ -76,7 +79,8 @@ complete -c mtpfs -n "__fish_seen_subcommand_from ls" -s d -d 'Directories thems
 complete -c mtpfs -n "__fish_seen_subcommand_from ls" -s R -d 'Directories in directories, too'
 complete -c mtpfs -n "__fish_seen_subcommand_from tree" -s d -d 'Directories only'
 complete -c mtpfs -n "__fish_seen_subcommand_from tree" -s L -x -d 'No deeper than this'
-complete -c mtpfs -n "__fish_seen_subcommand_from get put" -F
+complete -c mtpfs -n "__fish_seen_subcommand_from thumbs" -l to -x -d 'Write files there' -a "(__fish_complete_directories (commandline -ct))"
+complete -c mtpfs -n "__fish_seen_subcommand_from get put thumbs" -F
 complete -c mtpfs -n "__fish_seen_subcommand_from import" -a "(__fish_complete_directories (commandline -ct))"
 complete -c mtpfs -n "__fish_seen_subcommand_from import" -l json -d 'Print JSON'
 complete -c mtpfs -n "__fish_seen_subcommand_from import" -l into -x -d 'Directories below it' -a "{taken:%Y/%m} {folder} {phone}"
@@ -86,7 +90,13 @@ complete -c mtpfs -n "__fish_seen_subcommand_from import" -l dry-run -d 'Only pr
 complete -c mtpfs -n "__fish_seen_subcommand_from import" -l again -d "What isn't here any more, too"
 complete -c mtpfs -n "__fish_seen_subcommand_from import" -l wait -d 'Wait until the phone is unlocked'
 complete -c mtpfs -n "__fish_seen_subcommand_from help" -a "umount list info doctor stats import $files"
+complete -c mtpfs -n "__fish_seen_subcommand_from sync" -l delete -d 'Remove what SRC has not'
+complete -c mtpfs -n "__fish_seen_subcommand_from sync" -l exclude -x -d 'Leave this out'
+complete -c mtpfs -n "__fish_seen_subcommand_from sync" -s c -l checksum -d 'Compare contents'
+complete -c mtpfs -n "__fish_seen_subcommand_from sync" -s n -l dry-run -d 'Only print the plan'
+complete -c mtpfs -n "__fish_seen_subcommand_from sync" -a "(__fish_complete_directories (commandline -ct))"
 complete -c mtpfs -n "__fish_seen_subcommand_from list info stats" -s J -l json -d 'Print JSON'
+complete -c mtpfs -n "__fish_seen_subcommand_from list" -l network -d 'Cameras in the network'
 complete -c mtpfs -n "__fish_seen_subcommand_from info doctor" -a "(__mtpfs_sources)"
 complete -c mtpfs -n "__fish_seen_subcommand_from doctor" -a "(__fish_complete_directories (commandline -ct))"
 complete -c mtpfs -n "__fish_seen_subcommand_from umount info stats" -a "(findmnt -rn -t fuse.mtpfs -o TARGET)"

@@ -16,13 +16,16 @@ import ctypes
 import logging
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import trio
 
-from mtpfs.errors import InterruptedSetupError, MtpfsError
+from mtpfs.door import server as door
+from mtpfs.errors import InterruptedSetupError, MtpfsError, SetupError
 from mtpfs.fuse import connection
 from mtpfs.fuse.connection import KernelNotifier
 from mtpfs.fuse.echo import Echo, EchoOperations
@@ -32,7 +35,10 @@ from mtpfs.session import Session
 from mtpfs.settings import END_SIGNALS, Settings
 from mtpfs.transport import Transport
 from mtpfs.unmount import UnmountReport
-from mtpfs.vfs import Filesystem
+from mtpfs.vfs import Filesystem, News, Node
+
+if TYPE_CHECKING:
+    from mtpfs.thumbnails.visitor import Visitor
 
 log = logging.getLogger(__name__)
 
@@ -78,9 +84,9 @@ class _Mount:
         self._settings = settings
         self._ready = ready
         self._stopping = stopping
-        self._echo = Echo(
-            os.path.realpath(mountpoint)
-        )  # which is asked now, because later it is we who answer
+        self._place = os.path.realpath(mountpoint)  # asked now, because later it is we who answer
+        self._echo = Echo(self._place)
+        self._visitor: Visitor | None = None
         self._fs: Filesystem | None = None
         """Set when it is mounted. So is the next one."""
         self._notifier: KernelNotifier | None = None
@@ -91,7 +97,7 @@ class _Mount:
         """Open the phone, mount it, and send what is left when it is unmounted."""
         settings = self._settings
         async with open_device(open_transport, settings.timeout) as device, trio.open_nursery() as nursery:
-            notifier = KernelNotifier(nursery, self._echo.heard)
+            notifier = KernelNotifier(nursery, self._heard)
             with contextlib.closing(UnmountReport()) as report:
                 async with open_filesystem(device, settings, notifier) as fs:
                     await self._run(fs, notifier, report)
@@ -101,8 +107,22 @@ class _Mount:
 
     async def _run(self, fs: Filesystem, notifier: KernelNotifier, report: UnmountReport) -> None:
         settings, echo = self._settings, self._echo
-        operations = EchoOperations(fs, settings, report.process, echo)
         await _warn_if_empty(fs)
+        with door.opened() as listening:
+            process = report.process | {"socket": door.place_of(listening)}
+            operations = EchoOperations(fs, settings, process, echo)
+            if settings.thumbnails:
+                operations.visitor = self._visitor = await self._new_visitor(fs)
+            await self._answer(fs, notifier, operations, listening)
+
+    async def _answer(
+        self,
+        fs: Filesystem,
+        notifier: KernelNotifier,
+        operations: EchoOperations,
+        listening: socket.socket | None,
+    ) -> None:
+        settings, echo = self._settings, self._echo
         await trio.lowlevel.checkpoint_if_cancelled()  # from here to `ready` nothing can come in between
         connection.connect(operations, self._mountpoint, _fuse_options(fs, settings))
         self._fs, self._notifier = fs, notifier
@@ -115,6 +135,10 @@ class _Mount:
                     nursery.start_soon(_report_on_signal, questions, operations.report)
                     if not settings.read_only:
                         nursery.start_soon(echo.run)
+                    if operations.visitor is not None:
+                        nursery.start_soon(operations.visitor.run)
+                    if listening is not None:
+                        nursery.start_soon(door.Door(fs, notifier.heard).serve, listening)
                     if settings.exit_on_unplug:
                         nursery.start_soon(self._end_when_gone, fs.device.session)
                     if os.geteuid() == 0:
@@ -134,6 +158,31 @@ class _Mount:
                 await notifier.finish(NOTIFICATION_PATIENCE)
                 connection.disconnect()
                 await echo.ended(ECHO_PATIENCE)
+
+    async def _new_visitor(self, fs: Filesystem) -> Visitor | None:
+        """Return who makes thumbnails; None where that can't be."""
+        from mtpfs.thumbnails.decoder import Decoder  # noqa: PLC0415 - slow to load, and most mounts have none
+        from mtpfs.thumbnails.entries import cache_of  # noqa: PLC0415
+        from mtpfs.thumbnails.visitor import Visitor  # noqa: PLC0415
+
+        cache = await trio.to_thread.run_sync(cache_of, os.geteuid())
+        if cache is None:
+            log.warning(
+                "option thumbnails: there is no thumbnail cache for root, or for who isn't in the password database"
+            )
+            return None
+        try:
+            decoder = Decoder()
+        except SetupError as error:
+            log.warning("option thumbnails: %s", error)
+            return None
+        return Visitor(fs, cache, decoder, os.fsencode(self._place))
+
+    def _heard(self, news: News, node: Node) -> None:
+        """Pass on what has become of a name without a request."""
+        self._echo.heard(news, node)
+        if self._visitor is not None:
+            self._visitor.heard(news, node)
 
     async def await_signals(self, signals: AsyncIterator[int], nursery: trio.Nursery) -> None:
         """Do what signals ask for, until cancelled."""

@@ -25,12 +25,18 @@ from mtpfs.vfs.remembered import RememberedDates
 def open_source(source: Source) -> Transport:
     """Find and claim the device. No other program can use it until the transport is closed.
 
-    Blocks. Raises `SetupError` with what to do.
+    Blocks, and so runs in one of trio's threads: what cancels the call ends the wait for a camera's user. Raises
+    `SetupError` with what to do.
     """
     if source.kind == "virtual":
         from mtpfs.virtual.transport import open_virtual  # noqa: PLC0415
 
         return open_virtual(source.argument)
+    if source.kind == "ip":
+        from mtpfs.transport.guid import own_guid  # noqa: PLC0415
+        from mtpfs.transport.ip import open_camera  # noqa: PLC0415
+
+        return open_camera(source, own_guid(), is_wanted=trio.from_thread.check_cancelled)
     from mtpfs.transport.phones import choose  # noqa: PLC0415
     from mtpfs.transport.usb import find_phones, open_phone  # noqa: PLC0415
 

@@ -46,6 +46,8 @@ class Settings:
     """Seconds that a metadata transaction may go without progress; other timeouts follow in proportion."""
     readahead: int = 4 << 20
     """Bytes that are fetched at once for a sequential reader, at most; 0: never more than was asked for."""
+    thumbnails: bool = False
+    """Make entries in the user's thumbnail cache for what is listed (`mtpfs.thumbnails.visitor`)."""
     exit_on_unplug: bool = False
     """End the mount when the device leaves the bus, instead of waiting for its return."""
     ttl: float = 5.0

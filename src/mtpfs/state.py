@@ -1,6 +1,7 @@
 """Where state is kept that outlives a program: below $XDG_STATE_HOME, else below the user's home.
 
-Two things are kept there: dates that programs set (`vfs.remembered`), and what was imported (`cli.importing.memory`).
+Three things are kept there: dates that programs set (`vfs.remembered`), what was imported (`cli.importing.memory`), and
+what cameras on a network know the user by (`transport.guid`). Where one place can't be used, the next one is tried.
 
 Invariant: no symbolic link is followed. Nothing is written to a directory or a file that belongs to another user.
 """

@@ -169,6 +169,11 @@ class Phone:
         """Its serial number, as MTP tells it."""
         return self._phone.serial
 
+    @property
+    def unseen(self) -> int:
+        """How many objects no listing shows, because the phone couldn't describe them."""
+        return self._phone.unseen
+
     def storages(self) -> list[Storage]:
         """See `mtpfs.Phone.storages`. So for all that follow."""
         return self._thread.call(self._phone.storages)

@@ -40,7 +40,7 @@ class UnmountReport:
         self._file = os.memfd_create(UNMOUNT_REPORT)
 
     @property
-    def process(self) -> dict[str, int]:
+    def process(self) -> dict[str, int | str]:
         return {"pid": os.getpid(), "unmount_report": self._file}
 
     async def follow(self, fs: Filesystem) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mount.conftest import MTPFS, PATIENCE, run, wait_until
+from mount.conftest import MTPFS, PATIENCE, run, unmounted, wait_until
 from mtpfs.cli.mounts import is_mounted
 
 pytestmark = pytest.mark.skipif(not Path("/dev/fuse").exists(), reason="no FUSE")
@@ -41,7 +41,7 @@ def test_returns_when_usable(phone: Path, mountpoint: Path) -> None:
     result = run(*MTPFS, f"virtual:{phone}", mountpoint)
     assert (result.stdout, result.stderr) == ("", "")
     assert os.listdir(mountpoint) == [STORAGE]
-    run("fusermount3", "-u", mountpoint)
+    wait_until(lambda: unmounted(mountpoint), "the unmount")
 
 
 def test_locked_phone(phone: Path, mountpoint: Path) -> None:
@@ -52,7 +52,7 @@ def test_locked_phone(phone: Path, mountpoint: Path) -> None:
         'and tap "Allow" if it asks\n'
     )
     assert os.listdir(mountpoint) == []
-    run("fusermount3", "-u", mountpoint)
+    wait_until(lambda: unmounted(mountpoint), "the unmount")
 
 
 def test_failure_is_the_callers(phone: Path, mountpoint: Path) -> None:
@@ -80,7 +80,7 @@ def test_log_of_the_background(phone: Path, mountpoint: Path, tmp_path: Path) ->
         said = log.recv(1000).decode()
     assert "mtpfs[" in said
     assert "large: 2000000 bytes could not be saved" in said
-    run("fusermount3", "-u", mountpoint)
+    wait_until(lambda: unmounted(mountpoint), "the unmount")
 
 
 @pytest.mark.parametrize("abstract", [False, True])

@@ -16,7 +16,6 @@ import pytest
 
 from cli.files import STORAGE, Commands, local_file
 from mount.conftest import HAS_FUSE, virtual_mount, wait_until
-from mtpfs.cli.main import FILE_COMMANDS
 
 DATE = 1_500_000_000
 SHOWN = "2017-07-14 02:40"
@@ -112,46 +111,6 @@ def test_tree_stat_df_cat(commands: Commands) -> None:
     assert row.endswith(STORAGE)
     assert commands.lines("cat", "DCIM/Camera/a.jpg", "DCIM/Camera/c.txt") == ["aaac"]
     assert "Is a directory" in commands.run("cat", "DCIM", status=1).stderr
-
-
-# --- JSON ----------------------------------------------------------------------------
-
-ENTRY = {"path": str, "name": str, "type": str, "size": int, "modified": str}
-SCHEMA: dict[str, dict[str, type]] = {
-    "ls": ENTRY,
-    "tree": ENTRY,
-    "stat": ENTRY,
-    "df": {"path": str, "name": str, "capacity": int, "free": int, "removable": bool, "writable": bool},
-    "get": {"source": str, "target": str, "size": int, "status": str},
-    "put": {"source": str, "target": str, "size": int, "status": str},
-    "rm": {"path": str, "status": str},
-    "mkdir": {"path": str, "status": str},
-    "mv": {"source": str, "target": str, "status": str},
-    "cp": {"source": str, "target": str, "status": str},
-}
-"""What man/mtpfs-files.1 says of each line."""
-
-
-def test_json(commands: Commands) -> None:
-    """Each command prints objects of the documented keys and types, and nothing else."""
-    local_file(commands.here / "f", b"f")
-    for words in (
-        ("ls", "-R", "DCIM"),
-        ("tree", "DCIM"),
-        ("stat", "DCIM/Camera/a.jpg"),
-        ("df",),
-        ("get", "DCIM/Camera/*.jpg", "."),
-        ("put", "f", "DCIM"),
-        ("mkdir", "-p", "A/B"),
-        ("cp", "DCIM/f", "A/"),
-        ("mv", "A/f", "A/g"),
-        ("rm", "-r", "A"),
-    ):
-        found = commands.objects(*words)
-        assert found
-        for each in found:
-            assert {key: type(value) for key, value in each.items()} == SCHEMA[words[0]], words
-    assert {*SCHEMA, "cat"} == set(FILE_COMMANDS)
 
 
 # --- get -----------------------------------------------------------------------------

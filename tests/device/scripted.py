@@ -16,7 +16,7 @@ from mtpfs.errors import MtpfsError, ResponseError
 from mtpfs.protocol.codes import Format, Operation, Response
 from mtpfs.protocol.datasets import DeviceInfo, ObjectInfo, StorageInfo
 from mtpfs.protocol.wire import encode_integers
-from mtpfs.session import DataSource, Engine, Result, Session
+from mtpfs.session import DataSource, Engine, Rank, Result, Session
 
 T = TypeVar("T")
 
@@ -101,7 +101,7 @@ class ScriptedSession:
         data: bytes | DataSource | None = None,
         expected: int = 0,
         limit: int = 0,
-        bulk: bool = False,
+        rank: Rank = Rank.METADATA,
     ) -> Result:
         await trio.lowlevel.checkpoint()
         numbers = tuple(value.number if isinstance(value, Handle) else value for value in parameters)
@@ -116,7 +116,7 @@ class ScriptedSession:
                 found.append(error)
         return found
 
-    async def run(self, function: Callable[[Engine], T], *handles: Handle, bulk: bool = False) -> T:
+    async def run(self, function: Callable[[Engine], T], *handles: Handle, rank: Rank = Rank.METADATA) -> T:
         await trio.lowlevel.checkpoint()
         return function(cast(Engine, _ScriptedEngine(self)))
 

@@ -90,3 +90,27 @@ async def test_object_without_properties() -> None:
     device, _ = scripted({Operation.GetObjectInfo: object_info("a.jpg", 17)})
     found = await metadata.properties(device, OBJECT)
     assert (found["Filename"], found["ObjectCompressedSize"]) == ("a.jpg", 17)
+
+
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        (b"\x03\0\0\0abc", b"abc"),
+        (b"\x03\0\0\0abcde", b"abc"),
+        (b"\x04\0\0\0abc", None),
+        (b"\0\0\0\0", None),
+        (b"", None),
+        (Response.ObjectPropNotSupported, None),
+        (Response.InvalidObjectPropCode, None),
+    ],
+)
+async def test_sample(answer: Answer, found: bytes | None) -> None:
+    """Without GetThumb (Sailfish) a property is the thumbnail, as far as all of it has come."""
+    device, session = scripted({Operation.GetObjectPropValue: answer})
+    if found is None:
+        with pytest.raises(MtpfsError) as error:
+            await metadata.thumbnail(device, OBJECT)
+        assert error.value.errno == errno.ENODATA
+    else:
+        assert await metadata.thumbnail(device, OBJECT) == found
+    assert session.calls == [(Operation.GetObjectPropValue, (5, 0xDC86))]

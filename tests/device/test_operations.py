@@ -7,7 +7,7 @@ import errno
 import pytest
 
 from device.scripted import handle, scripted
-from mtpfs.device import Device, reading
+from mtpfs.device import Device, Rank, reading
 from mtpfs.errors import FsError, ResponseError
 from mtpfs.protocol.codes import Operation, Response
 
@@ -63,8 +63,8 @@ async def test_partial_reads_fall_back_per_object() -> None:
         return Response.OperationNotSupported if number == 1 else b"wide"
 
     device, _ = scripted({Operation.GetPartialObject64: wide, Operation.GetPartialObject: b"slim"})
-    assert bytes(await reading.read(device, handle(1), 0, 4, 4, bulk=True)) == b"slim"
-    assert bytes(await reading.read(device, handle(2), 0, 4, 4, bulk=True)) == b"wide"
+    assert bytes(await reading.read(device, handle(1), 0, 4, 4, rank=Rank.BULK)) == b"slim"
+    assert bytes(await reading.read(device, handle(2), 0, 4, 4, rank=Rank.BULK)) == b"wide"
 
 
 async def test_edit_operations_that_are_missing() -> None:

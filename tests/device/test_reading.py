@@ -9,7 +9,7 @@ import pytest
 
 from device.scripted import Answers, handle, scripted
 from device.world import world
-from mtpfs.device import Device, listing, reading
+from mtpfs.device import Device, Rank, listing, reading
 from mtpfs.errors import FsError, ResponseError
 from mtpfs.protocol.codes import Operation, Response
 from mtpfs.virtual.faults import FOREVER, Fault, Kind
@@ -36,14 +36,14 @@ def tizen(_: int, offset: int, count: int, *rest: int) -> bytes:
 async def get(
     device: Device, offset: int, count: int, size: int | None = len(CONTENT), number: int = 1
 ) -> bytes:
-    return bytes(await reading.read(device, handle(number), offset, count, size, bulk=True))
+    return bytes(await reading.read(device, handle(number), offset, count, size, rank=Rank.BULK))
 
 
 async def fails(
     device: Device, offset: int, count: int, size: int | None = len(CONTENT), number: int = 1
 ) -> int:
     with pytest.raises(FsError) as caught:
-        await reading.read(device, handle(number), offset, count, size, bulk=True)
+        await reading.read(device, handle(number), offset, count, size, rank=Rank.BULK)
     return caught.value.errno
 
 
@@ -121,11 +121,12 @@ async def test_on_the_virtual_phone(tmp_path: Path) -> None:
         refused = Fault(Kind.REFUSE, WIDE, times=FOREVER, code=Response.OperationNotSupported)
         w.transport.faults.add(refused)
         assert (
-            bytes(await reading.read(w.device, file.handle, 5, 500, file.size, bulk=True)) == CONTENT[5:505]
+            bytes(await reading.read(w.device, file.handle, 5, 500, file.size, rank=Rank.BULK))
+            == CONTENT[5:505]
         )
         assert w.operations["GetPartialObject"] == 1
         w.transport.faults.clear()
-        assert await reading.read(w.device, file.handle, 5, 500, file.size, bulk=True) == CONTENT[5:505]
+        assert await reading.read(w.device, file.handle, 5, 500, file.size, rank=Rank.BULK) == CONTENT[5:505]
         assert w.operations["GetPartialObject"] == 1
 
 

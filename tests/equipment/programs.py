@@ -23,3 +23,8 @@ def on_usb(phone: str, name: str, control: Path | None = None) -> list[str]:
     """Return the call that puts a virtual phone (`DIR?words`) on a real bus, as a gadget called `name`."""
     socket = [] if control is None else ["--control", str(control)]
     return [sys.executable, "-m", "equipment.functionfs", phone, "--name", name, *socket]
+
+
+def on_network(phone: str) -> list[str]:
+    """Return the call that makes a virtual phone (`DIR?words`) a camera at a port of 127.0.0.1, which it prints."""
+    return [sys.executable, "-m", "equipment.network", phone]

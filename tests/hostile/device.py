@@ -13,14 +13,16 @@ from __future__ import annotations
 import tempfile
 from array import array
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 import trio
 import trio.testing
 
+from equipment.air import Air
+from equipment.ptpip import Camera
 from mtpfs.device.description import describe
 from mtpfs.errors import (
     MtpfsError,
@@ -30,8 +32,11 @@ from mtpfs.errors import (
 )
 from mtpfs.phone import open_device, open_filesystem
 from mtpfs.settings import Settings
-from mtpfs.transport import Buffer
+from mtpfs.transport import Buffer, Transport
+from mtpfs.transport.ip import open_camera
+from mtpfs.transport.source import parse_source
 from mtpfs.vfs import Filesystem, Node
+from mtpfs.virtual.capabilities import parse_virtual
 from mtpfs.virtual.transport import VirtualTransport, open_virtual
 from vfs.world import Kernel
 
@@ -61,6 +66,38 @@ class Choices:
         return self._at >= len(self._data)
 
 
+def lies(choices: Choices, honest: bytes) -> list[bytes]:
+    """Return what becomes of some bytes: pieces that are received one by one. Raises `TransportStallError`."""
+    lie = choices.take(HONEST)
+    at = choices.take(len(honest) + 1) if lie else 0
+    match lie:
+        case 1:
+            return [honest[:at]]
+        case 2:
+            return []
+        case 3:
+            return [honest, honest]
+        case 4:
+            return [honest[:at], honest[at:]]
+        case 5:
+            return [honest + JUNK[: choices.take(256)]]
+        case 6:
+            return [JUNK[: choices.take(256)], honest]
+        case 7:
+            raise TransportStallError("stalled")
+        case 8:
+            edge = EDGES[choices.take(len(EDGES))].to_bytes(4, "little")
+            return [honest[:at] + edge + honest[at + 4 :]]
+        case 9 | 10 | 11:
+            changed = bytearray(honest)
+            for _ in range(lie - 8):
+                if changed:
+                    changed[choices.take(len(changed))] = choices.take(256)
+            return [bytes(changed)]
+        case _:
+            return [honest]
+
+
 class HostileTransport:
     """`mtpfs.transport.Transport` with the bytes towards the host changed."""
 
@@ -69,6 +106,7 @@ class HostileTransport:
         self._choices = choices
         self._waiting: deque[bytes] = deque()
         self.name = phone.name
+        self.advice = phone.advice
         self.max_packet = phone.max_packet
         self.monotonic = phone.monotonic
         self.sleep = phone.sleep
@@ -86,7 +124,7 @@ class HostileTransport:
     def read(self, buffer: array[int], timeout: float) -> int:
         if not self._waiting:
             count = self._phone.read(buffer, timeout)
-            self._waiting.extend(self._lies(bytes(memoryview(buffer)[:count])))
+            self._waiting.extend(lies(self._choices, bytes(memoryview(buffer)[:count])))
         if not self._waiting:
             self.sleep(timeout)
             raise TransportTimeoutError("swallowed")
@@ -100,42 +138,11 @@ class HostileTransport:
         event = self._phone.read_event(min(timeout, EVENT_WAIT))
         if self._choices.used_up:
             return event
-        return (self._lies(event) or [b""])[0][:64]
-
-    def _lies(self, honest: bytes) -> list[bytes]:
-        choices = self._choices
-        lie = choices.take(HONEST)
-        at = choices.take(len(honest) + 1) if lie else 0
-        match lie:
-            case 1:
-                return [honest[:at]]
-            case 2:
-                return []
-            case 3:
-                return [honest, honest]
-            case 4:
-                return [honest[:at], honest[at:]]
-            case 5:
-                return [honest + JUNK[: choices.take(256)]]
-            case 6:
-                return [JUNK[: choices.take(256)], honest]
-            case 7:
-                raise TransportStallError("stalled")
-            case 8:
-                edge = EDGES[choices.take(len(EDGES))].to_bytes(4, "little")
-                return [honest[:at] + edge + honest[at + 4 :]]
-            case 9 | 10 | 11:
-                changed = bytearray(honest)
-                for _ in range(lie - 8):
-                    if changed:
-                        changed[choices.take(len(changed))] = choices.take(256)
-                return [bytes(changed)]
-            case _:
-                return [honest]
+        return (lies(self._choices, event) or [b""])[0][:64]
 
 
 @asynccontextmanager
-async def mounted(transport: HostileTransport) -> AsyncIterator[Filesystem]:
+async def mounted(transport: Transport) -> AsyncIterator[Filesystem]:
     async with (
         open_device(lambda: transport) as device,
         open_filesystem(device, Settings(), Kernel()) as fs,
@@ -203,6 +210,65 @@ def run_session(data: bytes) -> float:
 
     The first byte chooses what the phone can do. Anything but an error of ours is raised.
     """
+    with _phone(data) as (phone, words):
+        transport = open_virtual(f"{phone}?{words}")
+        before = transport.monotonic()
+
+        async def session() -> None:
+            try:
+                async with mounted(HostileTransport(transport, Choices(data[1:]))) as fs:
+                    await use(fs)
+            except* MtpfsError:
+                pass
+
+        # The clock jumps while the reader of events waits; were its patience shorter, nothing would ever be idle.
+        trio.run(session, clock=trio.testing.MockClock(autojump_threshold=EVENT_WAIT / 5))
+        return transport.monotonic() - before
+
+
+def run_network_session(data: bytes) -> float:
+    """Do the same over TCP: the lies are about what the camera sends, the packets of the greeting included."""
+    with _phone(data) as (phone, words):
+        directories, capabilities = parse_virtual(f"{phone}?{words}")
+        air = Air(Camera(directories, capabilities))
+        air.event_wait = EVENT_WAIT
+        choices = Choices(data[1:])
+
+        def distort(honest: bytes) -> bytes:
+            try:
+                return b"".join(lies(choices, honest))
+            except TransportStallError as error:
+                raise ConnectionResetError from error
+
+        def connect() -> Transport:
+            source = parse_source("ip:hostile")
+            return open_camera(source, bytes(16), dial=air.dial, clock=air.clock, sleep=air.sleep)
+
+        async def keep_time() -> None:
+            while True:
+                await trio.sleep(1)
+                air.sleep(1)
+
+        async def session() -> None:
+            try:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(keep_time)
+                    transport = await trio.to_thread.run_sync(connect)
+                    async with mounted(transport) as fs:
+                        await use(fs)
+                    nursery.cancel_scope.cancel()
+            except* MtpfsError:
+                pass
+
+        air.distort = distort
+        before = air.clock()
+        trio.run(session, clock=trio.testing.MockClock(autojump_threshold=EVENT_WAIT / 5))
+        return air.clock() - before
+
+
+@contextmanager
+def _phone(data: bytes) -> Iterator[tuple[Path, str]]:
+    """Make a phone's directory; its words are chosen by the first byte."""
     kinds = (
         "",
         "no-edit",
@@ -219,17 +285,4 @@ def run_session(data: bytes) -> float:
         (phone / "DCIM/Camera/1.jpg").write_bytes(bytes(3000))
         (phone / "DCIM/Camera/2.jpg").write_bytes(b"x" * 511)
         (phone / "empty").touch()
-        words = kinds[data[0] % len(kinds)] if data else ""
-        transport = open_virtual(f"{phone}?{words}")
-        before = transport.monotonic()
-
-        async def session() -> None:
-            try:
-                async with mounted(HostileTransport(transport, Choices(data[1:]))) as fs:
-                    await use(fs)
-            except* MtpfsError:
-                pass
-
-        # The clock jumps while the reader of events waits; were its patience shorter, nothing would ever be idle.
-        trio.run(session, clock=trio.testing.MockClock(autojump_threshold=EVENT_WAIT / 5))
-        return transport.monotonic() - before
+        yield phone, kinds[data[0] % len(kinds)] if data else ""

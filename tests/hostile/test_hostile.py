@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from hostile.device import run_session
+from hostile.device import run_network_session, run_session
 
 LONGEST = 3600.0  # seconds on the device's clock: two hundred calls, each within its timeout
 
@@ -20,6 +20,15 @@ LONGEST = 3600.0  # seconds on the device's clock: two hundred calls, each withi
 def test_any_lies(data: bytes) -> None:
     """Whatever a device sends, no operation raises anything unknown, or hangs."""
     assert run_session(data) < LONGEST
+
+
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.binary(max_size=300))
+@example(data=b"")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_any_lies_over_tcp(data: bytes) -> None:
+    """The same of a camera in the network, or of who passes for it."""
+    assert run_network_session(data) < LONGEST
 
 
 def test_memory_is_bounded() -> None:

@@ -29,6 +29,7 @@ FILES = {
     "share/doc/mtpfs/desktops.md",
     "share/doc/mtpfs/fstab.example",
     "share/doc/mtpfs/library.md",
+    "share/doc/mtpfs/mtpfs-files.schema.json",
     "share/fish/vendor_completions.d/mtpfs.fish",
     "share/man/man1/mtpfs-files.1",
     "share/man/man1/mtpfs-import.1",

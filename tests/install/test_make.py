@@ -37,7 +37,7 @@ def tree(tmp_path: Path) -> Iterator[Path]:
     mounts = run("findmnt", "-n", "-r", "-o", "TARGET", "-t", "fuse.mtpfs", check=False).stdout.split()
     for mountpoint in mounts:
         if Path(mountpoint).is_relative_to(tmp_path):
-            run("fusermount3", "-u", mountpoint)
+            run(mtpfs, "umount", mountpoint)  # tries again if it is busy for a moment
 
 
 def make(tree: Path, *words: str | Path, home: Path | None = None) -> subprocess.CompletedProcess[str]:

@@ -252,6 +252,53 @@ async def test_error_while_sending(directory: Path) -> None:
     assert contents(directory) == old
 
 
+async def test_refused_where_a_file_is_that_no_listing_shows(directory: Path) -> None:
+    """A phone that couldn't describe a file refuses its name. The file isn't ours, and stays; so does the rest."""
+    for index in range(3):
+        (directory / f"D/{index}").write_bytes(b"old")
+    before = contents(directory)
+    async with world(directory) as w:
+        w.transport.faults.add(Fault(Kind.REFUSE, Operation.GetObjectInfo, skip=2))
+        shown = {entry.name for entry in await w.phone.scandir(f"{STORAGE}/D")}
+        (hidden,) = {"0", "1", "2"} - shown
+        assert w.phone.unseen == 1
+        with pytest.raises(OSError, match="Input/output"):
+            await w.phone.upload(directory.parent / "new.mp3", f"{STORAGE}/D/{hidden}", replace=True)
+        assert contents(directory) == before
+        assert {entry.name for entry in await w.phone.scandir(f"{STORAGE}/D")} == {"0", "1", "2"}
+        assert w.phone.unseen == 0
+        await w.phone.upload(directory.parent / "new.mp3", f"{STORAGE}/D/{hidden}", replace=True)
+    assert contents(directory)[hidden] == (directory.parent / "new.mp3").read_bytes()
+
+
+async def test_refused_after_an_object_was_made(directory: Path) -> None:
+    """A phone that makes an empty object and refuses then all the same: it is asked to delete it."""
+    before = contents(directory)
+    async with world(directory) as w:
+        await w.phone.scandir(STORAGE)
+        w.transport.faults.add(Fault(Kind.FAIL, Operation.SendObjectInfo, times=FOREVER))
+        with pytest.raises(OSError, match="Input/output"):
+            await w.phone.upload(directory.parent / "new.mp3", f"{STORAGE}/new.mp3")
+        assert w.operations["DeleteObject"] == 1  # Android refuses that for a name that is only reserved
+    assert contents(directory) == before
+
+
+async def test_local_file_that_changes_replaces_nothing(directory: Path) -> None:
+    """What was sent of it may be a mixture: the old file stays, and a new one doesn't appear."""
+    source, before = directory.parent / "new.mp3", contents(directory)
+
+    def progress(done: int, size: int) -> None:
+        with source.open("r+b") as file:
+            file.write(os.urandom(16))
+
+    async with world(directory) as w:
+        for name in ("new.mp3", "f.mp3"):
+            with pytest.raises(OSError, match="it changed while it was sent"):
+                await w.phone.upload(source, f"{STORAGE}/{name}", progress=progress, replace=True)
+            assert contents(directory) == before
+            assert await w.is_in_step()
+
+
 async def test_local_file_that_changes(directory: Path) -> None:
     """A file that changes while it is sent is an error, and not a mixture without a word."""
     source = directory.parent / "new.mp3"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
 import signal
 import subprocess
 import sys
@@ -138,12 +137,14 @@ _INTERRUPTED = """
 import os, signal, sys
 from mtpfs import sync
 with sync.connect(f"virtual:{sys.argv[1]}") as phone:
+    signals = [signal.SIGINT]
     try:
         phone.upload(sys.argv[2], "/Internal shared storage/f",
-                     progress=lambda done, size: os.kill(os.getpid(), signal.SIGINT))
+                     progress=lambda done, size: signals and os.kill(os.getpid(), signals.pop()))
     except KeyboardInterrupt:
-        print("interrupted", sorted(entry.name for entry in phone.scandir("/Internal shared storage")))
+        names = sorted(entry.name for entry in phone.scandir("/Internal shared storage"))
     try:
+        print("interrupted", names, flush=True)
         for event in phone.events():
             pass
     except KeyboardInterrupt:
@@ -154,7 +155,8 @@ with sync.connect(f"virtual:{sys.argv[1]}") as phone:
 def test_interrupt(directory: Path) -> None:
     """Ctrl-C breaks a call off; nothing half is left, and the phone goes on."""
     local = directory.parent / "local"
-    local.write_bytes(os.urandom(20 << 20))
+    with local.open("wb") as file:
+        file.truncate(512 << 20)  # more than can be sent before the signal has arrived
     with subprocess.Popen(
         [sys.executable, "-c", _INTERRUPTED, directory, local], stdout=subprocess.PIPE, text=True
     ) as process:

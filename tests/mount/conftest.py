@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from equipment.programs import environment, held
+from equipment.conversation import Say
+from equipment.programs import environment, held, on_network
 from mtpfs.cli.mounts import is_mounted
 from phones import DIFFERENT, name
 
@@ -106,6 +107,40 @@ def virtual_mount(
     source = f"virtual:{base}?{words}" if words else f"virtual:{base}"
     with running([*command, source, str(mountpoint), "-f", *options], base, mountpoint, words) as mounted:
         yield mounted
+
+
+@contextmanager
+def camera_in_network(phone: str) -> Iterator[tuple[int, Say]]:
+    """Have a virtual phone (`DIR?words`) reached by PTP/IP: its port, and how to say words to it.
+
+    It is a process of its own. A program that reads mapped memory can't do anything else until that has come.
+    """
+    with subprocess.Popen(
+        on_network(phone), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment()
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        tell, answers = process.stdin, process.stdout
+
+        def say(line: str) -> str:
+            print(line, file=tell, flush=True)
+            return answers.readline().removesuffix("\n")
+
+        try:
+            yield int(answers.readline()), say
+        finally:
+            process.terminate()
+
+
+@contextmanager
+def network_mount(
+    base: Path, mountpoint: Path, words: str = "", *options: str
+) -> Iterator[tuple[Mount, Say]]:
+    """Mount a virtual phone over TCP. It obeys words."""
+    with camera_in_network(f"{base}?{words}") as (port, say):
+        command = [*MTPFS, f"ip:127.0.0.1:{port}", str(mountpoint), "-f", *options]
+        with running(command, base, mountpoint, words) as mounted:
+            yield mounted, say
 
 
 _FAULTY = """

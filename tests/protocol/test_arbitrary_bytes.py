@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtpfs.errors import RemoteProtocolError
+from mtpfs.protocol import ptpip
 from mtpfs.protocol.containers import Container, ContainerStream, decode_event
 from mtpfs.protocol.datasets import (
     DeviceInfo,
@@ -35,6 +36,7 @@ DECODERS: list[Callable[[bytes], object]] = [
     decode_event,
     os_vendor_code,
     lambda data: os_descriptor_names_mtp(data, data[0] if data else 0),
+    lambda data: ptpip.decode(data[0] if data else 0, data[1:]),
     lambda data: decode_date(data.decode("utf-16-le", "surrogatepass" if len(data) % 2 == 0 else "replace")),
 ]
 NAMES = [
@@ -48,6 +50,7 @@ NAMES = [
     "event",
     "Microsoft OS string",
     "Microsoft OS descriptor",
+    "PTP/IP packet",
     "date",
 ]
 

@@ -24,7 +24,7 @@ from mtpfs.errors import (
 )
 from mtpfs.protocol.codes import ContainerType, Operation, Response
 from mtpfs.protocol.wire import decode_integers
-from mtpfs.session import DataSource, Engine, Handle, Session, open_session, resync
+from mtpfs.session import DataSource, Engine, Handle, Rank, Session, open_session, resync
 from mtpfs.transport import Buffer
 from mtpfs.virtual.faults import FOREVER, Fault, FaultScript, Kind
 from mtpfs.virtual.responder import Responder
@@ -374,7 +374,7 @@ async def test_many_cancelled_callers_leave_nothing(tmp_path: Path) -> None:
             async with trio.open_nursery() as nursery:
                 for number in range(100):
                     nursery.start_soon(
-                        lambda bulk: session.transact(Operation.GetStorageIDs, bulk=bulk), number % 2 == 0
+                        lambda rank: session.transact(Operation.GetStorageIDs, rank=rank), Rank(number % 3)
                     )
                 await trio.testing.wait_all_tasks_blocked()
                 nursery.cancel_scope.cancel()

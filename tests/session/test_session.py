@@ -25,7 +25,7 @@ from mtpfs.protocol.codes import ContainerType, Operation, Response
 from mtpfs.protocol.containers import Container, encode_header
 from mtpfs.protocol.datasets import ObjectInfo
 from mtpfs.protocol.wire import decode_integers, encode_integers
-from mtpfs.session import DataSource, Engine, Session, open_session
+from mtpfs.session import DataSource, Engine, Rank, Session, open_session, queue
 from mtpfs.virtual.faults import FOREVER, Fault, FaultScript, Kind
 from mtpfs.virtual.transfers import Transfer
 from mtpfs.virtual.transport import VirtualTransport, virtual_phone
@@ -262,13 +262,54 @@ async def test_data_source_that_comes_up_short(tmp_path: Path) -> None:
         assert (tmp_path / "whole").read_bytes() == b"whole"
 
 
+async def test_background_waits_for_quiet(tmp_path: Path) -> None:
+    """What no program waits for isn't begun between two windows of a reader, however much of it there is."""
+    order: list[str] = []
+    async with session_on(tmp_path) as (session, _), trio.open_nursery() as nursery:
+
+        async def background() -> None:
+            await session.run(lambda _engine: order.append("background"), rank=Rank.BACKGROUND)
+
+        await session.run(lambda _engine: None)
+        for _ in range(3):
+            nursery.start_soon(background)
+        for number in range(10):
+            await session.run(lambda _engine: order.append("window"), rank=Rank.BULK)
+            if number % 3 == 0:
+                await session.run(lambda _engine: order.append("question"))
+    assert order[:14].count("background") == 0
+    assert order[14:] == ["background"] * 3
+
+
+async def test_background_ends_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A background job that has waited for long has its turn, though others never stop coming."""
+    monkeypatch.setattr(queue, "ENDURANCE", 0.05)
+    monkeypatch.setattr(queue, "QUIET", 1000.0)
+    async with session_on(tmp_path) as (session, _), trio.open_nursery() as nursery:
+        done = trio.Event()
+
+        async def background() -> None:
+            await session.run(lambda _engine: None, rank=Rank.BACKGROUND)
+            done.set()
+
+        async def busy() -> None:
+            while not done.is_set():
+                await session.run(lambda _engine: None)
+
+        nursery.start_soon(busy)
+        nursery.start_soon(busy)
+        nursery.start_soon(background)
+        with trio.fail_after(20):
+            await done.wait()
+
+
 async def test_metadata_overtakes_bulk(tmp_path: Path) -> None:
     """Metadata that comes later goes before bulk work that waits; bulk isn't starved."""
     order: list[str] = []
     async with session_on(tmp_path) as (session, _), trio.open_nursery() as nursery:
 
         async def submit(name: str, bulk: bool) -> None:
-            await session.run(lambda _engine: order.append(name), bulk=bulk)
+            await session.run(lambda _engine: order.append(name), rank=Rank.BULK if bulk else Rank.METADATA)
 
         gate = threading.Event()
         nursery.start_soon(session.run, lambda _engine: gate.wait(10))

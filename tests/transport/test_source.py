@@ -21,6 +21,11 @@ from mtpfs.transport.source import Source, parse_source
         ("serial:R58:M", Source("serial", "serial:R58:M", serial="R58:M")),
         ("usb:18d1:4EE1", Source("usb", "usb:18d1:4EE1", vendor_id=0x18D1, product_id=0x4EE1)),
         ("bus:001,017", Source("bus", "bus:001,017", bus=1, address=17)),
+        ("ip:Camera.local", Source("ip", "ip:camera.local", host="camera.local", port=15740)),
+        ("ip:10.0.0.7:15740", Source("ip", "ip:10.0.0.7", host="10.0.0.7", port=15740)),
+        ("ip:10.0.0.7:80", Source("ip", "ip:10.0.0.7:80", host="10.0.0.7", port=80)),
+        ("ip:[FE80::0:1%wlan0]", Source("ip", "ip:[fe80::1%wlan0]", host="fe80::1%wlan0", port=15740)),
+        ("ip:[::1]:81", Source("ip", "ip:[::1]:81", host="::1", port=81)),
         ("virtual:a/b", Source("virtual", "virtual:a/b", argument="a/b")),
     ],
 )
@@ -43,7 +48,7 @@ def test_sysfs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @given(
     st.text().filter(lambda text: not text.startswith(source.SYSFS))
-    | st.sampled_from(["serial:", "usb:1:2", "usb:12345:1234", "bus:1", "virtual:", "/dev/x"])
+    | st.sampled_from(["serial:", "usb:1:2", "usb:12345:1234", "bus:1", "virtual:", "ip:", "ip::1", "/dev/x"])
 )
 def test_anything_else_is_refused(text: str) -> None:
     """Any text is a source, or refused in one line."""
@@ -51,5 +56,5 @@ def test_anything_else_is_refused(text: str) -> None:
         said = parse_source(text).kind
     except SetupError as error:
         said = str(error)
-    assert said in {"any", "serial", "usb", "bus", "virtual"} or source.KINDS in said
+    assert said in {"any", "serial", "usb", "bus", "ip", "virtual"} or source.KINDS in said
     assert "\n" not in said

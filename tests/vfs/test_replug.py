@@ -65,7 +65,10 @@ async def settle(condition: Callable[[], bool]) -> None:
 
 
 def contents(path: Path) -> bytes | None:
-    return path.read_bytes() if path.exists() else None  # it is being replaced
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None  # it is being replaced
 
 
 async def answers(code: int, call: Awaitable[object]) -> None:

@@ -98,6 +98,36 @@ async def test_nothing_can_be_renamed(phone: Path, early: bool) -> None:
             assert there(phone) == {"f": NEW}
 
 
+async def test_temporary_object_that_stays(phone: Path) -> None:
+    """Where nothing can be renamed the temporary object goes first. If it stays, it doesn't get the name later."""
+    async with world(phone) as w:
+        opened = await replacement(w, early=False)
+        refuse(w, Operation.SetObjectPropValue)
+        refuse(w, Operation.DeleteObject, times=1)
+        await w.close(opened)
+        assert there(phone) == {"f": NEW, Kind.NEW: NEW}
+        w.transport.faults.clear()
+        await w.fs.unlink(w.root, b"f")
+        assert await w.names() == []
+        assert there(phone) == {}
+
+
+@pytest.mark.usefixtures("_sends_early")
+async def test_part_that_stays(phone: Path) -> None:
+    """A part that couldn't be deleted when its file was given up is deleted later, even if the file has gone by then."""
+    async with world(phone) as w:
+        opened = await replacement(w, early=True)
+        refuse(w, Operation.EndEditObject)
+        # The second one is for the listing before the file is deleted.
+        refuse(w, Operation.DeleteObject, times=2)
+        with pytest.raises(MtpfsError):
+            await w.close(opened)
+        assert Kind.PART in there(phone)
+        await w.fs.unlink(w.root, b"f")
+        assert await w.names() == []
+        assert there(phone) == {}
+
+
 @at_once_or_early
 async def test_last_copy(phone: Path, early: bool) -> None:
     """The old one can't be put aside: the new one is complete under another name before the old one goes."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +27,8 @@ class Kernel:
     gone: list[bytes] = field(default_factory=list)
     changed: list[int] = field(default_factory=list)
     news: list[tuple[News, bytes]] = field(default_factory=list)
+    listeners: list[Callable[[News, Node], None]] = field(default_factory=list)
+    """Who else hears what has become of a name."""
 
     def entry_gone(self, parent_ino: int, name: bytes) -> None:
         del parent_ino
@@ -40,6 +42,8 @@ class Kernel:
 
     def heard(self, news: News, node: Node) -> None:
         self.news.append((news, node.name))
+        for listener in self.listeners:
+            listener(news, node)
 
 
 @dataclass
@@ -152,14 +156,20 @@ async def filesystem(
 
 @asynccontextmanager
 async def world(
-    phone: Path, words: str = "", *, ttl: float = 5.0, storage: str = "", dates: RememberedDates | None = None
+    phone: Path,
+    words: str = "",
+    *,
+    ttl: float = 5.0,
+    storage: str = "",
+    read_only: bool = False,
+    dates: RememberedDates | None = None,
 ) -> AsyncIterator[World]:
     """Open a filesystem on a virtual phone. Names that stay taken for a moment have tests of their own."""
     transport = open_virtual(f"{phone}?{words}{'&' if words else ''}ghost=0")
     kernel = Kernel()
     async with (
         open_session(transport) as session,
-        filesystem(session, kernel, ttl=ttl, storage=storage, dates=dates) as fs,
+        filesystem(session, kernel, ttl=ttl, storage=storage, read_only=read_only, dates=dates) as fs,
     ):
         entries = await fs.entries(fs.tree.root)
         yield World(fs, entries[0] if entries else fs.tree.root, phone, transport, kernel)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -277,6 +278,16 @@ def test_read_only(connect: Connect, root: Path) -> None:
         assert phone.do(operation, *parameters).code == Response.StoreReadOnly
     assert (root / "file").read_text() == "old"
     assert phone.get(Operation.GetObject, handle) == b"old"
+
+
+def test_dates_of_arrival(connect: Connect, root: Path) -> None:
+    """A phone that drops the date of an upload gives the file that of its arrival, and tells it."""
+    phone = connect("arrival-dates")
+    info = ObjectInfo(object_compressed_size=3, filename="file", modification_date="20140229T134501")
+    assert phone.do(Operation.SendObjectInfo, INTERNAL, ROOT_PARENT, send=info.encode()).ok
+    before = time.time() - 2
+    assert phone.do(Operation.SendObject, send=b"abc").ok
+    assert (root / "file").stat().st_mtime > before
 
 
 def test_wide_object_info_wants_it_back(connect: Connect, root: Path) -> None:

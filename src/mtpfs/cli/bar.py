@@ -14,6 +14,7 @@ import threading
 import time
 import unicodedata
 from collections import deque
+from collections.abc import Callable
 
 from mtpfs.cli.command import printable
 from mtpfs.redaction import redact
@@ -29,12 +30,23 @@ _CLEAR = "\r\x1b[K"
 
 
 class Bar:
-    """A bar for some files of so many bytes together. `advance` may be called from any thread."""
+    """A bar for some files of so many bytes together. `advance` may be called from any thread.
 
-    def __init__(self, files: int, total: int, *, width: int | None = None) -> None:
+    What is counted instead of bytes has a `rate` of its own, and files of 1.
+    """
+
+    def __init__(
+        self,
+        files: int,
+        total: int,
+        *,
+        width: int | None = None,
+        rate: Callable[[float], str] | None = None,
+    ) -> None:
         self._files = files
         self._total = total
         self._fixed_width = width
+        self._rate_of = rate or rate_of
         self._is_on = width is not None or (sys.stderr.isatty() and os.environ.get("TERM", "") != "dumb")
         self._lock = threading.Lock()
         self._finished = 0
@@ -103,10 +115,10 @@ class Bar:
         share = (self._before + self._done) / self._total if self._total else 0.0
         rate = self._rate()
         left = (self._total - self._before - self._done) / rate if rate else None
-        own = f"{100 * self._done // self._size:3}%" if self._size else "    "
+        own = f"{100 * self._done // self._size:3}%" if self._size > 1 else "    "
         tail = (
             f" {own}  {self._finished + 1}/{self._files} "
-            f"▕{cells(share)}▏{int(100 * share):3}%  {rate_of(rate)}  {time_of(left)}"
+            f"▕{cells(share)}▏{int(100 * share):3}%  {self._rate_of(rate)}  {time_of(left)}"
         )
         room = min(_NAME, width - 1 - len(tail))
         if room < 8:  # then it is the figures that matter

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SOURCES = (
-    "SOURCE is any (default), serial:SERIAL, usb:VVVV:PPPP, bus:BBB,DDD, /sys/DEVICE or virtual:DIR; "
+    "SOURCE is any (default), serial:SERIAL, usb:VVVV:PPPP, bus:BBB,DDD, /sys/DEVICE, ip:HOST[:PORT] or virtual:DIR; "
     "`mtpfs list` shows what is there."
 )
 

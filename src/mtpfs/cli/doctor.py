@@ -24,7 +24,7 @@ from pathlib import Path
 
 from mtpfs.cli import mounts
 from mtpfs.cli.command import SOURCES, Parser, add_redact, add_source, ask, check_order, printable
-from mtpfs.cli.list import rows
+from mtpfs.cli.list import mounted_places, rows
 from mtpfs.cli.mountpoint import DEV_FUSE, check_fuse, check_mountpoint
 from mtpfs.errors import SetupError, UsageError
 from mtpfs.redaction import hide_name, redact
@@ -93,6 +93,8 @@ def examine(source: Source | None, mountpoint: str = "") -> Iterator[Finding]:
         yield from _mountpoint(mountpoint)
     if source is not None and source.kind == "virtual":
         yield from _answers(source, source.text, mountpoint)
+    elif source is not None and source.kind == "ip":
+        yield from _network(source, mountpoint)
     else:
         yield from _usb(source or parse_source("any"), mountpoint)
 
@@ -182,6 +184,8 @@ def _is_on(source: Source, mountpoint: str) -> bool:
             directories, _ = parse_virtual(source.argument)
             told = mounts.report(mountpoint, STATISTICS_NAME)
             return str(told["transport"]) == f"{PREFIX}{directories[0]}"
+        if source.kind == "ip":
+            return mounted_places().get(source.text) == mounts.real_path(mountpoint)
         (row,) = rows([_chosen(source)])
     except (SetupError, ImportError):
         return False  # it is another question, and asked later, why
@@ -287,6 +291,15 @@ def _other_modes() -> Iterator[Finding]:
                 f"{name} ({device.text('idVendor')}:{device.text('idProduct')}) is connected for {mode} only: "
                 'choose "File transfer" in its USB notification',
             )
+
+
+def _network(source: Source, mountpoint: str) -> Iterator[Finding]:
+    """A camera that isn't on a bus: there is nothing to look at before it is opened, but whether we hold it."""
+    place = mounted_places().get(source.text)
+    if place:
+        yield Finding(OK, f"it is mounted on {place}", "It is mounted.")
+        return
+    yield from _answers(source, source.text, mountpoint)
 
 
 def _answers(source: Source, name: str, mountpoint: str) -> Iterator[Finding]:

@@ -15,7 +15,7 @@ import errno
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +70,7 @@ class Run:
         self.phone = phone
         self.chosen = chosen
         self.failures: list[str] = []
+        self._errnos: dict[int, None] = {}
         self.before_line: Callable[[], None] = lambda: None
         """Called before something is printed: a bar gets out of the way."""
         self._command = command
@@ -91,24 +92,31 @@ class Run:
         """Tell of a failure, and count it; return its text."""
         text = error if isinstance(error, str) else described(error)
         self.failures.append(text)
+        if not isinstance(error, str):
+            self._errnos[error.errno or 0] = None
         self.before_line()
         with to_output():
             sys.stdout.flush()
         print(f"mtpfs {self._command}: {printable(redact(text))}", file=sys.stderr, flush=True)
         return text
 
-    def conclude(self, summary: str) -> None:
-        """Say at the end, on a terminal, how much it was; and what has failed, if that isn't on the screen any more."""
-        if sys.stderr.isatty():
-            print(summary, file=sys.stderr)
-        self.tell_failures()
+    def conclude(self, summary: str, advice: Mapping[int, str] | None = None) -> None:
+        """Say at the end, on a terminal, how much it was; and what has failed, if that isn't on the screen any more.
 
-    def tell_failures(self) -> None:
-        """Say at the end what has failed, if that isn't on the screen any more."""
+        `advice`: what can be done about failures, by errno.
+        """
+        if summary and sys.stderr.isatty():
+            print(summary, file=sys.stderr)
+        self.tell_failures(advice)
+
+    def tell_failures(self, advice: Mapping[int, str] | None = None) -> None:
+        """Say at the end what has failed, if that isn't on the screen any more, and what to do; `advice` as above."""
         if len(self.failures) > 1:
             print(f"mtpfs {self._command}: {len(self.failures)} failed:", file=sys.stderr)
             for text in self.failures:
                 print(f"  {printable(redact(text))}", file=sys.stderr)
+        for text in dict.fromkeys(advice[code] for code in self._errnos if advice and code in advice):
+            print(f"mtpfs {self._command}: {text}", file=sys.stderr)
 
     def advise(self, text: str) -> None:
         """Say what to do."""
@@ -120,19 +128,31 @@ class Run:
         try:
             yield
         except (OSError, MtpfsError) as error:
-            if error.errno in GONE:
-                raise
-            self.fail(error)
+            self.fail_or_end(error)
+
+    def fail_or_end(self, error: OSError | MtpfsError) -> None:
+        """Tell of a failure; raise it if the phone is gone."""
+        if error.errno in GONE:
+            raise error
+        self.fail(error)
 
 
-def run_with_phone(command: str, chosen: argparse.Namespace, work: Callable[[Run], None]) -> int:
-    """Open the phone, do the work, and return the exit status. Raises `SetupError`, and what concerns stdout."""
+def run_with_phone(
+    command: str,
+    chosen: argparse.Namespace,
+    work: Callable[[Run], None],
+    opened: Callable[[], contextlib.AbstractContextManager[Phone]] | None = None,
+) -> int:
+    """Open the phone, do the work, and return the exit status; `opened` opens another one than the source means.
+
+    Raises `SetupError`, and what concerns stdout.
+    """
     log_to_stderr(debug=False)
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="surrogateescape")
     source = chosen.source or default_source()
     try:
-        with phones.opened(source) as phone:
+        with opened() if opened else phones.opened(source) as phone:
             run = Run(command, phone, chosen)
             try:
                 work(run)

@@ -16,7 +16,7 @@ from mtpfs.cli.cat import PIECE, write_out
 from mtpfs.cli.files import FileParser, Run, run_with_phone
 from mtpfs.cli.paths import find
 from mtpfs.cli.phones import walk
-from mtpfs.cli.transfers import Mover, Progress, Transfer
+from mtpfs.cli.transfers import Mover, Progress, Transfer, without_doubles
 from mtpfs.errors import UsageError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def _get(run: Run) -> None:
     into = target.is_dir() or last.endswith("/")
     if not into and (len(words) > 1 or len(found) > 1):
         raise NotADirectoryError(errno.ENOTDIR, f"{os.strerror(errno.ENOTDIR)}, and these are several", last)
-    Mover(run, _planned(run, found, target, into=into)).run()
+    Mover(run, without_doubles(run, _planned(run, found, target, into=into))).run()
 
 
 def _planned(run: Run, found: list[Entry], target: Path, *, into: bool) -> list[Transfer]:

@@ -15,7 +15,7 @@ from dataclasses import asdict
 from typing import Any
 
 from mtpfs.cli.command import SOURCES, Parser, add_redact, add_source, ask, default_source, printable
-from mtpfs.cli.list import rows
+from mtpfs.cli.list import mounted_places, rows
 from mtpfs.cli.mounts import is_mounted, report
 from mtpfs.errors import UsageError
 from mtpfs.redaction import hide_name, hide_serial, redacted
@@ -54,7 +54,10 @@ def _facts(text: str) -> dict[str, Any]:
         return report(text, INFO_NAME) | {"usb_serial": there[0].serial if there else ""}
     source = parse_source(text).absolute()
     serial = ""
-    if source.kind != "virtual":
+    if source.kind == "ip":
+        if mountpoint := mounted_places().get(source.text):
+            return report(mountpoint, INFO_NAME) | {"usb_serial": ""}
+    elif source.kind != "virtual":
         from mtpfs.transport.phones import choose  # noqa: PLC0415 - not needed for the virtual phone
 
         phone = choose(_phones(), source)

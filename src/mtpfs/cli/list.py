@@ -1,7 +1,8 @@
-"""`mtpfs list`: the phones on the bus, for people and for programs.
+"""`mtpfs list`: the phones on the bus, or the cameras in the network, for people and for programs.
 
 Everything comes from descriptors, sysfs and /proc. So no device is
-opened, and no program that holds one is disturbed.
+opened, and no program that holds one is disturbed. What is in the network
+`avahi-browse` knows (`mtpfs.cli.network`).
 
 Invariant: with `--json` stdout holds one JSON object and nothing else.
 """
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 
 from mtpfs.cli.command import Parser, add_redact, printable
 from mtpfs.cli.mounts import KIND, is_dead, mounts, report
+from mtpfs.cli.network import Camera, find_cameras
 from mtpfs.errors import SetupError
 from mtpfs.redaction import redact, redacted
 from mtpfs.settings import STATISTICS_NAME
@@ -24,12 +26,19 @@ def run(words: list[str]) -> int:
     """Run `mtpfs list`; return its exit status. Raises `SetupError`."""
     parser = Parser(
         prog="mtpfs list",
-        usage="mtpfs list [--json] [--redact]",
-        description="List the MTP devices on the bus.",
+        usage="mtpfs list [--network] [--json] [--redact]",
+        description="List the MTP devices on the bus, or the cameras in the network.",
     )
     add_redact(parser)
     parser.add_argument("-J", "--json", action="store_true", help="print JSON")
+    parser.add_argument(
+        "--network", action="store_true", help="list cameras in the network (avahi-browse) instead"
+    )
     chosen = parser.parse(words)
+    if chosen.network:
+        cameras, mounted = find_cameras(), mounted_places()
+        print(cameras_as_json(cameras, mounted) if chosen.json else cameras_as_table(cameras, mounted))
+        return 0
     from mtpfs.transport.usb import find_phones  # noqa: PLC0415 - pyusb is slow to load and may be missing
 
     found = rows(find_phones())
@@ -60,17 +69,18 @@ def rows(phones: list[UsbPhone]) -> list[Row]:
 
 
 def mounted_places() -> dict[str, str]:
-    """Return the mountpoints of mtpfs by `bus:BBB,DDD`; of mounts that we may not ask, by their fsname."""
+    """Return the mountpoints of mtpfs by `bus:BBB,DDD` or `ip:HOST`; of mounts that we may not ask, by their fsname."""
     places = {}
     for target, kind, source in mounts():
         if kind != KIND or is_dead(target):
             continue
         try:
-            bus, _, place = str(report(target, STATISTICS_NAME)["transport"]).partition(" ")
+            transport = str(report(target, STATISTICS_NAME)["transport"])
         except SetupError:
             places[source] = target
         else:
-            places[f"bus:{place}" if bus == "usb" else source] = target
+            bus, _, place = transport.partition(" ")
+            places[f"bus:{place}" if bus == "usb" else transport] = target
     return places
 
 
@@ -120,7 +130,41 @@ def as_table(found: list[Row]) -> str:
             for row in found
         ),
     ]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    return _table(lines)
+
+
+def cameras_as_json(cameras: list[Camera], mounted: dict[str, str]) -> str:
+    return json.dumps(
+        redacted(
+            {
+                "cameras": [
+                    {
+                        "source": camera.source.text,
+                        "host": camera.source.host,
+                        "port": camera.source.port,
+                        "name": camera.name,
+                        "mounted_at": mounted.get(camera.source.text, ""),
+                    }
+                    for camera in cameras
+                ]
+            }
+        ),
+        indent=2,
+    )
+
+
+def cameras_as_table(cameras: list[Camera], mounted: dict[str, str]) -> str:
+    if not cameras:
+        return "No camera announces PTP/IP in the network. Many do only while their Wi-Fi function for computers is on."
+    head = ("NAME", "SOURCE", "MOUNTED AT")
+    rows = [
+        (camera.name or "-", camera.source.text, mounted.get(camera.source.text, "-")) for camera in cameras
+    ]
+    return _table([head, *(tuple(printable(redact(cell)) for cell in row) for row in rows)])
+
+
+def _table(lines: list[tuple[str, ...]]) -> str:
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in lines

@@ -45,15 +45,13 @@ from mtpfs.transport.source import Source, parse_source
 
 log = logging.getLogger(__name__)
 
-FILE_COMMANDS = ("ls", "tree", "stat", "get", "put", "cat", "rm", "mkdir", "mv", "cp", "df")
+FILE_COMMANDS = ("ls", "tree", "stat", "get", "put", "cat", "rm", "mkdir", "mv", "cp", "df", "sync", "thumbs")
 """Those that work on files of a phone, without a mount or through one. Wrong use of them is status 2."""
 OWN_PAGES = ("import",)
 """More of them, each with a man page of its own."""
 COMMANDS = ("umount", "list", "info", "doctor", "stats", *FILE_COMMANDS, *OWN_PAGES)
 """First words that name a command: the module of this package with that name runs it."""
 WRONG_USE = 2
-RESERVED = ("thumbs", "sync")
-"""First words that may name a command one day: no script is to have them as directories by then."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -94,7 +92,6 @@ def _run(words: list[str]) -> int:
         return 0
     if first in COMMANDS:
         return int(_module(first).run(words[1:]))
-    _check_reserved(first)
     chosen = _mtpfs_parser().parse(words)
     source, mountpoint = _paths(chosen.paths, chosen.directory, chosen.source)
     return _mount(
@@ -168,10 +165,10 @@ def _mtpfs_parser() -> Parser:
         prog="mtpfs",
         usage="mtpfs [SOURCE] MOUNTPOINT [-o OPTIONS] [-f] [-d] [--redact]\n"
         "       mtpfs [SOURCE] --in DIR [-o OPTIONS] [-f] [-d] [--redact]\n"
-        "       mtpfs ls|tree|stat|cat|get|put|rm|mkdir|mv|cp|df [OPTIONS] [PATH...]\n"
+        "       mtpfs ls|tree|stat|cat|get|put|rm|mkdir|mv|cp|df|sync|thumbs [OPTIONS] [PATH...]\n"
         "       mtpfs import [OPTIONS] DIRECTORY\n"
         "       mtpfs umount MOUNTPOINT [--redact]\n"
-        "       mtpfs list [--json] [--redact]\n       mtpfs info [SOURCE|MOUNTPOINT] [--json] [--redact]\n"
+        "       mtpfs list [--network] [--json] [--redact]\n       mtpfs info [SOURCE|MOUNTPOINT] [--json] [--redact]\n"
         "       mtpfs doctor [SOURCE] [MOUNTPOINT] [--redact]\n"
         "       mtpfs stats MOUNTPOINT [--json] [--redact]\n       mtpfs help [COMMAND]",
         description="Mount a phone or player that speaks MTP, or work on its files without a mount.",
@@ -222,8 +219,6 @@ def _paths(paths: list[str], directory: str | None, source: str) -> tuple[str, s
 
     `source`: the one of `--source`; then only the mountpoint remains to be told.
     """
-    if paths and not directory:
-        _check_reserved(paths[0])
     if paths and paths[0] in {*COMMANDS, "help"} and not directory:
         raise UsageError(
             f"`{paths[0]}` is a command, and has to come first; a directory of that name is ./{paths[0]}"
@@ -243,11 +238,6 @@ def _paths(paths: list[str], directory: str | None, source: str) -> tuple[str, s
     source, mountpoint = paths
     check_order(source, mountpoint, "mtpfs")
     return source, mountpoint
-
-
-def _check_reserved(word: str) -> None:
-    if word in RESERVED:
-        raise UsageError(f"there is no command `{word}` yet; a directory of that name is ./{word}")
 
 
 def _mount(

@@ -15,16 +15,19 @@ import errno
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from mtpfs.cli.mounts import report
+from mtpfs.door.client import DoorClient
 from mtpfs.redaction import hide_name
 from mtpfs.settings import INFO_NAME, STATISTICS_NAME
 
 if TYPE_CHECKING:
     from mtpfs.library import Entry, Storage
+    from mtpfs.library.local import Parts
 
 PIECE = 1 << 20  # bytes of one read(2)
 HELD = ".mtpfs-put-"
@@ -44,6 +47,10 @@ class MountedPhone:
         self._only: str = facts.get("storage", "")
         """The storage whose contents are the mount's root; "": all storages are in the root."""
         self._serial: str | None = None
+        self._socket = str(facts["process"].get("socket", ""))
+        self._client: DoorClient | None = None
+        self._has_knocked = False
+        self._closed_because = "it has no socket; root's mounts have none"
 
     # --- paths -----------------------------------------------------------------------
 
@@ -57,6 +64,35 @@ class MountedPhone:
         elif self._only:
             raise OSError(errno.EACCES, "the top directory can't be changed", path)
         return "/".join([self.mountpoint, *parts])
+
+    def path_of(self, inside: str) -> str:
+        """Return what the phone calls something, by where it is below the mount's root."""
+        return "/" + "/".join(part for part in (self._only, inside) if part)
+
+    def place_of(self, path: str) -> str:
+        """Return where a path of the phone is on this machine."""
+        with self._about(path):
+            return self._real(path)
+
+    def _inside(self, path: str) -> str:
+        """Return where a path of the phone is below the mount's root."""
+        return self._real(path).removeprefix(self.mountpoint) or "/"
+
+    def _door(self) -> DoorClient | None:
+        """Return a connection to the mount's process; None where it has no socket."""
+        if not self._has_knocked:
+            self._has_knocked = True
+            try:
+                if self._socket:
+                    self._client = DoorClient(self._socket)
+            except OSError as error:
+                self._closed_because = error.strerror or str(error)
+        return self._client
+
+    def close(self) -> None:
+        """Leave the mount's socket, if it was used."""
+        if self._client is not None:
+            self._client.close()
 
     @contextlib.contextmanager
     def _about(self, *paths: str) -> Iterator[None]:
@@ -121,12 +157,31 @@ class MountedPhone:
         hide_name(name)
         return Entry(path, name, is_dir, 0 if is_dir else status.st_size, status.st_mtime or None)
 
+    def thumbnail(self, path: str) -> bytes:
+        """Return the phone's own thumbnail, by the mount's socket."""
+        with self._about(path):
+            place = self._inside(path)
+            if (door := self._door()) is None:
+                raise OSError(errno.EOPNOTSUPP, f"the mount can't be asked for it: {self._closed_because}")
+            return door.thumbnail(place)
+
+    @property
+    def unseen(self) -> int:
+        """How many objects no listing shows, because the phone couldn't describe them."""
+        return int(report(self.mountpoint, STATISTICS_NAME)["cache"].get("unseen", 0))
+
     # --- contents --------------------------------------------------------------------
 
     def open(self, path: str, mode: str = "rb") -> MountedFile:
         """Open a file: `rb`, `wb`, `xb`."""
         with self._about(path):
             return MountedFile(self, path, mode)
+
+    @cached_property
+    def _parts(self) -> Parts:
+        from mtpfs.library.local import Parts  # noqa: PLC0415 - slow to load
+
+        return Parts()
 
     def download(
         self,
@@ -140,15 +195,13 @@ class MountedPhone:
     ) -> None:
         from mtpfs.library import local  # noqa: PLC0415 - slow to load
 
-        target = local.target_of(local_path, replace=replace)
         with self._about(path):
             source = os.open(self._real(path), os.O_RDONLY | os.O_CLOEXEC)
         try:
             before = os.fstat(source)
             size, date = before.st_size, before.st_mtime or None
-            part = local.Part(
-                target, key=local.key(self.serial, path, size, date), resume=resume, received=received
-            )
+            key = local.key(self.serial, path, size, date)
+            part = self._parts.begin(local_path, key=key, resume=resume, replace=replace, received=received)
             try:
                 if part.size > size:
                     part.empty()
@@ -166,7 +219,7 @@ class MountedPhone:
                     raise OSError(errno.EIO, "it changed while it was fetched", path)
                 part.finish(size, date, replace=replace)
             finally:
-                part.close()
+                self._parts.end(part)
         finally:
             os.close(source)
 
@@ -237,10 +290,12 @@ class MountedPhone:
         self.remove(source, recursive=True)
 
     def copy(self, source: str, target: str, *, replace: bool = False) -> None:
-        """Copy a file or a directory, by reading and writing through the mount."""
+        """Copy a file or a directory: on the phone itself where it can, else by reading and writing through the mount."""
         entry = self.stat(source)
         if f"{target}/".startswith(f"{source}/"):
             raise OSError(errno.EINVAL, "it can't be copied onto or into itself", source, None, target)
+        if self._is_copied_there(source, target):
+            return
         if entry.is_dir:
             self.mkdir(target)
             for child in self.scandir(source):
@@ -254,6 +309,22 @@ class MountedPhone:
                 writing.write(data)
             if entry.modified is not None:
                 writing.set_modified(entry.modified)
+
+    def _is_copied_there(self, source: str, target: str) -> bool:
+        """Have the phone copy to a name that is free; tell whether it has."""
+        if os.path.lexists(self._real(target)):
+            return False
+        try:
+            with self._about(source, target):
+                door = self._door()
+                if door is None:
+                    return False
+                door.copy(self._inside(source), self._inside(target))
+        except OSError as error:
+            if error.errno != errno.EOPNOTSUPP:
+                raise
+            return False
+        return True
 
     def _check_free(self, path: str, *, replace: bool) -> None:
         if not replace and os.path.lexists(self._real(path)):

@@ -115,6 +115,8 @@ def _identify(source: Source) -> tuple[str, Source]:
 
         _, capabilities = parse_virtual(source.argument)
         return directory_name(capabilities.model, capabilities.serial), source
+    if source.kind == "ip":
+        return directory_name("", source.text.removeprefix("ip:")), source
     from mtpfs.transport.phones import choose  # noqa: PLC0415
     from mtpfs.transport.usb import find_phones  # noqa: PLC0415
 

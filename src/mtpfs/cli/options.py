@@ -163,6 +163,12 @@ OPTIONS = [
         "ttl", "SECONDS", "how long attributes and listings are believed (default 5)", _field("ttl", _seconds)
     ),
     Option(
+        "thumbnails",
+        "",
+        "fetch the phone's thumbnails of what is listed, for file managers (needs Pillow)",
+        lambda settings, _: replace(settings, thumbnails=True),
+    ),
+    Option(
         "exit_on_unplug",
         "",
         "unmount when the device is unplugged (default: wait for its return)",

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
-from mtpfs.cli.list import rows
+from mtpfs.cli.list import mounted_places, rows
 from mtpfs.cli.mounted import MountedPhone
 from mtpfs.cli.mounts import KIND, is_dead, mounts, report
 from mtpfs.errors import SetupError
@@ -49,6 +49,9 @@ class Phone(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def unseen(self) -> int: ...
+
     def storages(self) -> Sequence[Storage]: ...
 
     @property
@@ -57,6 +60,8 @@ class Phone(Protocol):
     def stat(self, path: str, *, fresh: bool = False) -> Entry: ...
 
     def scandir(self, path: str = "/", *, dates: bool = True) -> list[Entry]: ...
+
+    def thumbnail(self, path: str) -> bytes: ...
 
     def open(self, path: str, mode: str = "rb") -> File: ...
 
@@ -94,7 +99,8 @@ def opened(text: str) -> Iterator[Phone]:
     """Have the phone that a source means. Raises `OSError`, `SetupError`."""
     source = parse_source(text).absolute()
     if mountpoint := _mountpoint(source):
-        yield MountedPhone(mountpoint)
+        with contextlib.closing(MountedPhone(mountpoint)) as mounted:
+            yield mounted
         return
     from mtpfs import sync  # noqa: PLC0415 - slow to load
 
@@ -106,6 +112,8 @@ def _mountpoint(source: Source) -> str:
     """Return where a phone is mounted; "": nowhere. Raises `SetupError` unless exactly one phone fits."""
     if source.kind == "virtual":
         return _mountpoint_of_virtual(source.argument.partition("?")[0])
+    if source.kind == "ip":
+        return mounted_places().get(source.text, "")
     from mtpfs.transport.phones import choose  # noqa: PLC0415
     from mtpfs.transport.usb import find_phones  # noqa: PLC0415 - pyusb is slow to load and may be missing
 

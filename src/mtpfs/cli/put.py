@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mtpfs.cli.files import FileParser, Run, run_with_phone
 from mtpfs.cli.paths import parse, place_for
-from mtpfs.cli.transfers import Mover, Progress, Transfer
+from mtpfs.cli.transfers import Mover, Progress, Transfer, without_doubles
 from mtpfs.errors import UsageError
 
 PIECE = 1 << 20  # bytes
@@ -56,7 +56,7 @@ def _put(run: Run) -> None:
         raise NotADirectoryError(
             errno.ENOTDIR, f"{os.strerror(errno.ENOTDIR)}, and these are several", target
         )
-    Mover(run, _planned(run, [Path(word) for word in words], target, into=into)).run()
+    Mover(run, without_doubles(run, _planned(run, [Path(word) for word in words], target, into=into))).run()
 
 
 def _put_input(run: Run, target: str, *, exists: bool) -> None:

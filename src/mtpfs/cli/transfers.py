@@ -9,8 +9,9 @@ Invariant: two sources never become one target: the second is a failure.
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -18,7 +19,7 @@ from mtpfs.cli.bar import Bar, time_of
 from mtpfs.cli.files import Run, agreed, described, quoted, short
 from mtpfs.errors import MtpfsError
 
-SAME_DATE = 2.0  # seconds that two dates of one file may differ: FAT has even seconds only
+SAME_DATE = 2.0  # seconds that two dates of one file differ by less than, where the target has even ones only
 
 Progress = Callable[[int, int], None]
 
@@ -42,13 +43,29 @@ class Transfer:
     """Size and date of what is at the target; None: nothing."""
     date: Callable[[], float | None]
     move: Callable[[Progress], None]
+    action: str = ""
+    """What JSON calls it, where a command does several things."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """How much it was."""
+
+    done: int
+    skipped: int
+    size: int
+    seconds: float
 
 
 def is_there(size: int, date: float | None, there: tuple[int, float | None]) -> bool:
     """Tell whether a target is what is to be moved."""
-    return (
-        there[0] == size and date is not None and there[1] is not None and abs(there[1] - date) <= SAME_DATE
-    )
+    return there[0] == size and date is not None and there[1] is not None and is_same_date(date, there[1])
+
+
+def is_same_date(source: float, target: float) -> bool:
+    """Tell whether two dates are one. Phones have whole seconds; FAT, on cards, players and sticks, even ones only."""
+    difference = abs(math.floor(source) - math.floor(target))
+    return difference == 0 or (difference < SAME_DATE and math.floor(target) % 2 == 0)
 
 
 def without_doubles(run: Run, transfers: list[Transfer]) -> list[Transfer]:
@@ -66,16 +83,32 @@ def without_doubles(run: Run, transfers: list[Transfer]) -> list[Transfer]:
 class Mover:
     """Moves files. The words `no_clobber`, `interactive` and `json` are the command's."""
 
-    def __init__(self, run: Run, transfers: list[Transfer]) -> None:
+    def __init__(self, run: Run, transfers: Sequence[Transfer]) -> None:
         self._run = run
-        self._transfers = without_doubles(run, transfers)
+        self._transfers = transfers
         total = sum(transfer.size for transfer in self._transfers)
         self._bar = Bar(len(self._transfers), total)
         self._done = self._skipped = self._bytes = 0
+        self._started = time.monotonic()
 
     def run(self) -> None:
+        """Move all of them, and say at the end, on a terminal, how much it was, and what has failed."""
+        try:
+            self.move()
+        finally:
+            moved = self.moved
+            self._run.conclude(
+                f"{files(moved.done)}, {short(moved.size)} in {time_of(moved.seconds)}"
+                + (f", {moved.skipped} there already or left alone" if moved.skipped else "")
+            )
+
+    @property
+    def moved(self) -> Moved:
+        """How much it is so far."""
+        return Moved(self._done, self._skipped, self._bytes, time.monotonic() - self._started)
+
+    def move(self) -> None:
         """Move all of them. Raises nothing that is about one file."""
-        started = time.monotonic()
         self._run.before_line = self._bar.clear
         try:
             for number, transfer in enumerate(self._transfers):
@@ -91,7 +124,6 @@ class Mover:
                     break
         finally:
             self._bar.clear()
-            self._conclude(time.monotonic() - started)
 
     def _one(self, transfer: Transfer) -> None:
         chosen, status = self._run.chosen, Status.FAILED
@@ -122,16 +154,11 @@ class Mover:
         self._skipped += status is Status.SKIPPED
         self._bytes += transfer.size if status is Status.DONE else 0
         if self._run.chosen.json:
-            facts = {"source": transfer.source, "target": transfer.target, "size": transfer.size}
+            facts: dict[str, object] = {"action": transfer.action} if transfer.action else {}
+            facts |= {"source": transfer.source, "target": transfer.target, "size": transfer.size}
             self._run.say_json(facts | {"status": str(status)} | ({"error": error} if error else {}))
 
-    def _conclude(self, seconds: float) -> None:
-        """Say at the end how much it was, on a terminal, and what has failed."""
-        self._run.conclude(
-            f"{_files(self._done)}, {short(self._bytes)} in {time_of(seconds)}"
-            + (f", {self._skipped} there already or left alone" if self._skipped else "")
-        )
 
-
-def _files(count: int) -> str:
+def files(count: int) -> str:
+    """Return how many files, in words."""
     return f"{count} file" if count == 1 else f"{count} files"

@@ -8,6 +8,6 @@
 
 from mtpfs.device.device import STORAGE_AWAY, UNKNOWN_HANDLE, Device
 from mtpfs.device.objects import Entry, Storage
-from mtpfs.session import Handle
+from mtpfs.session import Handle, Rank
 
-__all__ = ["STORAGE_AWAY", "UNKNOWN_HANDLE", "Device", "Entry", "Handle", "Storage"]
+__all__ = ["STORAGE_AWAY", "UNKNOWN_HANDLE", "Device", "Entry", "Handle", "Rank", "Storage"]

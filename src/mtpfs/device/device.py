@@ -28,7 +28,7 @@ from mtpfs.protocol.datasets import DeviceInfo, StorageInfo
 from mtpfs.protocol.dates import encode_date, encode_local_date
 from mtpfs.protocol.wire import decode_integers
 from mtpfs.redaction import hide_name, hide_serial
-from mtpfs.session import DataSource, Handle, Result, Session
+from mtpfs.session import DataSource, Handle, Rank, Result, Session
 from mtpfs.session.engine import DEFAULT_LIMIT
 
 log = logging.getLogger(__name__)
@@ -87,6 +87,8 @@ class Device:
         """By storage and kind of oddity, whether names are stored as they are; see `spelling`."""
         self.edit_slot = trio.Lock()
         """Held while an edit is begun: some devices have room for one, and end the other silently (Sailfish)."""
+        self.undescribed: dict[tuple[int, Handle], int] = {}
+        """By storage and folder, how many objects its last listing had to leave out."""
         self._folding: dict[int, bool] = {}
         self._skipped_storages: set[int] = set()
         if self.quirks.split_headers:
@@ -105,6 +107,12 @@ class Device:
         maker, model = self.info.manufacturer.strip(), self.info.model.strip()
         full = model if model.casefold().startswith(maker.casefold()) else f"{maker} {model}"
         return full.strip() or "MTP device"
+
+    @property
+    def unseen(self) -> int:
+        """How many objects the device lists and can't describe, as far as is known: no listing shows them."""
+        current = self.session.generation
+        return sum(count for (_, folder), count in self.undescribed.items() if folder.generation == current)
 
     @property
     def sends_events(self) -> bool:
@@ -138,7 +146,7 @@ class Device:
         data: bytes | DataSource | None = None,
         expected: int = 0,
         limit: int = DEFAULT_LIMIT,
-        bulk: bool = False,
+        rank: Rank = Rank.METADATA,
     ) -> Result:
         """Run one operation; see `Session.transact`, also for cancellation.
 
@@ -148,7 +156,7 @@ class Device:
             raise FsError(errno.EOPNOTSUPP, f"{self.name} has no {name_of(Operation, operation)}")
         try:
             result = await self.session.transact(
-                operation, *parameters, data=data, expected=expected, limit=limit, bulk=bulk
+                operation, *parameters, data=data, expected=expected, limit=limit, rank=rank
             )
         except ResponseError as error:
             self.note_refusal(error, *parameters)

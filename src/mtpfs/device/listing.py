@@ -77,6 +77,10 @@ async def children(device: Device, storage_id: int, parent: Handle) -> list[Entr
         # One that stays listed though it is gone (Tizen) mustn't cost the others, nor what has been added meanwhile.
         missing = [handle for handle in handles if handle not in found and handle not in failures]
         await _describe(device, parent, missing, found, failures)
+    if failures:
+        device.undescribed[storage_id, parent] = len(failures)
+    else:
+        device.undescribed.pop((storage_id, parent), None)
     for handle, failure in failures.items():
         log.warning("object %s in folder %s is skipped: %s", handle, parent, failure)
     makes_no_sense = [failure for failure in failures.values() if isinstance(failure, ProtocolError)]

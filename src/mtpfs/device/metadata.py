@@ -14,34 +14,82 @@ import contextlib
 import errno
 from dataclasses import fields
 
-from mtpfs.device import listing
+from mtpfs import exif
+from mtpfs.device import listing, reading
 from mtpfs.device.device import Device
 from mtpfs.errors import FsError, ProtocolError, ResponseError
 from mtpfs.protocol.codes import ALL, Operation, Property, Response
 from mtpfs.protocol.datasets import PropertyDescription, decode_property_list
 from mtpfs.protocol.wire import Value, decode_integers, decode_value
-from mtpfs.session import Handle
+from mtpfs.session import Handle, Rank
 
 THUMBNAIL_LIMIT = 4 << 20  # bytes; phones send less than 205,000
+HEAD = 4096
+"""Bytes of a JPEG in which its EXIF tells the orientation; thumbnail and maker's notes come behind that."""
 PROPERTY_LIMIT = 1 << 20  # bytes of all properties of one object
-_NONE_THERE = {Response.GeneralError, Response.NoThumbnailPresent}
+_NONE_THERE = {
+    Response.GeneralError,
+    Response.NoThumbnailPresent,
+    Response.InvalidObjectPropCode,
+    Response.InvalidObjectPropFormat,
+    Response.ObjectPropNotSupported,
+}
 
 
-async def thumbnail(device: Device, handle: Handle) -> bytes:
+async def thumbnail(device: Device, handle: Handle, rank: Rank = Rank.METADATA) -> bytes:
     """Return an object's thumbnail, a JPEG nearly always.
 
-    Raises `FsError(ENODATA)` where there is none, `FsError(EOPNOTSUPP)`, `ResponseError`, and what the session raises.
-    A caller that is cancelled stops waiting.
+    `rank`: after what it waits. Raises `FsError(ENODATA)` where there is none, `FsError(EOPNOTSUPP)`, `ResponseError`,
+    and what the session raises. A caller that is cancelled stops waiting.
     """
     try:
-        result = await device.call(Operation.GetThumb, handle, limit=THUMBNAIL_LIMIT)
+        if device.supports(Operation.GetThumb) or not device.supports(Operation.GetObjectPropValue):
+            found = (await device.call(Operation.GetThumb, handle, limit=THUMBNAIL_LIMIT, rank=rank)).data
+        else:
+            found = await _sample(device, handle, rank)
     except ResponseError as error:
         if error.code in _NONE_THERE:
             raise FsError(errno.ENODATA, "the device has no thumbnail of it") from error
         raise
-    if not result.data:
+    if not found:
         raise FsError(errno.ENODATA, "the device has no thumbnail of it")
-    return bytes(result.data)
+    return bytes(found)
+
+
+async def upright(device: Device, handle: Handle, size: int, data: bytes, rank: Rank) -> bytes:
+    """Return a JPEG's thumbnail with the orientation that the picture has, if the one is embedded in the other.
+
+    Such a thumbnail lies as the sensor saw it, and only the picture's EXIF tells how that was held. One that the device
+    has made stands upright already, so both aren't told apart by their looks, but by whether the bytes are in the EXIF.
+    Costs one small read; one more for pictures that don't lie as they are. Raises what `reading.read` raises. A device that can't
+    read ranges isn't asked: then it stays as it is.
+    """
+    count = min(size, HEAD)
+    if not count or exif.read(data).end or not reading.can_read_ranges(device, count):
+        return data
+    head = bytes(await reading.read(device, handle, 0, count, size, rank=rank))
+    found = exif.read(head)
+    if found.orientation == exif.UPRIGHT:
+        return data
+    if found.end > count and size > count:
+        rest = min(size, found.end, exif.LARGEST) - count
+        head += bytes(await reading.read(device, handle, count, rest, size, rank=rank))
+    return exif.with_orientation(data, found.orientation) if data in head else data
+
+
+async def _sample(device: Device, handle: Handle, rank: Rank) -> memoryview:
+    """Return the "representative sample", a property that is a thumbnail: Sailfish has that instead of GetThumb."""
+    result = await device.call(
+        Operation.GetObjectPropValue,
+        handle,
+        Property.RepresentativeSampleData,
+        limit=THUMBNAIL_LIMIT,
+        rank=rank,
+    )
+    size = int.from_bytes(result.data[:4], "little")
+    if size > len(result.data) - 4:
+        raise FsError(errno.ENODATA, "the device sends less of a thumbnail than it says")
+    return result.data[4 : 4 + size]
 
 
 async def properties(device: Device, handle: Handle) -> dict[str, Value]:

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from mtpfs.device.device import Device
 from mtpfs.errors import FsError, ResponseError
 from mtpfs.protocol.codes import Operation, Response
-from mtpfs.session import Engine, Handle
+from mtpfs.session import Engine, Handle, Rank
 
 _LIMIT_32 = 0xFFFFFFFF
 _LIMIT_UNKNOWN = 1 << 62  # bytes of an object whose size is unknown
@@ -33,7 +33,7 @@ def can_read_ranges(device: Device, end: int) -> bool:
 
 
 async def read(
-    device: Device, handle: Handle, offset: int, count: int, size: int | None, *, bulk: bool
+    device: Device, handle: Handle, offset: int, count: int, size: int | None, *, rank: Rank
 ) -> memoryview:
     """Return `count` bytes from `offset` of an object of `size` bytes.
 
@@ -45,7 +45,7 @@ async def read(
     pieces: list[memoryview] = []
     got = 0
     while got < count:
-        piece = await _read_once(device, handle, offset + got, count - got, size, bulk=bulk)
+        piece = await _read_once(device, handle, offset + got, count - got, size, rank=rank)
         if not piece:
             if size is None:
                 break
@@ -66,7 +66,7 @@ def _operations(device: Device, end: int) -> list[Operation]:
 
 
 async def _read_once(
-    device: Device, handle: Handle, offset: int, count: int, size: int | None, *, bulk: bool
+    device: Device, handle: Handle, offset: int, count: int, size: int | None, *, rank: Rank
 ) -> memoryview:
     """Read some of a range: nothing only where the object ends, as far as the device can be believed."""
     if device.quirks.eof_short_packet and offset + count == size and count > 1:
@@ -78,7 +78,13 @@ async def _read_once(
         place = (offset & 0xFFFFFFFF, offset >> 32) if wide else (offset,)
         try:
             result = await device.call(
-                operation, handle, *place, count, expected=count, limit=count, bulk=bulk
+                operation,
+                handle,
+                *place,
+                count,
+                expected=count,
+                limit=count,
+                rank=rank,
             )
         except ResponseError as error:
             if error.code == Response.OperationNotSupported:
@@ -118,5 +124,5 @@ async def read_whole(
         limit = _LIMIT_UNKNOWN if size is None else max(2 * size, 1 << 20)  # it may have grown
         engine.transact(Operation.GetObject, handle.number, size=size, limit=limit, sink=take)
 
-    await device.session.run(job, handle, bulk=True)
+    await device.session.run(job, handle, rank=Rank.BULK)
     return received

@@ -37,7 +37,7 @@ from mtpfs.protocol.datasets import (
     encode_property_list,
 )
 from mtpfs.protocol.wire import encode_value
-from mtpfs.session import BUSY_PAUSES, DataSource, Engine, Handle
+from mtpfs.session import BUSY_PAUSES, DataSource, Engine, Handle, Rank
 
 log = logging.getLogger(__name__)
 
@@ -169,7 +169,7 @@ async def _unless_busy(device: Device, parent: Handle, job: Callable[[Engine], H
     """Run an upload, again while the device answers DeviceBusy before it has taken any of the data."""
     for pause in (*BUSY_PAUSES, None):
         try:
-            handle = await device.session.run(job, parent, bulk=True)
+            handle = await device.session.run(job, parent, rank=Rank.BULK)
         except ResponseError as error:
             device.note_refusal(error, parent)
             if error.code != Response.DeviceBusy or error.operation == Operation.SendObject or pause is None:
@@ -326,9 +326,9 @@ async def confirm_size(device: Device, storage_id: int, handle: Handle, size: in
 async def _ends_at(device: Device, handle: Handle, size: int, told: int) -> bool:
     """Tell whether an object ends after `size` bytes, by reading; never beyond what it is told to have."""
     try:
-        if size and not await reading.read(device, handle, size - 1, 1, None, bulk=False):
+        if size and not await reading.read(device, handle, size - 1, 1, None, rank=Rank.METADATA):
             return False
-        return told <= size or not await reading.read(device, handle, size, 1, None, bulk=False)
+        return told <= size or not await reading.read(device, handle, size, 1, None, rank=Rank.METADATA)
     except (ResponseError, FsError) as error:
         log.debug("the end of object %s can't be read: %s", handle, error)
         return False
@@ -385,7 +385,7 @@ async def write(device: Device, handle: Handle, offset: int, source: DataSource)
         offset >> 32,
         source.size,
         data=source,
-        bulk=True,
+        rank=Rank.BULK,
     )
 
 

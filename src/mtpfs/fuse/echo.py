@@ -205,7 +205,7 @@ class Echo:
 class EchoOperations(Operations):
     """The operations, but the child's requests are answered from the tree."""
 
-    def __init__(self, fs: Filesystem, settings: Settings, process: dict[str, int], echo: Echo) -> None:
+    def __init__(self, fs: Filesystem, settings: Settings, process: dict[str, int | str], echo: Echo) -> None:
         super().__init__(fs, settings, process)
         self._echo = echo
 

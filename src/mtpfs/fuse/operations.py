@@ -19,7 +19,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
 import pyfuse3
 import trio
@@ -32,6 +32,9 @@ from mtpfs.fuse.connection import KernelNotifier
 from mtpfs.protocol.wire import MAX_STRING_UNITS
 from mtpfs.settings import Settings
 from mtpfs.vfs import Filesystem, Node, Open
+
+if TYPE_CHECKING:
+    from mtpfs.thumbnails.visitor import Visitor  # slow to load, and most mounts have none
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +95,7 @@ class Operations(pyfuse3.Operations):
     supports_dot_lookup = False
     enable_writeback_cache = False
 
-    def __init__(self, fs: Filesystem, settings: Settings, process: dict[str, int]) -> None:
+    def __init__(self, fs: Filesystem, settings: Settings, process: dict[str, int | str]) -> None:
         """`process` is what other programs may know of our process: see `mtpfs.unmount.UnmountReport`."""
         super().__init__()
         self.report = report.Report(fs, process)
@@ -103,6 +106,8 @@ class Operations(pyfuse3.Operations):
         """Descriptors by file handle: one for each open."""
         self._next_handle = 1
         self._open_stamp: dict[int, tuple[int, float, Handle | None]] = {}
+        self.visitor: Visitor | None = None
+        """Who makes thumbnails, if the mount has them: told of what programs list, open and remove."""
 
     def subject(self, given: dict[str, Any]) -> str:
         """Return the paths that a request is about, by its parameters as pyfuse3 calls them; "" if there are none."""
@@ -235,6 +240,8 @@ class Operations(pyfuse3.Operations):
         snapshot = self._directories[fh]
         if start_id == 0:
             snapshot[1:] = await self._fs.entries(snapshot[0])
+            if self.visitor is not None:
+                self.visitor.listed(snapshot[0])
         for position in range(start_id + 1, len(snapshot)):
             node = snapshot[position]
             if node.unlinked:
@@ -265,6 +272,8 @@ class Operations(pyfuse3.Operations):
     @_answers
     async def unlink(self, parent_inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> None:
         await self._fs.unlink(self._fs.node(parent_inode), name)
+        if self.visitor is not None:
+            self.visitor.removed(self._fs.node(parent_inode), name)
 
     @_answers
     async def rename(
@@ -286,6 +295,8 @@ class Operations(pyfuse3.Operations):
             name_new,
             replace=not flags & _RENAME_NOREPLACE,
         )
+        if self.visitor is not None:
+            self.visitor.removed(fs.node(parent_inode_old), name_old)
 
     # --- files -----------------------------------------------------------------------------
 
@@ -300,6 +311,8 @@ class Operations(pyfuse3.Operations):
         await self._fs.refresh(node)
         opened = await self._fs.open(node, write=write, truncate=bool(flags & os.O_TRUNC))
         number = self._number(opened)
+        if self.visitor is not None:
+            self.visitor.read(node)
         if opened.is_forwarded or not opened.file.node.size_known:
             # The kernel knows another size, or the size isn't known: it is read until the device says that it ends.
             # What it has of the file isn't kept either: a private mapping would show it.

@@ -45,7 +45,7 @@ def statistics(fs: Filesystem) -> dict[str, Any]:
 class Report:
     """The open snapshots of the files, by file handle."""
 
-    def __init__(self, fs: Filesystem, process: dict[str, int]) -> None:
+    def __init__(self, fs: Filesystem, process: dict[str, int | str]) -> None:
         self._fs = fs
         self._process = process
         self._open: dict[int, bytes] = {}

@@ -2,7 +2,8 @@
 
 A download is written to a part beside its target, whose name says what it is a part of: a digest of the phone, the
 path, the size and the date. A later download of the same goes on where it ends, after a pulled cable and after a kill.
-A part of anything else that was to get this name is out of date, and removed. The part is locked while it is
+A part of anything else that was to get this name is out of date, and removed. Each directory is looked through for
+them once, or a file would cost more the more there are. The part is locked while it is
 written, so that two programs don't write one file. It gets its name when it is complete and has its date.
 
 Invariant: nothing but a file is ever replaced. Under the target's name there is never a part. A part is written from its start to its end, so its size
@@ -17,6 +18,7 @@ import fcntl
 import hashlib
 import os
 import stat
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +26,7 @@ Data = bytes | memoryview
 
 _LONGEST = 180  # bytes of the name that a part's name repeats; disks take 255
 _DIGITS = 16
+_END = ".part"
 
 
 def key(serial: str, path: str, size: int | None, modified: float | None) -> str:
@@ -65,7 +68,7 @@ def name_if_free(path: Path, target: Path) -> None:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from error
         path.rename(target)
     else:
-        path.unlink()
+        path.unlink(missing_ok=True)
 
 
 class Part:
@@ -81,9 +84,8 @@ class Part:
         self.target = target
         self._received = received
         self._resumable = resume
-        start = f".{os.fsdecode(os.fsencode(target.name)[:_LONGEST])}.mtpfs-"
         digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:_DIGITS]
-        self.path = target.with_name(f"{start}{digest}.part")
+        self.path = target.with_name(f"{_start(target.name)}{digest}{_END}")
         self._fd = self._open()
         if os.fstat(self._fd).st_nlink > 1:
             # A kill has come between the file's two names: it is whole, and not to be written any more.
@@ -97,21 +99,12 @@ class Part:
                 raise OSError(errno.EBUSY, "another program is fetching it", str(target)) from error
             if not resume:
                 os.ftruncate(self._fd, 0)
-            self._remove_outdated(start)
         except BaseException:
             os.close(self._fd)
             raise
 
     def _open(self) -> int:
         return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-
-    def _remove_outdated(self, start: str) -> None:
-        with os.scandir(self.path.parent) as found:
-            names = [entry.name for entry in found if entry.name.startswith(start)]
-        for name in names:
-            middle = name[len(start) : -len(".part")]
-            if name != self.path.name and name.endswith(".part") and len(middle) == _DIGITS:
-                self.path.with_name(name).unlink(missing_ok=True)
 
     @property
     def size(self) -> int:
@@ -148,15 +141,77 @@ class Part:
         os.close(self._fd)
         self._fd = -1
 
-    def close(self) -> None:
-        """End. What isn't finished stays for the next time if there is something in it, and if it was begun so."""
+    def close(self) -> bool:
+        """End. What isn't finished stays for the next time if there is something in it, and if it was begun so.
+
+        Returns whether it stays.
+        """
         if self._fd < 0:
-            return
-        if not self._resumable or not self.size:
+            return False
+        stays = self._resumable and self.size > 0
+        if not stays:
             with contextlib.suppress(OSError):  # it is in nobody's way
                 self.path.unlink()
         os.close(self._fd)
         self._fd = -1
+        return stays
+
+
+class Parts:
+    """The parts that lie beside their targets. Blocks; for any number of threads. Raises `OSError`."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._left: dict[Path, dict[str, set[str]]] = {}
+        """Names of parts that nobody is at, by directory and by their beginning, which tells the target."""
+
+    def begin(
+        self,
+        local_path: str | os.PathLike[str],
+        *,
+        key: str,
+        resume: bool,
+        replace: bool,
+        received: Callable[[Data], object] | None = None,
+    ) -> Part:
+        """Begin a part, or go on with it; those of other contents that were to get the name go.
+
+        Raises what `target_of` and `Part` raise.
+        """
+        part = Part(target_of(local_path, replace), key=key, resume=resume, received=received)
+        try:
+            for name in self._outdated(part):
+                part.path.with_name(name).unlink(missing_ok=True)
+        except BaseException:
+            part.close()
+            raise
+        return part
+
+    def end(self, part: Part) -> None:
+        """Close a part, which may not be finished."""
+        if part.close():
+            with self._lock:
+                self._note(self._left[part.path.parent], part.path.name)
+
+    def _outdated(self, part: Part) -> set[str]:
+        directory = part.path.parent
+        with self._lock:
+            if directory not in self._left:
+                with os.scandir(directory) as found:
+                    names = [entry.name for entry in found if entry.name.endswith(_END)]
+                self._left[directory] = {}
+                for name in names:
+                    self._note(self._left[directory], name)
+            return self._left[directory].pop(_start(part.target.name), set()) - {part.path.name}
+
+    @staticmethod
+    def _note(left: dict[str, set[str]], name: str) -> None:
+        left.setdefault(name[: -len(_END) - _DIGITS], set()).add(name)
+
+
+def _start(name: str) -> str:
+    """Return how the names of all parts of a file begin."""
+    return f".{os.fsdecode(os.fsencode(name)[:_LONGEST])}.mtpfs-"
 
 
 class Sent:

@@ -101,6 +101,7 @@ class Phone:
         self._fs = fs
         self._listeners = listeners
         self._files: set[File] = set()
+        self._parts = local.Parts()
 
     @property
     def name(self) -> str:
@@ -111,6 +112,14 @@ class Phone:
     def serial(self) -> str:
         """Its serial number, as MTP tells it; "" if it tells none."""
         return self._fs.device.info.serial_number.strip()
+
+    @property
+    def unseen(self) -> int:
+        """How many objects the phone has listed so far and couldn't describe: no listing shows them.
+
+        Who deletes elsewhere what isn't here has to look at it.
+        """
+        return self._fs.device.unseen
 
     # --- looking ---------------------------------------------------------------------
 
@@ -261,7 +270,6 @@ class Phone:
         that come, in order and in any thread, such as the `update` of a hash; not with those that were here before. Raises EEXIST without `replace`, ENOSPC of
         this machine's disk, EINVAL for a device or a pipe in its place, EBUSY if another program is fetching the same, EIO if it changed or didn't come whole.
         """
-        target = await trio.to_thread.run_sync(local.target_of, local_path, replace)
 
         async def ask() -> Open:
             return await self._fs.open(await self._node(path), write=False)
@@ -273,7 +281,13 @@ class Phone:
             date = entry_of(node).modified
             key = local.key(self.serial, path_of(node), size, date)
             part = await trio.to_thread.run_sync(
-                lambda: local.Part(target, key=key, resume=resume and size is not None, received=received)
+                lambda: self._parts.begin(
+                    local_path,
+                    key=key,
+                    resume=resume and size is not None,
+                    replace=replace,
+                    received=received,
+                )
             )
             try:
                 await self._fetch(opened, part, path, size, progress)
@@ -284,7 +298,7 @@ class Phone:
                     raise OSError(errno.EIO, "it changed while it was fetched", path)
                 await trio.to_thread.run_sync(lambda: part.finish(size, date, replace=replace))
             finally:
-                part.close()
+                self._parts.end(part)
         finally:
             with trio.CancelScope(shield=True):
                 await self._fs.conclude(opened, is_new=False)
@@ -319,15 +333,15 @@ class Phone:
     ) -> None:
         """Send a file, with its date. An old file of that name stays until the new one is complete.
 
-        It is read where it lies; EIO if it changes meanwhile. If it fails or is cancelled, nothing of it stays on the
-        phone. Raises EEXIST without `replace`, EISDIR, ENOSPC, EROFS.
+        It is read where it lies; EIO if it changes meanwhile, and the phone doesn't get a mixture. If it fails or is
+        cancelled, nothing of it stays on the phone. Raises EEXIST without `replace`, EISDIR, ENOSPC, EROFS.
         """
         sent = await trio.to_thread.run_sync(lambda: local.Sent(Path(local_path)))
         try:
             opened, is_new = await self._answer(lambda: self._open_to_write(path, replace=replace), path)
             with about(path):
                 async with self._concluded(opened, is_new=is_new) as conclude:
-                    spool = Spool(sent.descriptor)
+                    spool = Spool(sent.descriptor, sent.has_changed)
                     await self._fs.take_contents(opened, spool)
                     await self._fs.set_modified(opened.file.node, math.floor(sent.modified))
                     async with _told(spool, sent.size, progress):

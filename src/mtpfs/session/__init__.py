@@ -7,6 +7,7 @@ failure, `session` is what trio code uses.
 from mtpfs.session.engine import DataSource, Engine, Result
 from mtpfs.session.events import Change
 from mtpfs.session.handles import Handle
+from mtpfs.session.queue import Rank
 from mtpfs.session.session import BUSY_PAUSES, Session, open_session
 from mtpfs.session.statistics import Statistics
 
@@ -16,6 +17,7 @@ __all__ = [
     "DataSource",
     "Engine",
     "Handle",
+    "Rank",
     "Result",
     "Session",
     "Statistics",

@@ -123,10 +123,10 @@ def reconnect(engine: Engine, known: DeviceInfo) -> DeviceInfo | None:
     open_session(engine)
     info = device_info(engine)
     if _identity(info) != _identity(known):
-        # Cheap players share one serial number.
+        # Cheap players share one serial number; a network gives an address to another camera.
         engine.transact(Operation.CloseSession)
         engine.transport.release()
-        raise SetupError(f"{engine.transport.name} is another device with the same USB serial number")
+        raise SetupError(f"{engine.transport.name} is another device than the one that left")
     return info
 
 

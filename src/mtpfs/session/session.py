@@ -43,7 +43,7 @@ from mtpfs.session.engine import DEFAULT_LIMIT, DataSource, Engine, Result
 from mtpfs.session.events import Change, EventQueue
 from mtpfs.session.handles import Handle
 from mtpfs.session.link import Link
-from mtpfs.session.queue import Job, JobQueue
+from mtpfs.session.queue import Job, JobQueue, Rank
 from mtpfs.session.statistics import Statistics
 from mtpfs.session.timeouts import Timeouts
 from mtpfs.transport import Transport
@@ -111,7 +111,7 @@ class Session:
         data: bytes | DataSource | None = None,
         expected: int = 0,
         limit: int = DEFAULT_LIMIT,
-        bulk: bool = False,
+        rank: Rank = Rank.METADATA,
     ) -> Result:
         """Run one transaction; see `Engine.transact`. DeviceBusy is retried for some seconds.
 
@@ -127,12 +127,12 @@ class Session:
 
         for pause in BUSY_PAUSES:
             try:
-                return await self._submit(Job(int(bulk), job, generation))
+                return await self._submit(Job(rank, job, generation))
             except ResponseError as error:
                 if error.code != Response.DeviceBusy:
                     raise
             await trio.sleep(pause)
-        return await self._submit(Job(int(bulk), job, generation))
+        return await self._submit(Job(rank, job, generation))
 
     async def transact_each(self, operation: int, handles: Sequence[Handle]) -> list[Result | ResponseError]:
         """Run one transaction for each handle, back to back; return their results or errors in order.
@@ -152,10 +152,10 @@ class Session:
                     found.append(error)
 
         while len(found) < len(handles):
-            await self._submit(Job(0, job, generation))
+            await self._submit(Job(Rank.METADATA, job, generation))
         return found
 
-    async def run(self, function: Callable[[Engine], T], *handles: Handle, bulk: bool = False) -> T:
+    async def run(self, function: Callable[[Engine], T], *handles: Handle, rank: Rank = Rank.METADATA) -> T:
         """Run `function` on the worker thread, with the wire to itself; return what it returns.
 
         Several transactions that must not be parted (SendObjectInfo and
@@ -165,7 +165,7 @@ class Session:
         they are of another session, and what it raises. A caller that is cancelled stops waiting: a function
         that hasn't begun is dropped, another one is finished.
         """
-        return await self._submit(Job(int(bulk), function, _common_generation(handles)))
+        return await self._submit(Job(rank, function, _common_generation(handles)))
 
     async def _submit(self, job: Job[T]) -> T:
         if self._link.closed:
@@ -419,8 +419,7 @@ async def open_session(transport: Transport, timeouts: Timeouts | None = None) -
         if not isinstance(error, MtpfsError):
             raise
         raise SetupError(
-            f"{transport.name} doesn't answer as an MTP device ({error}). Unlock the phone and choose "
-            '"File transfer" in its USB notification; if that is so already, plug it in again.'
+            f"{transport.name} doesn't answer as an MTP device ({error}). {transport.advice}"
         ) from error
     async with trio.open_nursery() as nursery:
         nursery.start_soon(session._run_jobs)  # noqa: SLF001

@@ -14,6 +14,9 @@ from __future__ import annotations
 from array import array
 from typing import Protocol
 
+PLUGGED_IN = 'Unlock the phone and choose "File transfer" in its USB notification; if that is so already, plug it in again.'
+"""The advice about a phone on a cable."""
+
 Buffer = bytes | bytearray | memoryview | array  # type: ignore[type-arg]
 
 
@@ -22,11 +25,15 @@ class Transport(Protocol):
 
     @property
     def name(self) -> str:
-        """Where this is, for messages: `usb 001,004` or `virtual:/srv/phone`."""
+        """Where this is, for messages: `usb 001,004`, `ip:192.168.1.20` or `virtual:/srv/phone`."""
+
+    @property
+    def advice(self) -> str:
+        """What a user can do about a device that doesn't answer: whole sentences."""
 
     @property
     def max_packet(self) -> int:
-        """Return wMaxPacketSize in bytes of the bulk endpoints at the speed in use."""
+        """Return wMaxPacketSize in bytes of the bulk endpoints at the speed in use; 1 where there are no packets."""
 
     def monotonic(self) -> float:
         """Return seconds on the clock that this transport's timeouts are counted on."""

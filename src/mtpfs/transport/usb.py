@@ -46,7 +46,7 @@ from mtpfs.errors import (
     TransportTimeoutError,
 )
 from mtpfs.redaction import hide_serial
-from mtpfs.transport import Buffer, recognition
+from mtpfs.transport import PLUGGED_IN, Buffer, recognition
 from mtpfs.transport.phones import UnavailableError, UsbPhone, claim_failure, left_the_bus, tell_apart
 from mtpfs.transport.recognition import SysfsDevice, sysfs_devices
 
@@ -143,6 +143,11 @@ class UsbTransport:
     @property
     def name(self) -> str:
         return f"usb {self._phone.bus:03},{self._phone.address:03}"
+
+    @property
+    def advice(self) -> str:
+        """Return what to do if it doesn't answer."""
+        return PLUGGED_IN
 
     @property
     def max_packet(self) -> int:

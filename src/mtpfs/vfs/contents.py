@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import trio
 
-from mtpfs.device import Device, Entry, Handle, listing
+from mtpfs.device import Device, Entry, Handle, Rank, listing
 from mtpfs.device.reading import can_read_ranges, read
 from mtpfs.errors import FsError, MtpfsError, ResponseError
 from mtpfs.protocol.codes import Response
@@ -190,7 +190,14 @@ class Edited:
         if count <= 0:
             return b""
         handle = await self.edit.begin()
-        return await read(self._shared.device, handle, offset, count, self.edit.size, bulk=count >= BULK)
+        return await read(
+            self._shared.device,
+            handle,
+            offset,
+            count,
+            self.edit.size,
+            rank=Rank.BULK if count >= BULK else Rank.METADATA,
+        )
 
     async def write(self, offset: int, data: bytes) -> int:
         """Write; return the size. Raises what the device says."""
@@ -230,7 +237,9 @@ async def read_object(shared: Shared, node: Node, offset: int, count: int) -> me
         had_name = tree.has_object(node)
         handle = await tree.handle(node)
         size = node.size if node.size_known else None
-        return await read(device, handle, offset, count, size, bulk=count >= BULK)
+        return await read(
+            device, handle, offset, count, size, rank=Rank.BULK if count >= BULK else Rank.METADATA
+        )
 
     def is_stale(error: ResponseError) -> bool:
         # A rename may have made another object of it meanwhile.

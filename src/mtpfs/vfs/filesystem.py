@@ -14,10 +14,10 @@ from typing import TypeVar
 
 import trio
 
-from mtpfs.device import Device, Handle, Storage, listing, metadata
+from mtpfs.device import Device, Handle, Rank, Storage, listing, metadata
 from mtpfs.device import dates as device_dates
 from mtpfs.errors import FsError, MtpfsError, ResponseError
-from mtpfs.protocol.codes import Response
+from mtpfs.protocol.codes import Operation, Response
 from mtpfs.protocol.wire import Value
 from mtpfs.vfs.claims import Claims
 from mtpfs.vfs.contents import Shared
@@ -54,6 +54,8 @@ class CacheStatistics:
     open_files: int
     undelivered: int
     """Files that no program has open, and whose contents the device hasn't got: held, late, or being sent."""
+    unseen: int
+    """Objects that the device lists and can't describe: no listing shows them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,7 @@ class Filesystem:
             nodes=len(tree.nodes),
             open_files=sum(file.opens > 0 for file in files),
             undelivered=sum(not file.opens for file in self._files.unsaved()),
+            unseen=self.device.unseen,
         )
 
     @property
@@ -242,23 +245,24 @@ class Filesystem:
         old contents. To this end an upload ends inside its data phase. But a replacement that would cost the old contents
         then is finished first (on devices that can't rename).
         """
-        file = opened.file
+        file, is_made = opened.file, True
         try:
             if keep and opened.writes:
                 with trio.CancelScope(shield=not self._files.can_stop(file)):
                     await self._files.sync(file)
-        except BaseException:
-            keep = False
+        except BaseException as error:
+            keep, is_made = False, not _refuses_an_object(error)
             raise
         finally:
             with trio.CancelScope(shield=True):
                 if not keep:
-                    await self._drop(opened, is_new=is_new)
+                    await self._drop(opened, is_new=is_new, is_made=is_made)
                 await self.release(opened)
                 await self._dates.flush()
                 self._forget_space(file.node)
 
-    async def _drop(self, opened: Open, *, is_new: bool) -> None:
+    async def _drop(self, opened: Open, *, is_new: bool, is_made: bool) -> None:
+        """Drop what the device hasn't got. `is_made` False: it has refused to make an object for it."""
         file, node = opened.file, opened.file.node
         if not opened.writes or file.writers > 1:
             return  # what is there is the other writer's, too
@@ -269,7 +273,10 @@ class Filesystem:
         unsaved = file.is_ahead or file.failure is not None
         if is_new and unsaved and not node.unlinked and node.parent is not None:
             with contextlib.suppress(MtpfsError):  # the device may be away
-                await self._names.unlink(node.parent, node.name)
+                if is_made:
+                    await self._names.unlink(node.parent, node.name)
+                else:
+                    await self._names.withdraw(node.parent, node)
         await self._files.discard(file)
 
     async def truncate(self, node: Node, size: int, opened: Open | None = None) -> None:
@@ -319,9 +326,19 @@ class Filesystem:
         """Have a file's contents be those of a spool, which is taken over. Sends nothing."""
         await opened.file.take_contents(spool)
 
-    async def thumbnail(self, node: Node) -> bytes:
-        """Return the device's thumbnail of a file. Raises ENODATA where it has none, EOPNOTSUPP."""
-        return await self._of_object(node, metadata.thumbnail)
+    async def thumbnail(self, node: Node, rank: Rank = Rank.METADATA) -> bytes:
+        """Return the device's thumbnail of a file; of a JPEG, with what tells which way it stands.
+
+        Raises ENODATA where it has none, EOPNOTSUPP.
+        """
+
+        async def ask(device: Device, handle: Handle) -> bytes:
+            found = await metadata.thumbnail(device, handle, rank)
+            if not node.name.lower().endswith((b".jpg", b".jpeg")) or not node.size_known:
+                return found
+            return await metadata.upright(device, handle, node.size, found, rank)
+
+        return await self._of_object(node, ask)
 
     async def properties(self, node: Node) -> dict[str, Value]:
         """Return what the device tells of an object, by the standard's names."""
@@ -397,3 +414,12 @@ class Filesystem:
         """Raise ENODEV for what isn't open while the device is away: it can't be looked up."""
         if self.device.session.gone and node.holder is None and node.parent is not None:
             raise FsError(errno.ENODEV)
+
+
+def _refuses_an_object(error: BaseException | None) -> bool:
+    """Tell whether the device has refused to make an object, so that what has its name is another one."""
+    while error is not None:
+        if isinstance(error, ResponseError) and error.operation == Operation.SendObjectInfo:
+            return True
+        error = error.__cause__
+    return False

@@ -230,6 +230,21 @@ class Namespace:
                 if file is not None and not node.unlinked:
                     file.may_send()
 
+    async def withdraw(self, parent: Node, node: Node) -> None:
+        """Take back a new file of which the device has refused to make an object.
+
+        If something has its name there all the same, it is a file that no listing has shown: it stays. Some devices make
+        an empty object before they refuse: that goes. Raises what the device says.
+        """
+        async with self._changing(parent), self._claims.claim((parent, node.object_name)):
+            if node.unlinked or node.handle is not None:
+                return
+            found = await self._tree.find(parent, node.object_name)
+            if found is not None and not found.is_folder and not found.size:
+                await writing.delete(self._device, found.handle, found.name)
+            self._tree.detach(node)
+            parent.distrust()
+
     async def _unlink(self, claim: Claim, parent: Node, node: Node) -> None:
         file = self._files.of(node)
         if node.handle is None:

@@ -357,13 +357,18 @@ class OpenFile:
         contents = self.contents
         if not isinstance(contents, Edited) or is_away(error):
             return
-        contents.edit.drop()
-        with suppress(MtpfsError):  # the first error is the one that matters
-            await contents.edit.end_edit()
-        if contents.part is not None and not contents.part.is_complete:
-            await contents.part.delete()
+        await self._abandon_edit(contents)
         self.failure = error
         self.give_up()
+
+    async def _abandon_edit(self, contents: Edited) -> None:
+        """End an edit that is of no use any more, and delete its part. Raises nothing: what led here is told."""
+        contents.edit.drop()
+        with suppress(MtpfsError):  # the device may be away; then it ends the edit itself
+            await contents.edit.end_edit()
+        part = contents.part
+        if part is not None and (self.node.deleted or not part.is_complete):
+            await part.delete()
 
     def give_up(self) -> None:
         """Drop what the device hasn't got; what it has is asked for again."""
@@ -635,13 +640,8 @@ class OpenFile:
     async def drop_unsaved(self) -> None:
         """Drop what the device hasn't got, and an object of ours that was to replace another. Raises nothing."""
         async with self.lock:
-            contents = self.contents
-            if isinstance(contents, Edited):
-                contents.edit.drop()
-                with suppress(MtpfsError):  # the device may be away; then it ends the edit itself
-                    await contents.edit.end_edit()
-                if contents.part is not None and not contents.part.is_complete:
-                    await contents.part.delete()
+            if isinstance(self.contents, Edited):
+                await self._abandon_edit(self.contents)
             self.give_up()
             self.failure = None
 
@@ -675,12 +675,7 @@ class OpenFile:
         async with self.lock:
             if isinstance(self.contents, Edited):
                 # What isn't saved by now was refused, or belongs to a deleted file.
-                self.contents.edit.drop()
-                with suppress(MtpfsError):
-                    await self.contents.edit.end_edit()
-                part = self.contents.part
-                if part is not None and (self.node.deleted or not part.is_complete):
-                    await part.delete()
+                await self._abandon_edit(self.contents)
             if not self.opens:
                 self.contents.close()
                 self.condition = Condition.CLEAN

@@ -90,6 +90,7 @@ class Part:
             await writing.delete(self._tree.device, self._handle, self._name)
         except MtpfsError as error:
             log.info("%s stays for now: %s", self._name, error)
+            self._directory.delete_later(self._name)
 
     def leave(self) -> None:
         """Have the next listing decide what becomes of it."""

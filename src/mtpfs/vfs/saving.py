@@ -97,15 +97,24 @@ async def store(
     """
     if old is None:
         handle = await _send_spool(device, place, place.name, spool, modified)
+        await _check_unmixed(device, place, handle, place.name, spool)
         await check_stored(device, place.storage.id, handle, place.name)
         return handle
     if not can_put_aside(device):
         return await _replace_without_renames(device, place, spool, old, modified)
     temporary = place.temporary(Kind.NEW, spool.size)
     handle = await _send_spool(device, place, temporary, spool, modified)
+    await _check_unmixed(device, place, handle, temporary, spool)
     return await replace(
         device, place, handle, temporary, spool.size, spool=spool, old=old, modified=modified
     )
+
+
+async def _check_unmixed(device: Device, place: Place, handle: Handle, name: str, spool: Spool) -> None:
+    """Delete what was sent and raise EIO if its source has changed meanwhile. Nothing is replaced by a mixture."""
+    if spool.has_changed():
+        await remove(device, place, handle, name)
+        raise FsError(errno.EIO, "it changed while it was sent")
 
 
 def can_put_aside(device: Device) -> bool:
@@ -237,8 +246,7 @@ async def _replace_by_last_copy(
     except (ResponseError, FsError):  # FsError: by now it counts as a device that can't rename
         if spool is None:
             raise
-        with contextlib.suppress(MtpfsError):  # the next listing does it
-            await writing.delete(device, handle, temporary)
+        await remove(device, place, handle, temporary)
         return await _replace_without_renames(device, place, spool, old, modified)
     await _delete_old(device, old)
     try:
@@ -329,16 +337,16 @@ async def _send_whole(
 
 
 async def remove(device: Device, place: Place, handle: Handle, name: str) -> None:
-    """Delete what isn't needed any more. If that fails the next listing does it: the contents are saved.
+    """Delete what isn't needed any more. If that fails the next listing does it: the contents are elsewhere.
 
-    Even if NAME is free by then. What NAME was before has been replaced, and mustn't come back.
+    Even if NAME is free by then. What was under NAME, or was to be, mustn't come back.
     """
     try:
         await objects.changed(
             handle, lambda h: writing.delete(device, h, name), lambda: place.find_named(device, name)
         )
     except MtpfsError as error:
-        log.warning("%s is saved, but %s stays on the device: %s", place.path, name, error)
+        log.warning("%s: %s isn't needed, but stays on the device for now: %s", place.path, name, error)
         place.directory.delete_later(name)
 
 

@@ -34,7 +34,7 @@ import logging
 from collections import Counter
 from dataclasses import replace
 
-from mtpfs.device import STORAGE_AWAY, Device, Entry, Handle, Storage, listing, reading, writing
+from mtpfs.device import STORAGE_AWAY, Device, Entry, Handle, Rank, Storage, listing, reading, writing
 from mtpfs.errors import FsError, MtpfsError, ResponseError
 from mtpfs.protocol.codes import Response
 from mtpfs.vfs import names
@@ -262,7 +262,9 @@ class _Scene:
             return True
         try:
             return bool(
-                await reading.read(self._device, entry.handle, entry.size - 1, 1, entry.size, bulk=False)
+                await reading.read(
+                    self._device, entry.handle, entry.size - 1, 1, entry.size, rank=Rank.METADATA
+                )
             )
         except (ResponseError, FsError):
             return False

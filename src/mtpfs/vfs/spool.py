@@ -8,6 +8,9 @@ number of its descriptor might already belong to another spool. So users are cou
 garbage collector alone isn't enough: the traceback of an error that is kept would keep the spool, and its room on
 the disk.
 
+Sending is no such use. Whoever waits for it may be cancelled, and the thread that sends goes on alone. So the last
+user may close the spool under it: sending ends then, inside the data phase.
+
 A program that sends a file of its own lends it instead (`lent`): then nothing is copied here. What is lent is
 only read, and never linked anywhere.
 
@@ -23,6 +26,7 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
+import threading
 import time
 import weakref
 from collections.abc import Callable
@@ -31,6 +35,7 @@ from typing import Self
 
 import trio
 
+from mtpfs.errors import StoppedError
 from mtpfs.session import DataSource
 from mtpfs.transport import Buffer
 
@@ -64,10 +69,14 @@ def _nameless_file() -> int:
 class Spool:
     """An open temporary file. Errors are `OSError` (ENOSPC above all)."""
 
-    def __init__(self, lent: int | None = None) -> None:
-        """`lent`: the descriptor of a file that is read where it lies; it may be closed afterwards."""
+    def __init__(self, lent: int | None = None, has_changed: Callable[[], bool] = lambda: False) -> None:
+        """`lent`: the descriptor of a file that is read where it lies; it may be closed afterwards.
+
+        `has_changed` tells whether it is another one by now. Then what was read may be a mixture.
+        """
         self.is_lent = lent is not None
         self._fd = _nameless_file() if lent is None else os.dup(lent)
+        self.has_changed = has_changed
         self.size = 0 if lent is None else os.fstat(lent).st_size
         self.on_read: Callable[[int], None] | None = None
         """Told how far `source` has been read, in bytes, on the thread that sends."""
@@ -77,6 +86,8 @@ class Spool:
         """Writing has taken long: the disk is behind."""
         self._users = 1
         self._close = weakref.finalize(self, os.close, self._fd)
+        self._sending = threading.Lock()
+        """Held for the copying of one piece, by the thread that sends, and for the closing."""
 
     def take(self) -> Self:
         """Begin another use, which `drop` ends."""
@@ -95,7 +106,8 @@ class Spool:
         """End one use: that of the maker, or one begun by `take`."""
         self._users -= 1
         if not self._users:
-            self._close()
+            with self._sending:
+                self._close()
 
     async def read(self, offset: int, count: int) -> bytes:
         """Return up to `count` bytes; fewer only at the end."""
@@ -155,12 +167,18 @@ class Spool:
             os.close(copy)
 
     def source(self) -> DataSource:
-        """Return the whole contents, to be read from another thread while nothing is written."""
+        """Return the whole contents, to be read from another thread while nothing is written.
+
+        Its `fill` raises `StoppedError` once the spool is closed: the descriptor's number may be another file's.
+        """
 
         def fill(offset: int, room: memoryview) -> int:
             filled = 0
-            while filled < len(room) and (count := os.preadv(self._fd, [room[filled:]], offset + filled)):
-                filled += count
+            with self._sending:
+                if not self._close.alive:
+                    raise StoppedError("the contents were given up while they were sent")
+                while filled < len(room) and (count := os.preadv(self._fd, [room[filled:]], offset + filled)):
+                    filled += count
             if self.on_read is not None:
                 self.on_read(offset + filled)
             return filled

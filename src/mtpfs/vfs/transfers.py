@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from mtpfs.device import Device, Entry, Handle, writing
+from mtpfs.device import Device, Entry, Handle, Rank, writing
 from mtpfs.device.reading import can_read_ranges, read, read_whole
 from mtpfs.errors import FsError, MtpfsError, ResponseError, StoppedError
 from mtpfs.protocol.codes import Response
@@ -121,7 +121,7 @@ class Fetch:
                     raise StoppedError("the rest isn't wanted any more")
                 count = min(WINDOW, self.size - self.arrived)
                 try:
-                    data = await read(self._device, handle, self.arrived, count, self.size, bulk=True)
+                    data = await read(self._device, handle, self.arrived, count, self.size, rank=Rank.BULK)
                 except FsError as error:
                     # Partial reads were only advertised.
                     if error.errno != errno.EOPNOTSUPP or self.arrived:

@@ -380,8 +380,9 @@ class Tree:
         node.modified = shown
 
     def remember_date(self, node: Node, date: float) -> None:
-        """Show the date that a program has set, where the device tells dates and can't take one."""
-        if node.told is not None and node.told != date:
+        """Show the date that a program has set, where the device can't take one."""
+        # A directory without one isn't remembered: nothing would tell that something else is in it now.
+        if node.told != date and not (node.is_folder and node.told is None):
             self._dates.set(node.place_on_device, node.size, node.told, date)
         elif self._dates:
             self._dates.void(node.place_on_device)  # of an earlier one

@@ -33,6 +33,21 @@ MAX_STORAGES = 8
 DATES = ("android", "samsung", "qemu", "jolla", "lumia", "none", "zero", "junk")
 """The known ways to write a date, by the product that does it."""
 
+THUMBNAILS = (
+    "android",
+    "embedded",
+    "samsung",
+    "late",
+    "none",
+    "empty",
+    "huge",
+    "text",
+    "cut",
+    "bomb",
+    "other",
+)
+"""The known ways to have thumbnails, and to be wrong about them: see `thumbnails`."""
+
 _ANDROID = (
     *range(Op.GetDeviceInfo, Op.SendObject + 1),
     Op.ResetDevice,
@@ -101,6 +116,9 @@ class Capabilities:
     broken_partial64: bool = False
     """GetPartialObject64 takes its offset's upper half for the count (cmtp-responder)."""
 
+    thumbnails: str = "android"
+    """What GetThumb answers: one of `THUMBNAILS`. `late` answers by a property, too (buteo-mtp)."""
+
     # --- events
 
     unordered_events: bool = True
@@ -128,6 +146,8 @@ class Capabilities:
     """SendPartialObject restores the date of modification (buteo-mtp)."""
     ignores_utc_dates: bool = False
     """An upload's date is dropped if it ends in `Z` (buteo-mtp, datetime_to_time_t)."""
+    arrival_dates: bool = False
+    """An upload's date is dropped: the file has that of its arrival (AOSP before 8.1)."""
     formats: tuple[int, ...] = ()
     """The only formats that an upload may have; empty: any (players)."""
     even_seconds: bool = False
@@ -187,7 +207,7 @@ _PLAYABLE = (Format.Association, Format.MP3, Format.WMA, Format.WAV, Format.WMV,
 _PERSONALITIES: dict[str, Capabilities] = {
     "android14": _ANDROID_14,
     # MediaProvider's table: no ghosts, no move or copy, and the property's column has no date
-    "android8": replace(_WITHOUT_ANDROID, missing=_COPYING, dated_lists=False),
+    "android8": replace(_WITHOUT_ANDROID, missing=_COPYING, dated_lists=False, thumbnails="embedded"),
     # buteo-mtp: mtpdeviceinfo.cpp (operations), mtpresponder.cpp (edits), fsstorageplugin.cpp (the rest)
     "sailfish": replace(
         _WITHOUT_ANDROID,
@@ -200,6 +220,7 @@ _PERSONALITIES: dict[str, Capabilities] = {
         keeps_date_in_edits=True,
         forbidden_in_renames='<>:"/\\|?*' + "".join(map(chr, range(0x20))),
         lists_one_storage=True,
+        thumbnails="late",
         vendor_description="microsoft.com: 1.0; microsoft.com/WMPPD: 11.0; android.com: 1.0;",
         model="Jolla",
     ),
@@ -224,6 +245,7 @@ _PERSONALITIES: dict[str, Capabilities] = {
         broken_partial64=True,
         stale_sizes=True,
         watches_own_folders=False,
+        thumbnails="none",
         model="Tizen",
     ),
     # libgphoto2's vcamera: ten operations, ids checked, read-only with deletion
@@ -250,6 +272,7 @@ _PERSONALITIES: dict[str, Capabilities] = {
         deletes_though_read_only=True,
         pretends_to_delete=True,
         removable=True,
+        thumbnails="embedded",
         model="Camera",
     ),
     # Sony, Garmin, Creative, by their logs: FAT, and uploads of what can be played only
@@ -269,6 +292,7 @@ _PERSONALITIES: dict[str, Capabilities] = {
         _WITHOUT_ANDROID,
         missing=_COPYING
         | frozenset({Op.GetNumObjects, Op.GetThumb, Op.ResetDevice, Op.ResetDevicePropValue}),
+        thumbnails="none",
         lists_one_by_one=True,
         refuses_twice=True,
         notices_late=True,
@@ -298,6 +322,7 @@ _WORDS: dict[str, Callable[[Capabilities], Capabilities]] = {
         samsung=True,
         manufacturer="Samsung",
         dates="samsung",
+        thumbnails="samsung",
         missing=old.missing | _EDIT | frozenset({Op.GetPartialObject64}),
     ),
     "wide-object-info": lambda old: replace(old, wide_object_info=True),
@@ -306,9 +331,12 @@ _WORDS: dict[str, Callable[[Capabilities], Capabilities]] = {
     "alters": lambda old: replace(old, alters_names=True),
     "partial": lambda old: replace(old, missing=old.missing - {Op.GetPartialObject}),
     "removable": lambda old: replace(old, removable=True),
+    "arrival-dates": lambda old: replace(old, arrival_dates=True),
     "untrusted": lambda old: replace(old, untrusted=True),
 }
-_VALUES = ("as", "ghost", "full", "max-file", "storages", "capacity", "dates", "serial", "model")
+_VALUES = (
+    *("as", "ghost", "full", "max-file", "storages", "capacity", "dates", "thumbnails", "serial", "model"),
+)
 WORDS = (*_WORDS, *(f"{name}=" for name in _VALUES))
 """Every option word that `parse_virtual` knows."""
 
@@ -383,4 +411,6 @@ def _apply(capabilities: Capabilities, word: str) -> Capabilities:
             return replace(capabilities, capacity=int(value))
         case "dates" if value in DATES:
             return replace(capabilities, dates=value)
+        case "thumbnails" if value in THUMBNAILS:
+            return replace(capabilities, thumbnails=value)
     raise UsageError(f"virtual phone: unknown option {word!r}; known are {', '.join(WORDS)}")

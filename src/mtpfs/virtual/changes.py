@@ -116,7 +116,8 @@ def send_object_info(phone: Phone, request: Request, data: bytes) -> Reply:
         node.unwatched = not phone.capabilities.watches_own_folders  # cmtp-responder, g_last_created_dir
         phone.store.watch(node)
     modified = _upload_time(info.modification_date)
-    if phone.capabilities.ignores_utc_dates and info.modification_date.endswith("Z"):
+    is_utc = info.modification_date.endswith("Z")
+    if phone.capabilities.arrival_dates or (phone.capabilities.ignores_utc_dates and is_utc):
         modified = None
     phone.upload = Upload(node, info.object_compressed_size, modified)
     return Reply(parameters=(storage.id, parent.handle, node.handle))

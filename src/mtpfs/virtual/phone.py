@@ -123,6 +123,9 @@ class Phone:
         self._shuffler = random.Random(0)  # noqa: S311 - the same disorder every time
         self.size_lie = 0
         """By how many bytes too large objects are said to be (see `Kind.LYING_SIZE`)."""
+        self._due: dict[int, float] = {}
+        """When thumbnails that are made later are ready, by handle (see `thumbnails`); until that is told."""
+        self._made: set[int] = set()
 
     def notify(self, event: Event, parameter: int) -> None:
         """Queue an event."""
@@ -143,8 +146,20 @@ class Phone:
         self.end_edits()
         self.store.renumber()
 
+    def is_ready(self, node: Node, seconds: float) -> bool:
+        """Tell whether a thumbnail is made that takes so long; the first question begins it, an event tells its end."""
+        if node.handle in self._made:
+            return True
+        self._due.setdefault(node.handle, self.store.clock() + seconds)
+        return False
+
     def poll(self) -> None:
-        """Look for what changed in the directories and queue events of it."""
+        """Look for what changed in the directories, and what is ready, and queue events of it."""
+        now = self.store.clock()
+        for handle in [handle for handle, due in self._due.items() if due <= now]:
+            del self._due[handle]
+            self._made.add(handle)
+            self.notify(Event.ObjectInfoChanged, handle)
         if self.capabilities.events and self.session is not None:
             told = len(self.events)
             self.store.poll(frozenset(self.edits))

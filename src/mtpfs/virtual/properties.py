@@ -20,6 +20,7 @@ from mtpfs.protocol.codes import DataType, Format, Property
 from mtpfs.protocol.datasets import SIZE_UNKNOWN, ObjectInfo, PropertyDescription, PropertyElement
 from mtpfs.protocol.dates import encode_local_date
 from mtpfs.protocol.wire import MAX_STRING_UNITS, Value
+from mtpfs.virtual import thumbnails
 from mtpfs.virtual.changes import is_protected
 from mtpfs.virtual.phone import Phone
 from mtpfs.virtual.store import Node
@@ -128,11 +129,16 @@ _DATES: dict[str, Callable[[float], str]] = {
 def object_info(phone: Phone, node: Node) -> ObjectInfo:
     """Return a node's ObjectInfo. Sizes that need more than 32 bits are 0xFFFFFFFF, unless it is wide."""
     size, moment = size_of(phone, node), date(phone, node)
+    thumb_size, thumb_width, thumb_height = thumbnails.announced(phone, node, format_of(node))
     return ObjectInfo(
         storage_id=node.storage.id,
         object_format=format_of(node),
         protection_status=protection(phone, node),
         object_compressed_size=size if phone.capabilities.wide_object_info else min(size, SIZE_UNKNOWN),
+        thumb_format=Format.JFIF if thumb_width else 0,
+        thumb_compressed_size=thumb_size,
+        thumb_pix_width=thumb_width,
+        thumb_pix_height=thumb_height,
         parent_object=parent_handle(node),
         filename=wire_name(node.name),
         capture_date=moment,

@@ -18,15 +18,17 @@ from mtpfs.protocol.codes import (
     ALL,
     ROOT_PARENT,
     AccessCapability,
+    DataType,
     DeviceProperty,
     Event,
     Operation,
+    Property,
     Response,
     StorageType,
 )
 from mtpfs.protocol.datasets import DeviceInfo, StorageInfo, encode_property_list
 from mtpfs.protocol.wire import encode_integers, encode_value
-from mtpfs.virtual import properties
+from mtpfs.virtual import properties, thumbnails
 from mtpfs.virtual.capabilities import Capabilities
 from mtpfs.virtual.phone import Handlers, Phone, Reply, Request
 from mtpfs.virtual.store import Node, Refusal
@@ -203,15 +205,17 @@ def get_partial_object_64(phone: Phone, request: Request) -> Reply:
 
 
 def get_thumb(phone: Phone, request: Request) -> Reply:
-    """Refuse: no object has a thumbnail."""
-    phone.store.node(request.p(1))
-    raise Refusal(Response.GeneralError)  # what AOSP says of a picture without an embedded thumbnail
+    """Answer with a thumbnail; GeneralError where there is none, for whatever reason, as AOSP says it."""
+    phone.require_storage()
+    node = phone.store.node(request.p(1))
+    return Reply(data=thumbnails.thumbnail(phone, node, properties.format_of(node)))
 
 
 def get_object_props_supported(phone: Phone, _: Request) -> Reply:
     """Answer with the codes of all properties, whatever the format."""
     phone.require_session()
-    return Reply(data=encode_integers(properties.SUPPORTED, 2))
+    sample = (Property.RepresentativeSampleData,) if phone.capabilities.thumbnails == "late" else ()
+    return Reply(data=encode_integers([*properties.SUPPORTED, *sample], 2))
 
 
 def get_object_prop_desc(_: Phone, request: Request) -> Reply:
@@ -225,10 +229,21 @@ def get_object_prop_desc(_: Phone, request: Request) -> Reply:
 def get_object_prop_value(phone: Phone, request: Request) -> Reply:
     """Answer with one property of an object."""
     phone.require_storage()
+    if request.p(2) == Property.RepresentativeSampleData and phone.capabilities.thumbnails == "late":
+        return Reply(data=encode_value(DataType.AUINT8, tuple(_sample(phone, request.p(1)))))
     value = properties.element(phone, phone.store.node(request.p(1)), request.p(2))
     if value.value is None:
         raise Refusal(Response.InvalidObjectPropFormat)
     return Reply(data=encode_value(value.data_type, value.value))
+
+
+def _sample(phone: Phone, handle: int) -> bytes:
+    node = phone.store.node(handle)
+    object_format = properties.format_of(node)
+    try:
+        return thumbnails.thumbnail(phone, node, object_format)
+    except Refusal:
+        return b""  # buteo-mtp, fsstorageplugin: a property without a value
 
 
 def get_object_prop_list(phone: Phone, request: Request) -> Reply:

@@ -194,9 +194,10 @@ class Responder:
         if operation != Operation.SendObject:
             phone.upload = None  # its name stays reserved: see `changes`
         phone.size_lie = 0
+        is_due = self._is_due(request)
         if self._fault is not None and self._strike(self._fault):
             return
-        if not self._is_due(request):
+        if not is_due:
             self._refuse(Reply(Response.GeneralError))  # libgphoto2's vcamera, CHECK_SEQUENCE_NUMBER
             return
         if operation not in self.capabilities.operations:

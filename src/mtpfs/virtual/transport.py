@@ -20,7 +20,7 @@ from pathlib import Path
 
 from mtpfs.errors import TransportGoneError, TransportTimeoutError
 from mtpfs.protocol.codes import Event
-from mtpfs.transport import Buffer
+from mtpfs.transport import PLUGGED_IN, Buffer
 from mtpfs.virtual.capabilities import PREFIX, Capabilities, parse_virtual
 from mtpfs.virtual.faults import FaultScript
 from mtpfs.virtual.responder import Responder
@@ -58,6 +58,11 @@ class VirtualTransport:
     def name(self) -> str:
         """What messages call it: `virtual:` and the first directory."""
         return self._name
+
+    @property
+    def advice(self) -> str:
+        """Return what to do if it doesn't answer."""
+        return PLUGGED_IN
 
     @property
     def max_packet(self) -> int:
