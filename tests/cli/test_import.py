@@ -21,6 +21,7 @@ from mount.conftest import HAS_FUSE, virtual_mount, wait_until
 from mtpfs.cli.importing import shelf
 from mtpfs.protocol.codes import Operation
 from mtpfs.virtual.faults import FOREVER, Fault, FaultScript, Kind
+from phones import WRITABLE_PERSONALITIES
 from pictures import made
 
 INTO = ("--into", "{taken:%Y/%m}")
@@ -767,9 +768,9 @@ def test_cable_and_mount_know_the_same(cable: Imports, tmp_path: Path) -> None:
     assert [each["reason"] for each in found] == ["imported before"]
 
 
-@pytest.mark.parametrize("words", ["as=camera", "as=android8", "as=sailfish", "no-partial"])
+@pytest.mark.parametrize("words", [*WRITABLE_PERSONALITIES, "as=camera", "no-partial"])
 def test_other_kinds(cable: Imports, words: str) -> None:
-    """On a camera, an old phone, another system and an old player."""
+    """On each kind of phone, on a camera and on an old player; also what is deleted."""
     cable.source += f"&{words}"
     for number in range(3):
         cable.put(f"{CAMERA}/IMG_{number}.jpg", photo(number))
@@ -777,6 +778,8 @@ def test_other_kinds(cable: Imports, words: str) -> None:
     assert statuses(cable.again(*INTO)) == {"skipped": 3}
     assert cable.imported() == {f"2025/01/IMG_{number}.jpg": photo(number) for number in range(3)}
     assert mtimes(cable) == {DATE}
+    assert statuses(cable.again(*INTO, "--delete", "--yes")) == {"skipped": 3, "deleted": 3}
+    assert cable.on_phone() == {}
 
 
 class Counting(FaultScript):
