@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -736,6 +737,25 @@ def test_something_in_the_way(cable: Imports) -> None:
     result = cable.run("import", cable.target, status=1)
     assert f"'{STORAGE}/{CAMERA}/a.jpg' -> '{cable.target}/DCIM" in result.stderr
     assert "Pictures/b.jpg" in cable.imported()
+    assert not cable.parts()
+
+
+def test_another_disk(cable: Imports) -> None:
+    """A directory below may be a link to another disk."""
+    shm = Path("/dev/shm")
+    if not shm.is_dir() or shm.stat().st_dev == cable.here.stat().st_dev:
+        pytest.skip("there is no other disk")
+    for number in range(2):
+        cable.put(f"{CAMERA}/{number}.jpg", photo(number))
+    cable.target.mkdir()
+    with tempfile.TemporaryDirectory(dir=shm) as other:
+        (cable.target / "2025").symlink_to(other)
+        (Path(other) / "01").mkdir()
+        (Path(other) / "01/0.jpg").write_bytes(b"mine")
+        assert statuses(cable.again(*INTO, "--delete", "--yes")) == {"done": 2, "deleted": 2}
+        found = {path.name: path.read_bytes() for path in Path(other, "01").iterdir()}
+        assert found == {"0.jpg": b"mine", "0~2.jpg": photo(0), "1.jpg": photo(1)}
+        assert Path(other, "01/1.jpg").stat().st_mtime == DATE
     assert not cable.parts()
 
 
