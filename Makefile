@@ -114,7 +114,7 @@ fsx:
 every-step:
 	@contrib/setup dev
 	$(BIN)/python -m pytest --numprocesses=$(TEST_PROCESSES) --all-steps -o faulthandler_timeout=0 \
-		tests/vfs/test_every_step.py tests/cli/test_every_step.py
+		tests/vfs/test_every_step.py tests/cli/test_every_step.py tests/cli/test_import_every_step.py
 
 soak:
 	@contrib/setup dev

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from mount.conftest import HAS_FUSE, virtual_mount, wait_until
 from mtpfs.cli.importing import shelf
 from mtpfs.protocol.codes import Operation
 from mtpfs.virtual.faults import FOREVER, Fault, FaultScript, Kind
+from phones import WRITABLE_PERSONALITIES
 from pictures import made
 
 INTO = ("--into", "{taken:%Y/%m}")
@@ -738,6 +740,25 @@ def test_something_in_the_way(cable: Imports) -> None:
     assert not cable.parts()
 
 
+def test_another_disk(cable: Imports) -> None:
+    """A directory below may be a link to another disk."""
+    shm = Path("/dev/shm")
+    if not shm.is_dir() or shm.stat().st_dev == cable.here.stat().st_dev:
+        pytest.skip("there is no other disk")
+    for number in range(2):
+        cable.put(f"{CAMERA}/{number}.jpg", photo(number))
+    cable.target.mkdir()
+    with tempfile.TemporaryDirectory(dir=shm) as other:
+        (cable.target / "2025").symlink_to(other)
+        (Path(other) / "01").mkdir()
+        (Path(other) / "01/0.jpg").write_bytes(b"mine")
+        assert statuses(cable.again(*INTO, "--delete", "--yes")) == {"done": 2, "deleted": 2}
+        found = {path.name: path.read_bytes() for path in Path(other, "01").iterdir()}
+        assert found == {"0.jpg": b"mine", "0~2.jpg": photo(0), "1.jpg": photo(1)}
+        assert Path(other, "01/1.jpg").stat().st_mtime == DATE
+    assert not cable.parts()
+
+
 def test_redact(cable: Imports) -> None:
     cable.put(f"{CAMERA}/secret.jpg", photo(1))
     shown = cable.run("import", "--redact", "--dry-run", cable.target).stdout
@@ -767,9 +788,9 @@ def test_cable_and_mount_know_the_same(cable: Imports, tmp_path: Path) -> None:
     assert [each["reason"] for each in found] == ["imported before"]
 
 
-@pytest.mark.parametrize("words", ["as=camera", "as=android8", "as=sailfish", "no-partial"])
+@pytest.mark.parametrize("words", [*WRITABLE_PERSONALITIES, "as=camera", "no-partial"])
 def test_other_kinds(cable: Imports, words: str) -> None:
-    """On a camera, an old phone, another system and an old player."""
+    """On each kind of phone, on a camera and on an old player; also what is deleted."""
     cable.source += f"&{words}"
     for number in range(3):
         cable.put(f"{CAMERA}/IMG_{number}.jpg", photo(number))
@@ -777,6 +798,8 @@ def test_other_kinds(cable: Imports, words: str) -> None:
     assert statuses(cable.again(*INTO)) == {"skipped": 3}
     assert cable.imported() == {f"2025/01/IMG_{number}.jpg": photo(number) for number in range(3)}
     assert mtimes(cable) == {DATE}
+    assert statuses(cable.again(*INTO, "--delete", "--yes")) == {"skipped": 3, "deleted": 3}
+    assert cable.on_phone() == {}
 
 
 class Counting(FaultScript):

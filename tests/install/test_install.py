@@ -17,6 +17,7 @@ pytestmark = pytest.mark.usefixtures("built")
 
 FILES = {
     "bin/mtpfs",
+    "lib/systemd/user/mtpfs-import@.service",
     "lib/systemd/user/mtpfs@.service",
     "lib/udev/rules.d/72-mtpfs-readahead.rules",
     "libexec/mtpfs-readahead",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mtpfs.pictures.reading import BLOCK, BLOCKS
+from mtpfs.pictures.reading import BLOCK, BLOCKS, Bytes
 from mtpfs.pictures.taken import Origin, date_in, date_in_name, is_picture, taken
 from pictures import made
 
@@ -169,6 +170,25 @@ def test_little_is_read() -> None:
         file = Counted(data)
         date_in(file)
         assert file.total <= most
+
+
+def test_little_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table that tells of millions of pieces, or of boxes in boxes, takes no longer than its bytes."""
+    count = 0
+    real = Bytes.at
+
+    def at(self: Bytes, offset: int, size: int) -> bytes:
+        nonlocal count
+        count += 1
+        return real(self, offset, size)
+
+    monkeypatch.setattr(Bytes, "at", at)
+    items = made.box(b"infe", b"\x02\0\0\0" + struct.pack(">HH4s", 65535, 0, b"Exif") + b"\0")
+    rows = struct.pack(">HHHH", 1, 0, 0, 4096) * 4096
+    places = made.box(b"iloc", bytes([1, 0, 0, 0, 0, 0]) + struct.pack(">H", 65535) + rows)
+    tables = made.box(b"iinf", bytes(4) + struct.pack(">H", 1) + items) + places
+    assert found_in(made.box(b"ftyp", b"heic") + made.box(b"meta", bytes(4) + tables)) is None
+    assert 4096 < count < 50_000
 
 
 SEEDS = [*made.EVERY.values(), made.film(), made.film(version=1), made.heic(method=1)]

@@ -131,14 +131,10 @@ def _place_of(data: Bytes, table: _Box, wanted: int) -> int:
         number(2)
         base = number(base_size)
         extents = number(2)
-        if extents > _MOST:
-            raise UnreadableError
-        for count in range(extents):
+        if item == wanted and extents:
+            if method:
+                raise UnreadableError  # it isn't in the file, but in another box: nobody does that
             number(index_size)
-            offset = number(offset_size)
-            number(length_size)
-            if item == wanted and count == 0:
-                if method:
-                    raise UnreadableError  # it isn't in the file, but in another box: nobody does that
-                return base + offset
+            return base + number(offset_size)  # of its pieces the first has the date
+        cursor += extents * (index_size + offset_size + length_size)
     raise UnreadableError

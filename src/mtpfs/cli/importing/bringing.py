@@ -238,13 +238,11 @@ class Bringer:
         return not os.path.lexists(target) or each.is_in(target)
 
     def _name_one(self, group: list[Planned], each: _Arrived, directory: Path, number: int) -> None:
-        from mtpfs.library.local import name_if_free  # noqa: PLC0415 - slow to load
-
         target = directory / numbered(each.item.name, number)
         if os.path.lexists(target) and each.is_in(target):
             each.path.unlink()  # it is here: one copy is enough
         else:
-            name_if_free(each.path, target)
+            _name_if_free(each.path, target)
         _sync_directory(directory)
         planned = next(planned for planned in group if planned.item is each.item)
         planned.target, planned.state = target, State.BEFORE
@@ -267,6 +265,29 @@ def bringer(run: Run, shelf: Shelf, memory: Memory, teller: Teller) -> Iterator[
     finally:
         with contextlib.suppress(OSError):  # there is something in it, for the next time
             hidden.rmdir()
+
+
+def _name_if_free(path: Path, target: Path) -> None:
+    """Give a file its name, also where that is on another disk. Raises EEXIST if there is something of that name."""
+    from mtpfs.library.local import name_if_free  # noqa: PLC0415 - slow to load
+
+    try:
+        name_if_free(path, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+    else:
+        return
+    copy = target.with_name(f"{HIDDEN}{path.name}")
+    copy.unlink(missing_ok=True)  # of one that was killed; it may have its name already
+    try:
+        shutil.copy2(path, copy)
+        with copy.open("rb") as file:
+            os.fsync(file.fileno())
+        name_if_free(copy, target)
+    finally:
+        copy.unlink(missing_ok=True)
+    path.unlink()
 
 
 def _named(error: OSError | MtpfsError, item: Item) -> OSError | MtpfsError:
