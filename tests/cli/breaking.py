@@ -204,7 +204,7 @@ class Server:
         }
         process.stdin.write(json.dumps(request) + "\n")
         process.stdin.flush()
-        ready, _, _ = select.select([process.stdout], [], [], 60)
+        ready, _, _ = select.select([process.stdout], [], [], 100)
         if not ready:
             server.cache_clear()  # the next one has a server of its own
             raise AssertionError(f"{words} takes too long with {plan}")
