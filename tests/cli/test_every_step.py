@@ -222,7 +222,8 @@ def test_failing(bench: Bench, words: str, case: Case, request: pytest.FixtureRe
     for plan in chosen(steps, words, case, request.config):
         bench.renew()
         first = bench.run(plan)
-        assert first.struck == 1, plan
+        # How often the room is asked for depends on how long it takes.
+        assert first.struck == 1 or first.commands <= int(plan.fault.rpartition("=")[2]), plan
         assert first.status in {0, 1}, (plan, first.error)
         if first.status == 0:
             assert _tree(bench.target) == case.wanted or "gone" in plan.fault, plan

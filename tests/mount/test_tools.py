@@ -244,7 +244,7 @@ def test_background(tmp_path: Path) -> None:
         assert again.returncode == 1
         assert "already" in again.stderr
     finally:
-        run("fusermount3", "-u", tmp_path / "m")
+        run(*MTPFS, "umount", tmp_path / "m")
 
 
 def test_mount_helper(tmp_path: Path) -> None:
