@@ -11,6 +11,7 @@ from typing import Any
 from unittest.mock import patch
 
 from cli.files import Commands, local_file
+from mount.conftest import wait_until
 from mtpfs.cli.main import main
 from mtpfs.virtual import transport
 from mtpfs.virtual.faults import FaultScript
@@ -32,6 +33,8 @@ class Imports(Commands):
     """A phone with photos, and a directory to import to."""
 
     cables: list[VirtualTransport] = field(default_factory=list)
+    shown: Path | None = None
+    """Where a mount shows the phone's files: it hears a moment later of what is put there."""
 
     def put(self, name: str, data: bytes, date: float = DATE) -> Path:
         """Put a file onto the phone."""
@@ -58,6 +61,8 @@ class Imports(Commands):
 
     def again(self, *words: str, status: int = 0) -> list[dict[str, Any]]:
         """Import; return what is told of each file."""
+        if (shown := self.shown) is not None:
+            wait_until(lambda: sizes(shown) == sizes(self.phone), "what is on the phone shows")
         return self.objects("import", *words, str(self.target), status=status)
 
     def here_and_now(
@@ -79,6 +84,16 @@ class Imports(Commands):
         ):
             status = main(["import", *words, str(self.target)])
         return status, out.getvalue(), err.getvalue()
+
+
+def sizes(directory: Path) -> dict[str, int]:
+    """Return how large all files below a directory are."""
+    found = {}
+    for path in directory.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):  # a listing can't be trusted while it changes
+            if path.is_file():
+                found[str(path.relative_to(directory))] = path.stat().st_size
+    return found
 
 
 def visible(directory: Path) -> dict[str, bytes]:

@@ -45,7 +45,7 @@ NEW: Tree = {
 LARGE: Tree = {**NEW, "D/large.mp3": random.Random(1).randbytes(BIG)}
 OLD_DATE, NEW_DATE = 1_400_000_000, 1_500_000_000
 PART = re.compile(r"(.*/)?\.([^/]+)\.mtpfs-[0-9a-f]{16}\.part")
-SAMPLE, SAMPLE_ON_ANDROID = 2, 8  # steps
+SAMPLE, SAMPLE_ON_ANDROID = 1, 4  # steps
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,8 @@ def imports(request: pytest.FixtureRequest, cable: Imports, tmp_path: Path) -> I
     if not HAS_FUSE:
         pytest.skip("no FUSE")
     (tmp_path / "mnt").mkdir()
-    with virtual_mount(cable.phone, tmp_path / "mnt", "ghost=0"):
+    with virtual_mount(cable.phone, tmp_path / "mnt", "ghost=0") as mounted:
+        cable.shown = mounted.root
         yield cable
 
 
