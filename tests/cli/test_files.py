@@ -116,6 +116,15 @@ def test_tree_stat_df_cat(commands: Commands) -> None:
 # --- get -----------------------------------------------------------------------------
 
 
+def test_get_to_the_phone(commands: Commands) -> None:
+    """It fetches to this machine: a phone's path is no name for a file here."""
+    assert (
+        "`mtpfs cp` copies there" in commands.run("get", "DCIM/Camera/a.jpg", "phone:DCIM", status=2).stderr
+    )
+    assert "Is a directory" in (error := commands.run("get", "-r", "DCIM", "-", status=1).stderr)
+    assert "-r fetches it" not in error
+
+
 def statuses(found: list[dict[str, Any]]) -> list[str]:
     return [each["status"] for each in found]
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from mtpfs.cli.cat import PIECE, write_out
 from mtpfs.cli.files import FileParser, Run, run_with_phone
-from mtpfs.cli.paths import find
+from mtpfs.cli.paths import find, is_on_phone
 from mtpfs.cli.phones import walk
 from mtpfs.cli.transfers import Mover, Progress, Transfer, without_doubles
 from mtpfs.errors import UsageError
@@ -36,6 +36,8 @@ def run(words: list[str]) -> int:
     )
     parser.add_replacing_options()
     chosen = parser.parse(words)
+    if len(chosen.paths) > 1 and is_on_phone(chosen.paths[-1]):
+        raise UsageError(f"{chosen.paths[-1]} is on the phone: `mtpfs cp` copies there")
     if chosen.json and chosen.paths[-1] == "-":
         raise UsageError("the standard output is either the file or JSON")
     return run_with_phone("get", chosen, _get)
@@ -52,7 +54,8 @@ def _get(run: Run) -> None:
     if last == "-":
         for entry in found:
             with run.going_on():
-                _refuse_directory(entry, recursive=False)
+                if entry.is_dir:
+                    raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), entry.path)
                 write_out(run, entry.path)
         return
     target = Path(last)

@@ -80,7 +80,7 @@ def run(words: list[str]) -> int:
 
 def _check_modest(target: str) -> None:
     """Raise `UsageError` for a directory of which hardly anybody wants to delete all that SRC hasn't."""
-    if target == PREFIX:
+    if is_on_phone(target) and not target.removeprefix(PREFIX).strip("/"):
         raise UsageError(f"--delete would empty a whole storage; if that is meant, name it: {PREFIX}/STORAGE")
     home = os.path.expanduser("~")  # noqa: PTH111 - without an error where there is none
     if not is_on_phone(target) and os.path.realpath(target) in {"/", os.path.realpath(home)}:

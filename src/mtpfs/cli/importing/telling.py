@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _ADVICE = {
     errno.ENOSPC: "make room on the disk here",
     errno.EDQUOT: "make room on the disk here: your quota is used up",
-    errno.EROFS: "the disk here can't be written: import to another one",
+    errno.EROFS: "what can only be read can't be imported to, and nothing can be deleted on it",
     errno.ENODEV: "plug the phone in, unlock it, and allow file transfer",
     errno.ENOTCONN: "plug the phone in, unlock it, and allow file transfer",
     errno.EACCES: "see that you may write to the directory here",
