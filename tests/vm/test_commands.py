@@ -16,7 +16,7 @@ from vm.phones import PATIENCE, UmtpPhone, VirtualUsbPhone, port_of
 from vm.program import Program, mtpfs_says
 
 Phone = UmtpPhone | VirtualUsbPhone
-COUNT, SIZE = 40, 192 << 10
+COUNT, SIZE = 24, 192 << 10
 OLD = b"what the first file was before"
 
 
