@@ -10,11 +10,15 @@ import select
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mount.conftest import MTPFS
+import pytest
+
+from mount.conftest import HAS_FUSE, MTPFS, Mount, virtual_mount
 
 STORAGE = "/Internal shared storage"
 
@@ -176,3 +180,16 @@ def local_file(path: Path, data: bytes, date: float = 1_500_000_000) -> Path:
     path.write_bytes(data)
     os.utime(path, (date, date))
     return path
+
+
+@contextmanager
+def reached(way: str, commands: Commands, mountpoint: Path) -> Iterator[Mount | None]:
+    """Have the phone reached over the `cable`, or, for another word, behind a mount, which is yielded."""
+    if way == "cable":
+        yield None
+        return
+    if not HAS_FUSE:
+        pytest.skip("no FUSE")
+    mountpoint.mkdir()
+    with virtual_mount(commands.phone, mountpoint, "ghost=0") as mounted:
+        yield mounted

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from cli.files import STORAGE, Commands, local_file
+from cli.files import STORAGE, Commands, local_file, reached
 from mount.conftest import HAS_FUSE, virtual_mount, wait_until
 
 DATE = 1_500_000_000
@@ -39,13 +39,7 @@ def cable(tmp_path: Path) -> Commands:
 @pytest.fixture(params=["cable", "mount"])
 def commands(request: pytest.FixtureRequest, cable: Commands, tmp_path: Path) -> Iterator[Commands]:
     """The same phone, over the cable and behind a mount."""
-    if request.param == "cable":
-        yield cable
-        return
-    if not HAS_FUSE:
-        pytest.skip("no FUSE")
-    (tmp_path / "mnt").mkdir()
-    with virtual_mount(cable.phone, tmp_path / "mnt", "ghost=0"):
+    with reached(request.param, cable, tmp_path / "mnt"):
         yield cable
 
 

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from cli.files import STORAGE, Commands, local_file
-from mount.conftest import HAS_FUSE, virtual_mount
+from cli.files import STORAGE, Commands, local_file, reached
 from mtpfs.cli.main import FILE_COMMANDS
 
 TOP = Path(__file__).parents[2]
@@ -29,13 +28,7 @@ def commands(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Command
     local_file(tmp_path / "here/T/D/g", b"g")
     local_file(tmp_path / "here/T/E/h", b"h")
     cable = Commands(tmp_path / "phone", tmp_path / "here", f"virtual:{tmp_path}/phone?ghost=0")
-    if request.param == "cable":
-        yield cable
-        return
-    if not HAS_FUSE:
-        pytest.skip("no FUSE")
-    (tmp_path / "mnt").mkdir()
-    with virtual_mount(cable.phone, tmp_path / "mnt", "ghost=0"):
+    with reached(request.param, cable, tmp_path / "mnt"):
         yield cable
 
 
