@@ -12,11 +12,11 @@ are logged and answered by errno. No signal ends the program in the middle.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import logging
 import os
 import signal
 import socket
+import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -142,11 +142,11 @@ class _Mount:
                     if settings.exit_on_unplug:
                         nursery.start_soon(self._end_when_gone, fs.device.session)
                     if os.geteuid() == 0:
-                        # In a thread, because it is this process that answers; not waited for if the mount ends first.
+                        # In a thread, which isn't waited for if the mount ends first.
                         nursery.start_soon(
                             partial(trio.to_thread.run_sync, abandon_on_cancel=True),
                             _raise_read_ahead,
-                            self._mountpoint,
+                            self._place,
                         )
                     await connection.answer_requests()
                     nursery.cancel_scope.cancel()
@@ -215,12 +215,10 @@ class _Mount:
 
     def _write_back(self) -> None:
         """Have the kernel hand over what programs have written into mapped files: it can't later."""
-        with contextlib.suppress(OSError):  # unmounted meanwhile, or the device is gone
-            root = os.open(self._mountpoint, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                ctypes.CDLL(None).syncfs(root)
-            finally:
-                os.close(root)
+        try:
+            _asked("sync", "--file-system", self._place)
+        except (OSError, subprocess.SubprocessError) as error:  # unmounted meanwhile, or the device is gone
+            log.debug("nothing is handed over: %s", error)
 
 
 @contextlib.contextmanager
@@ -255,14 +253,24 @@ def _fuse_options(fs: Filesystem, settings: Settings) -> set[str]:
     return options
 
 
-def _raise_read_ahead(mountpoint: str) -> None:
+def _raise_read_ahead(place: str) -> None:
     """Have the kernel ask for more at once: a third less work per byte. Only root may say so."""
     try:
-        number = os.stat(mountpoint).st_dev  # noqa: PTH116 - a number is wanted, not a path
+        number = int(_asked("stat", "--format=%d", place))
         setting = Path(f"/sys/class/bdi/{os.major(number)}:{os.minor(number)}/read_ahead_kb")
         setting.write_text(f"{READ_AHEAD}")
-    except OSError as error:  # a container's root, say; or the mount has ended already
+    except (OSError, subprocess.SubprocessError) as error:
+        # A container's root, say; or the mount has ended already.
         log.debug("the kernel's read-ahead stays as it is: %s", error)
+
+
+def _asked(*words: str) -> str:
+    """Return what a program says that asks the mount for something.
+
+    It has to be another process. A thread of ours that waits for our own answer keeps `/dev/fuse` open. When we are
+    killed, the kernel would wait for that answer for ever.
+    """
+    return subprocess.run(words, check=True, stdin=subprocess.DEVNULL, capture_output=True, text=True).stdout
 
 
 async def _report_on_signal(signals: AsyncIterator[int], report: Report) -> None:

@@ -18,9 +18,11 @@ from typing import Any
 
 import pytest
 
-from mount.conftest import HAS_FUSE, MTPFS, Mount, virtual_mount
+from mount.conftest import HAS_FUSE, MTPFS, Mount, running
 
 STORAGE = "/Internal shared storage"
+SLOW = ("late GetPartialObject64 times=0 amount=100",)
+"""A phone that takes 0.1 s for each part of a file."""
 
 _FAULTY = """
 import sys
@@ -122,10 +124,11 @@ class Commands:
     here: Path
     source: str
     faults: tuple[str, ...] = ()
+    """What the phone does wrong when a command reaches it over the cable (see `parse_fault`)."""
 
     @property
     def command(self) -> list[str]:
-        return [sys.executable, "-c", _FAULTY, *self.faults, "--"] if self.faults else MTPFS
+        return with_faults(self.faults) if self.faults else MTPFS
 
     @property
     def environment(self) -> dict[str, str]:
@@ -174,6 +177,11 @@ class Commands:
         )
 
 
+def with_faults(faults: tuple[str, ...]) -> list[str]:
+    """Return the command `mtpfs` for which virtual phones have faults (see `parse_fault`)."""
+    return [sys.executable, "-c", _FAULTY, *faults, "--"]
+
+
 def local_file(path: Path, data: bytes, date: float = 1_500_000_000) -> Path:
     """Make a file with a date."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -183,13 +191,18 @@ def local_file(path: Path, data: bytes, date: float = 1_500_000_000) -> Path:
 
 
 @contextmanager
-def reached(way: str, commands: Commands, mountpoint: Path) -> Iterator[Mount | None]:
+def reached(
+    way: str, commands: Commands, mountpoint: Path, faults: tuple[str, ...] = ()
+) -> Iterator[Mount | None]:
     """Have the phone reached over the `cable`, or, for another word, behind a mount, which is yielded."""
     if way == "cable":
+        commands.faults = faults
         yield None
         return
     if not HAS_FUSE:
         pytest.skip("no FUSE")
     mountpoint.mkdir()
-    with virtual_mount(commands.phone, mountpoint, "ghost=0") as mounted:
+    source = f"virtual:{commands.phone}?ghost=0"
+    command = with_faults(faults) if faults else MTPFS
+    with running([*command, source, str(mountpoint), "-f"], commands.phone, mountpoint, "ghost=0") as mounted:
         yield mounted

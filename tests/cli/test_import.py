@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from cli.files import STORAGE, reached
+from cli.files import SLOW, STORAGE, reached
 from cli.imports import CAMERA, DATE, WHATSAPP, Imports, photo, statuses
 from cli.test_json import VALIDATOR
 from mount.conftest import HAS_FUSE, virtual_mount, wait_until
@@ -41,6 +41,14 @@ def cable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Imports:
 def imports(request: pytest.FixtureRequest, cable: Imports, tmp_path: Path) -> Iterator[Imports]:
     """The same phone, over the cable and behind a mount."""
     with reached(request.param, cable, tmp_path / "mnt") as mounted:
+        cable.shown = mounted.root if mounted is not None else None
+        yield cable
+
+
+@pytest.fixture(params=["cable", "mount"])
+def slow(request: pytest.FixtureRequest, cable: Imports, tmp_path: Path) -> Iterator[Imports]:
+    """A phone that takes its time for each part of a file, over the cable and behind a mount."""
+    with reached(request.param, cable, tmp_path / "mnt", SLOW) as mounted:
         cable.shown = mounted.root if mounted is not None else None
         yield cable
 
@@ -519,9 +527,9 @@ def test_a_part_from_before_is_no_proof(cable: Imports) -> None:
 # --- broken off ----------------------------------------------------------------------
 
 
-def test_goes_on_after_a_kill(imports: Imports) -> None:
+def test_goes_on_after_a_kill(slow: Imports) -> None:
     """A film goes on at the byte where it was. What lies here from before counts as imported, not as proven."""
-    data = made.film(more=os.urandom(1 << 20) * 300)
+    imports, data = slow, made.film(more=os.urandom(1 << 20) * 48)
     imports.put(f"{CAMERA}/a.mp4", data)
     with imports.start("import", imports.target) as process:
         wait_until(
@@ -535,6 +543,7 @@ def test_goes_on_after_a_kill(imports: Imports) -> None:
     assert part.stat().st_size < len(data)
     with part.open("r+b") as file:  # only what is fetched now can have other bytes
         file.write(b"kept")
+    imports.faults = ()
     assert statuses(imports.again()) == {"done": 1}
     assert imports.imported() == {f"{CAMERA}/a.mp4": b"kept" + data[4:]}
     assert not imports.parts()
@@ -578,16 +587,18 @@ def test_parts_of_another_start_of_the_machine(
     assert not cable.parts()
 
 
-def test_interrupted(imports: Imports) -> None:
+def test_interrupted(slow: Imports) -> None:
     """Ctrl-C is status 130, and the report comes yet."""
+    imports = slow
     for number in range(3):
-        imports.put(f"{CAMERA}/{number}.mp4", made.film(more=os.urandom(1 << 20) * 200))
+        imports.put(f"{CAMERA}/{number}.mp4", made.film(more=os.urandom(1 << 20) * 20))
     with imports.start("import", imports.target) as process:
         wait_until(lambda: len(imports.imported()) > 0, "the first file", 60)
         process.send_signal(signal.SIGINT)
         out, _ = process.communicate(timeout=30)
     assert process.returncode == 130
     assert re.match(rb"[12] files? imported, ", out)
+    imports.faults = ()
     imports.again()
     assert len(imports.imported()) == 3
 

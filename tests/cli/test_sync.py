@@ -15,6 +15,7 @@ from cli.files import STORAGE, Commands, local_file, reached
 from mount.conftest import HAS_FUSE, virtual_mount, wait_until
 
 DATE = 1_500_000_000
+MANY = 200  # files of a sync that is broken off
 TREE = {
     "a.mp3": b"song a",
     "Album/b.mp3": b"song b" * 2000,
@@ -488,7 +489,7 @@ def test_two_storages(tmp_path: Path) -> None:
 def test_killed(commands: Commands, number: signal.Signals, words: tuple[str, str]) -> None:
     """Started anew it ends in the same tree, and moves no file again that was finished."""
     here = commands.here / "big"
-    for index in range(400):
+    for index in range(MANY):
         local_file(here / f"{index:03}.mp3", os.urandom(100_000), DATE + index)
     if words[0] == "big":
         target = commands.phone / "big"
@@ -502,11 +503,11 @@ def test_killed(commands: Commands, number: signal.Signals, words: tuple[str, st
     assert process.returncode == (-number if number == signal.SIGKILL else 130)
     assert '"status": "done", "copied"' not in out  # the summary
     first = {line for line in out.splitlines() if '"done"' in line and '"copy"' in line}
-    assert 0 < len(first) < 400
+    assert 0 < len(first) < MANY
     second = set(commands.run("sync", *words, "--json").stdout.splitlines())
     assert not first & second
     assert tree(target) == tree(here)
-    assert unchanged(commands, *words) == 400
+    assert unchanged(commands, *words) == MANY
 
 
 def test_unplugged(cable: Commands) -> None:
@@ -524,14 +525,13 @@ def test_unplugged(cable: Commands) -> None:
 
 def test_a_file_that_changes_while_it_is_sent(commands: Commands) -> None:
     """It isn't marked done, and the old one stays; the next sync sends it."""
-    path = local_file(commands.here / "D/f", b"x" * (300 << 20), DATE)
+    path = local_file(commands.here / "D/f", b"x" * (100 << 20), DATE)
     local_file(commands.phone / "D/f", b"old")
     with commands.start("sync", "D", "phone:", "--json") as process:
-        time.sleep(0.3)
         while process.poll() is None:
             with path.open("r+b") as file:
                 file.write(os.urandom(10))
-            time.sleep(0.05)
+            time.sleep(0.02)
         out = process.stdout and process.stdout.read()
     assert (process.returncode, b'"failed"' in (out or b"")) == (1, True)
     assert tree(commands.phone / "D") == {"f": b"old"}

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -64,6 +66,54 @@ def test_killed_while_replacing(tmp_path: Path, words: str, arrived: int) -> Non
         assert found in ({NEW} if copying.returncode == 0 else {OLD, NEW})
         assert os.listdir(mounted.root) == ["f"]
     assert os.listdir(phone) == ["f"]
+
+
+_MAPPING = """
+import mmap, sys
+with open(sys.argv[1], "w+b") as file:
+    file.truncate(40_000_000)
+    with mmap.mmap(file.fileno(), 0) as memory:
+        memory[:] = b"m" * len(memory)
+        print(flush=True)
+        sys.stdin.read()
+"""
+
+
+def test_killed_while_the_kernel_hands_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks the mount at its end, for what was written into mapped files, isn't the mount: that could never end."""
+    sync = tmp_path / "bin/sync"
+    sync.parent.mkdir()
+    sync.write_text(
+        f'#!/bin/sh\nkill -STOP $PPID\nexec {shutil.which("sync")} "$@"\n'
+    )  # so that nothing is answered
+    sync.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{sync.parent}:{os.environ['PATH']}")
+    with virtual_mount(*places(tmp_path)) as mounted:
+        program = subprocess.Popen(
+            [sys.executable, "-c", _MAPPING, str(mounted.root / "f")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        assert program.stdout is not None
+        assert program.stdout.readline()
+        mounted.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: state(mounted.process.pid) == "T", "the end of the mount")
+        wait_until(lambda: "request_wait_answer" in waits(mounted.process.pid), "the question")
+        kill(mounted)
+        program.communicate(timeout=PATIENCE)
+
+
+def state(process: int) -> str:
+    """Return the letter that the kernel has for it: T is stopped."""
+    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def waits(process: int) -> set[str]:
+    """Return where in the kernel its children wait."""
+    tasks = Path(f"/proc/{process}/task").iterdir()
+    children = [child for task in tasks for child in (task / "children").read_text().split()]
+    return {Path(f"/proc/{child}/wchan").read_text() for child in children}
 
 
 def test_killed_while_saving_again_and_again(tmp_path: Path) -> None:

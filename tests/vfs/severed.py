@@ -28,7 +28,7 @@ class Quick(VirtualTransport):
     """A transport whose session doesn't wait for an event at its end: there are thousands of them."""
 
     def read_event(self, timeout: float) -> bytes:
-        return super().read_event(min(timeout, 0.01))
+        return super().read_event(min(timeout, 0.002))
 
 
 class Severed(Quick):

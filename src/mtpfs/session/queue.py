@@ -72,6 +72,7 @@ class JobQueue:
         self._jobs: list[Job[Any]] = []
         self._condition = threading.Condition()
         self._arrival = trio.Event()
+        self._is_closed = False
         self._overtaken = 0
         self._metadata_done = 0.0
         self._other_done = 0.0
@@ -91,6 +92,14 @@ class JobQueue:
             heapq.heappush(self._jobs, job)
             self._condition.notify()
 
+    def close(self) -> list[Job[Any]]:
+        """Return what still waits: nothing is taken any more, and who waits for a job gets None at once."""
+        with self._condition:
+            left, self._jobs = self._jobs, []
+            self._is_closed = True
+            self._condition.notify_all()
+        return left
+
     async def wait(self) -> None:
         """Wait, on the trio thread, until there is a job."""
         while not self._jobs:
@@ -101,7 +110,8 @@ class JobQueue:
         """Take the next job; None if none comes in `patience` seconds. May be called from any thread."""
         with self._condition:
             while True:
-                if not self._condition.wait_for(lambda: self._jobs, patience):
+                self._condition.wait_for(lambda: self._jobs or self._is_closed, patience)
+                if not self._jobs:
                     return None
                 first = self._jobs[0]
                 if first.rank is Rank.BACKGROUND and patience:

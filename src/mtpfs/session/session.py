@@ -383,7 +383,7 @@ class Session:
         was_gone = self.gone
         self._link.close()
         self._engine.hurry()
-        while (job := self._queue.take(0)) is not None:
+        for job in self._queue.close():
             job.error = TransportGoneError("the session was closed")
             job.done.set()
         async with self._limiter:  # what is on the wire ends within a slice now
