@@ -20,10 +20,11 @@ COUNT, SIZE = 24, 192 << 10
 OLD = b"what the first file was before"
 
 
-@pytest.fixture(scope="module", params=["umtp", "virtual"])
+@pytest.fixture(scope="module")
 def phone(
     request: pytest.FixtureRequest, umtp_phones: list[UmtpPhone], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Phone]:
+    """The kind that a test asks for."""
     if request.param == "umtp":
         yield umtp_phones[0]
     else:
@@ -79,7 +80,15 @@ MOVES = {
 }
 
 
-@pytest.mark.parametrize("move", MOVES.values(), ids=[*MOVES])
+PHONES = {"get": "umtp", "put": "umtp", "sync from": "virtual", "sync to": "virtual", "import": "virtual"}
+"""On which phone each is tried: an emulated machine takes half a minute for one."""
+
+
+@pytest.mark.parametrize(
+    ("phone", "move"),
+    [pytest.param(phone, MOVES[move], id=f"{phone}-{move}") for move, phone in PHONES.items()],
+    indirect=["phone"],
+)
 def test_pulled(phone: Phone, move: Move, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What has its name is whole, or what it was; the same command goes on, and then there is nothing to do."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
