@@ -122,7 +122,7 @@ def _in_words(device: str, outcome: Outcome) -> tuple[str, str]:
     """Return summary and body of the notification."""
     if not outcome.unsent:
         return (
-            f"{device} can be unplugged",
+            f"{device} can be disconnected",
             f"Files that arrived after it was unmounted: {len(outcome.arrived)}.",
         )
     kept = [str(Path(each.kept).parent) for each in outcome.unsent if each.kept]

@@ -105,7 +105,7 @@ def test_tree_stat_df_cat(commands: Commands) -> None:
         f"    Path: {STORAGE}/DCIM/Camera/a.jpg",
         "    Type: file",
         "    Size: 3 (3)",
-        f"Modified: {SHOWN}",
+        f"Modified: {SHOWN}:00",
     ]
     head, row = commands.lines("df")
     assert head.split() == ["1K-blocks", "Used", "Free", "Use%", "Storage"]
@@ -176,6 +176,23 @@ def test_get_places(commands: Commands) -> None:
         (("get", "nothing", "."), "'nothing': No such file"),
     ):
         assert text in commands.run(*words, status=1).stderr
+
+
+def test_names_that_begin_with_a_dash(commands: Commands) -> None:
+    """After `--` nothing is an option."""
+    local_file(commands.phone / "-l", b"dash")
+    local_file(commands.here / "-r", b"dash")
+    assert commands.lines("ls", "-l", "--", "-l")[0].endswith("-l")
+    commands.run("get", "--", "-l", ".")
+    assert (commands.here / "-l").read_bytes() == b"dash"
+    commands.run("put", "--", "-r", "-s")
+    commands.run("mv", "--", "-s", "-l", "Music")
+    commands.run("rm", "-f", "--", "Music/-s", "-n")
+    assert commands.lines("ls", "Music") == ["-l", "[x] song.mp3"]
+    assert (
+        commands.run("ls", "-l", "-x", status=2).stderr
+        == "mtpfs: unrecognized arguments: -x; see `mtpfs ls --help`\n"
+    )
 
 
 def test_two_of_one_name(commands: Commands) -> None:

@@ -700,6 +700,10 @@ def test_dry_run(imports: Imports, tmp_path: Path) -> None:
     result = imports.run("import", "--dry-run", *INTO, imports.target)
     *plan, last = result.stdout.splitlines()
     assert re.fullmatch(r"4 files, [\d.]+M, would be imported", last)
+    deleting = imports.run("import", "--dry-run", "--delete", *INTO, imports.target).stdout
+    assert deleting.endswith(
+        "would be imported; what is proven to be here would then be deleted on the phone\n"
+    )
     assert not imports.target.exists()
     assert not list(tmp_path.glob("state/mtpfs/*")) or all(
         path.stat().st_size == 0 for path in tmp_path.glob("state/mtpfs/*")

@@ -58,7 +58,9 @@ def test_waits_for_the_end(mounted: Mount) -> None:
     result = run(*MTPFS, "umount", mounted.mountpoint)
     assert mounted.process.wait(0) == 0
     assert not os.path.ismount(mounted.mountpoint)
-    assert result.stdout == f"{mounted.mountpoint} is unmounted, and mtpfs Virtual phone can be unplugged.\n"
+    assert (
+        result.stdout == f"{mounted.mountpoint} is unmounted, and mtpfs Virtual phone can be disconnected.\n"
+    )
     assert result.stderr == ""
 
 
@@ -144,7 +146,7 @@ def test_ordinary_user() -> None:
         try:
             refused = run(*MTPFS, "umount", place / "mount", check=False)
             assert "another user has mounted this" in refused.stderr
-            assert "can be unplugged" in run(*nobody, *MTPFS, "umount", place / "mount").stdout
+            assert "can be disconnected" in run(*nobody, *MTPFS, "umount", place / "mount").stdout
             assert not os.path.ismount(place / "mount")
         finally:
             run("fusermount3", "-uz", place / "mount", check=False)
@@ -248,7 +250,7 @@ def test_ctrl_c(sending: tuple[Mount, subprocess.Popen[str]]) -> None:
     waiting.send_signal(signal.SIGINT)
     output, said = waiting.communicate(timeout=PATIENCE)
     assert (waiting.returncode, output) == (130, "")
-    assert said.splitlines()[0] == "mtpfs: 1 file still to be sent (0 MiB so far); don't unplug yet"
+    assert said.splitlines()[0] == "mtpfs: 1 file still to be sent (0 MiB so far); don't disconnect yet"
     assert f"its program (pid {mount.process.pid}) goes on sending" in said.splitlines()[-1]
     assert mount.process.poll() is None
 
@@ -341,12 +343,12 @@ def test_notification(notified: tuple[str, Notified], phone: Path, mountpoint: P
     if program == "notify-send":
         assert words[-3:] == [
             "--",
-            "mtpfs Virtual phone can be unplugged",
+            "mtpfs Virtual phone can be disconnected",
             "Files that arrived after it was unmounted: 1.",
         ]
     else:
         assert "--method=org.freedesktop.Notifications.Notify" in words
-        assert '"mtpfs Virtual phone can be unplugged"' in words
+        assert '"mtpfs Virtual phone can be disconnected"' in words
         assert '"Files that arrived after it was unmounted: 1."' in words
 
 

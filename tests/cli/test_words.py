@@ -114,3 +114,14 @@ def test_output_that_fails() -> None:
         1,
         "mtpfs: the output can't be written: No space left on device\n",
     )
+
+
+def test_mistyped_command(tmp_path: Path) -> None:
+    """A word that is much like a command isn't taken for a directory that is missing; one that is there is."""
+    assert (
+        said("lss", cwd=tmp_path)
+        == "mtpfs: lss: neither a directory nor a command; did you mean `mtpfs ls`?\n"
+    )
+    assert "no such directory" in said("./lss", cwd=tmp_path)
+    (tmp_path / "lss").write_bytes(b"")
+    assert "not a directory" in said("lss", cwd=tmp_path)

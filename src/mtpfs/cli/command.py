@@ -32,16 +32,33 @@ SOURCES = (
 
 # --- arguments ---
 
+_LITERAL = "\0"
+"""Stands before a word that is no option whatever it looks like. No argument of a program can have it."""
+
 
 class Parser(argparse.ArgumentParser):
     """argparse, but mistakes end with status 1: what mount(8) and the man page say."""
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}; see `{self.prog} --help`")
+        raise UsageError(f"{message.replace(_LITERAL, '')}; see `{self.prog} --help`")
 
     def parse(self, words: Sequence[str] | None) -> argparse.Namespace:
-        """Parse the arguments, in whatever order options and others come. Raises `UsageError`."""
-        return self.parse_intermixed_args(words)
+        """Parse the arguments, in whatever order options and others come; after `--` there are only others.
+
+        Raises `UsageError`.
+        """
+        given = [*(sys.argv[1:] if words is None else words)]
+        if "--" in given:
+            # argparse forgets the `--` where it allows any order.
+            at = given.index("--")
+            given[at:] = [_LITERAL + word for word in given[at + 1 :]]
+        found = self.parse_intermixed_args(given)
+        for name, value in vars(found).items():
+            if isinstance(value, str):
+                setattr(found, name, value.removeprefix(_LITERAL))
+            elif isinstance(value, list):
+                setattr(found, name, [each.removeprefix(_LITERAL) for each in value])
+        return found
 
 
 def add_redact(parser: Parser) -> None:

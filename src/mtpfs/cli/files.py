@@ -220,11 +220,12 @@ def date_of(modified: float | None) -> str | None:
     return datetime.fromtimestamp(modified, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def local_date(modified: float | None) -> str:
+def local_date(modified: float | None, *, to_the_second: bool = False) -> str:
     """Return a date for people, in this machine's zone."""
     if modified is None:
         return "-"
-    return datetime.fromtimestamp(modified, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
+    form = "%Y-%m-%d %H:%M:%S" if to_the_second else "%Y-%m-%d %H:%M"
+    return datetime.fromtimestamp(modified, UTC).astimezone().strftime(form)
 
 
 def short(size: float) -> str:

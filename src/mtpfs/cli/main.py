@@ -94,6 +94,8 @@ def _run(words: list[str]) -> int:
         return int(_module(first).run(words[1:]))
     chosen = _mtpfs_parser().parse(words)
     source, mountpoint = _paths(chosen.paths, chosen.directory, chosen.source)
+    if chosen.paths == [first] and not os.path.lexists(first):
+        _suggest(first)
     return _mount(
         source,
         mountpoint,
@@ -104,6 +106,14 @@ def _run(words: list[str]) -> int:
         debug=chosen.debug,
         status=_status,
     )
+
+
+def _suggest(word: str) -> None:
+    """Raise `UsageError` if a word is much like a command."""
+    from difflib import get_close_matches  # noqa: PLC0415 - seldom needed
+
+    if near := get_close_matches(word, COMMANDS, 1):
+        raise UsageError(f"{word}: neither a directory nor a command; did you mean `mtpfs {near[0]}`?")
 
 
 def _module(command: str) -> ModuleType:

@@ -27,4 +27,4 @@ def _tell(run: Run) -> None:
                 run.say(f"    Type: {'directory' if entry.is_dir else 'file'}")
                 if not entry.is_dir:
                     run.say(f"    Size: {entry.size} ({short(entry.size)})")
-                run.say(f"Modified: {local_date(entry.modified)}")
+                run.say(f"Modified: {local_date(entry.modified, to_the_second=True)}")

@@ -178,7 +178,7 @@ def _show_progress(told: dict[str, Any], before: dict[str, Any]) -> None:
     """Say how far the program is: on a terminal each second, elsewhere when a file is done."""
     if not told.get("left"):
         return
-    text = f"mtpfs: {_counted(told['left'])} still to be sent ({told['sent'] >> 20} MiB so far); don't unplug yet"
+    text = f"mtpfs: {_counted(told['left'])} still to be sent ({told['sent'] >> 20} MiB so far); don't disconnect yet"
     if sys.stderr.isatty():
         print(f"\r{text}\x1b[K", end="\r", file=sys.stderr, flush=True)
     elif told["left"] != before.get("left"):
@@ -205,7 +205,7 @@ def _tell(mountpoint: str, told: dict[str, Any]) -> int:
     if told["unsent"]:
         _say(f"{mountpoint} is unmounted; {_counted(len(told['unsent']))} could not be sent")
         return 1
-    _print(f"{mountpoint} is unmounted, and {told['device']} can be unplugged.")
+    _print(f"{mountpoint} is unmounted, and {told['device']} can be disconnected.")
     return 0
 
 

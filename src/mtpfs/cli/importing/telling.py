@@ -116,7 +116,10 @@ class Teller:
     def _summary(self) -> str:
         if self._run.chosen.dry_run:
             planned = self._counts[Status.PLANNED]
-            return f"{_many(planned, 'file')}, {short(self._bytes[Status.PLANNED])}, would be imported"
+            text = f"{_many(planned, 'file')}, {short(self._bytes[Status.PLANNED])}, would be imported"
+            if self._run.chosen.delete:
+                text += "; what is proven to be here would then be deleted on the phone"
+            return text
         text = f"{_many(self._counts[Status.DONE], 'file')} imported, {short(self._bytes[Status.DONE])}"
         if deleted := self._counts[Status.DELETED]:
             text += f", {deleted} deleted on the phone ({short(self._bytes[Status.DELETED])})"
