@@ -21,8 +21,8 @@ import pytest
 from mount.conftest import HAS_FUSE, MTPFS, Mount, running
 
 STORAGE = "/Internal shared storage"
-SLOW = ("late GetPartialObject64 times=0 amount=100",)
-"""A phone that takes 0.1 s for each part of a file."""
+SLOW = ("late GetPartialObject64 times=0 amount=300",)
+"""A phone that takes 0.3 s for each part of a file."""
 
 _FAULTY = """
 import sys
