@@ -15,11 +15,13 @@ from mount.conftest import MTPFS, run
 from mtpfs.thumbnails.decoder import Decoder
 from mtpfs.thumbnails.entries import SIZES, Cache
 from photos import encoded, photo
+from pictures import made
 
-PHOTOS = 100
-PHOTO = 3_300_000
-"""Bytes."""
+PHOTOS, VIDEOS = 100, 20
+SIZE = 3_300_000
+"""Bytes of each."""
 MAGENTA = Image.new("RGB", (512, 384), (254, 0, 254))
+_FILM = made.film()
 LISTING = 500_000
 """Bytes that may go over the link: the listing, and what asks for types."""
 
@@ -43,11 +45,13 @@ def quiet(desktop: Desktop) -> int:
 
 @pytest.fixture
 def photos(desktop: Desktop) -> Path:
-    """A folder of photos on the mount. They are green; their thumbnails are magenta."""
+    """A folder of photos and videos on the mount. The photos are green; all thumbnails are magenta."""
     data = photo(1200, 900, thumbnail=None)
-    for number in range(PHOTOS):
-        path = desktop.phone / f"Inside/IMG_{number:03}.jpg"
-        path.write_bytes(data + number.to_bytes(2, "big") + bytes(PHOTO - len(data) - 2))
+    for number in range(PHOTOS + VIDEOS):
+        is_photo = number < PHOTOS
+        path = desktop.phone / f"Inside/{f'IMG_{number:03}.jpg' if is_photo else f'VID_{number:03}.mp4'}"
+        head = (data if is_photo else _FILM) + number.to_bytes(2, "big")
+        path.write_bytes(head + bytes(SIZE - len(head)))
         os.utime(path, (DATE + number, DATE + number))
     return desktop.root / "Inside"
 
