@@ -101,8 +101,14 @@ def test_option(desktop: Desktop, photos: Path) -> None:
     desktop.window(photos)
     count = quiet(desktop) - before
     note(desktop, "first opening with the option", count)
-    thumbnails = cache / "thumbnails/normal"
-    desktop.until(lambda: len([*thumbnails.glob("*.png")]) == PHOTOS, "an entry for each")
+    entries = Cache(cache / "thumbnails")
+    shown = {path: path.stat() for path in photos.iterdir() if path.suffix == ".jpg"}
+    desktop.until(
+        lambda: all(
+            entries.best(os.fsencode(path), status.st_mtime, status.st_size) for path, status in shown.items()
+        ),
+        "an entry for each photo",
+    )
     desktop.picture("option")
     for path in photos.iterdir():
         assert path.read_bytes() == (desktop.phone / "Inside" / path.name).read_bytes()

@@ -50,7 +50,7 @@ class MountedPhone:
         self._socket = str(facts["process"].get("socket", ""))
         self._client: DoorClient | None = None
         self._has_knocked = False
-        self._closed_because = "it has no socket; root's mounts have none"
+        self._closed_because = "it has no socket; root's mounts have none, nor those without XDG_RUNTIME_DIR"
 
     # --- paths -----------------------------------------------------------------------
 
