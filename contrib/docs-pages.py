@@ -41,7 +41,7 @@ def _text(path: Path) -> str:
         target, anchor = match[1], match[2] or ""
         return f"]({TEXTS.get(target, target.removeprefix('docs/'))}{anchor})"
 
-    return re.sub(r"\]\(([\w./-]+\.(?:md|svg))(#[\w-]+)?\)", page, path.read_text())
+    return re.sub(r"\]\(([\w./-]+\.(?:md|svg|png))(#[\w-]+)?\)", page, path.read_text())
 
 
 def _man_page(name: str) -> str:
