@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from mtpfs.errors import ResponseError, TransportGoneError
 from mtpfs.protocol.codes import ContainerType, Event, Operation, Response
@@ -43,6 +44,27 @@ async def test_flood_is_one_word() -> None:
             found.append(await news.receive())
     assert len(found) < 3 + BACKLOG
     assert found.count(Change.LOST) <= 2
+
+
+async def test_young_sessions_wait_less(
+    tmp_path: Path, mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a read can't be broken off a short command doesn't end half a second late, and a mount isn't kept busy."""
+    transport, waits = virtual_phone([tmp_path]), list[float]()
+
+    def read(timeout: float) -> bytes:
+        waits.append(timeout)
+        return b""
+
+    monkeypatch.setattr(transport, "read_event", read)
+    async with open_session(transport):
+        for age, wait in ((0, 0.05), (0.4, 0.1), (100, 0.5)):
+            mock_clock.jump(age)
+            for _ in range(10_000):
+                await trio.sleep(0)
+                if waits[-1:] == [pytest.approx(wait)]:
+                    break
+            assert waits[-1] == pytest.approx(wait)
 
 
 async def test_gone_and_back(tmp_path: Path) -> None:

@@ -52,8 +52,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-EVENT_WAIT = 0.5  # seconds per interrupt read; also how long closing may have to wait for it
-OPENING_WAIT = 0.05  # the same while the session is being opened: the mount isn't ready before
+EVENT_WAIT = 0.5  # seconds per interrupt read at most; also how long closing may have to wait for it
+OPENING_WAIT = 0.05  # the same while the session is being opened, and at first: a command is over in 0.2 s
 BUSY_PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0, 4.0)  # seconds between tries while the device answers DeviceBusy
 LINGER = 0.02  # seconds that the worker thread waits for another job; getting it to work again costs as much as a job
 BATCH = 0.05  # seconds for which small transactions of one caller may follow each other: half a window
@@ -364,11 +364,13 @@ class Session:
         finally:
             self._engine.hurry()
 
-    async def _read_events(self, wait: float) -> None:
-        limiter = trio.CapacityLimiter(1)
+    async def _read_events(self, longest: float) -> None:
+        """Read events. Each read waits for a quarter of the time since the first one, so that nobody's end is much later."""
+        limiter, start = trio.CapacityLimiter(1), trio.current_time()
         while not self._link.closed:
             if self.gone:
                 await self._link.until_back()
+            wait = min(longest, max(OPENING_WAIT, (trio.current_time() - start) / 4))
             try:
                 data = await trio.to_thread.run_sync(self._engine.transport.read_event, wait, limiter=limiter)
                 if data:
