@@ -192,6 +192,7 @@ def test_personalities(words: str) -> None:
             assert me.thumbs(me.root / "DCIM")["DCIM/a.jpg"]["status"] == "done"
 
 
+@pytest.mark.skipif(shutil.which("gio") is None, reason="no gio")
 def test_one_storage_only() -> None:
     """A mount whose root is a storage."""
     with user() as me:
