@@ -140,8 +140,11 @@ def test_large_files(words: str, tmp_path: Path) -> None:
         before = operations(mounted)
         run("cp", source, mounted.root / "large")
         written = operations(mounted)
-        # The size is compared afterwards.
-        assert written - before == {"SendObjectInfo": 1, "SendObject": 1, "GetObjectInfo": 1}
+        # The size is compared afterwards. How much room there is may be asked for by others, too.
+        asked = {
+            word: count for word, count in (written - before).items() if not word.startswith("GetStorage")
+        }
+        assert asked == {"SendObjectInfo": 1, "SendObject": 1, "GetObjectInfo": 1}
         run("cmp", source, mounted.root / "large")
         windows = LARGE / (4 << 20)
         assert windows <= (operations(mounted) - written).total() <= windows + 8

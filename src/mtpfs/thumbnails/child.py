@@ -95,6 +95,7 @@ def _give_up() -> None:
         os.setgroups([])
         os.setresgid(NOBODY, NOBODY, NOBODY)
         os.setresuid(NOBODY, NOBODY, NOBODY)
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # what the interpreter keeps open: Python 3.14 has one
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_SET_NO_NEW_PRIVILEGES, 1, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "no_new_privs")
