@@ -169,6 +169,9 @@ class Capabilities:
     """Each transaction id must be one more than the last (libgphoto2's vcamera)."""
     takes_nothing: bool = False
     """A zero-length packet where a command was due means nothing (buteo-mtp, processReceivedData)."""
+    counts_data: bool = False
+    """A file's data end with their last byte. A short packet before that ends nothing, and after a Cancel what comes first
+    is taken for more of them (buteo-mtp, processReceivedData)."""
     refuses_twice: bool = False
     """A refused data phase is answered again at its end (uMTP-Responder)."""
     off_by_one_after_cancel: bool = True
@@ -215,6 +218,7 @@ _PERSONALITIES: dict[str, Capabilities] = {
         dates="jolla",
         notices_late=True,
         takes_nothing=True,
+        counts_data=True,
         ignores_utc_dates=True,
         one_edit=True,
         keeps_date_in_edits=True,
