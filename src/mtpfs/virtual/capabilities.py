@@ -147,7 +147,8 @@ class Capabilities:
     ignores_utc_dates: bool = False
     """An upload's date is dropped if it ends in `Z` (buteo-mtp, datetime_to_time_t)."""
     arrival_dates: bool = False
-    """An upload's date is dropped: the file has that of its arrival (AOSP before 8.1)."""
+    """An upload's date is dropped: the file has that of its arrival (AOSP before 8.1,
+    uMTP-Responder)."""
     formats: tuple[int, ...] = ()
     """The only formats that an upload may have; empty: any (players)."""
     even_seconds: bool = False
@@ -302,6 +303,7 @@ _PERSONALITIES: dict[str, Capabilities] = {
         notices_late=True,
         finds_again=True,
         alters_names=True,
+        arrival_dates=True,
         full="lie",
         checks_space=False,
         model="uMTP",
