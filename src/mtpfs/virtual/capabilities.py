@@ -90,6 +90,9 @@ class Capabilities:
 
     ghost_seconds: float = 0.01
     """How long a vacated name stays taken and listed; 0: not at all (AOSP, MtpStorageManager)."""
+    short_copy_handles: bool = True
+    """CopyObject answers with the lower half of the new handle, and where the name is taken it copies all the same, and
+    says OK and 0xFFFF (AOSP, IMtpDatabase::beginCopyObject)."""
     notices_late: bool = False
     """A notice that a name was vacated comes after the answer, and costs what has taken the name by then (buteo-mtp,
     uMTP-Responder)."""
@@ -201,6 +204,7 @@ _ANDROID_14 = Capabilities()
 _WITHOUT_ANDROID = replace(  # no other product has AOSP's table, its thread of events or its transport
     _ANDROID_14,
     ghost_seconds=0,
+    short_copy_handles=False,
     unordered_events=False,
     echoes_writes=False,
     off_by_one_after_cancel=False,

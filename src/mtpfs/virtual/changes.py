@@ -274,15 +274,24 @@ def copy_object(phone: Phone, request: Request) -> Reply:
     phone.require_writable()
     if phone.store.status(node)[0] > phone.store.free(storage)[1]:
         raise Refusal(Response.StoreFull)
-    _require_free_name(phone, parent, node.name)
+    short = phone.capabilities.short_copy_handles
+    taken = phone.store.taken(parent, node.name)
+    if taken and not short:
+        raise Refusal(Response.GeneralError)
     source, target = phone.store.path_of(node), phone.store.checked_path(parent, node.name)
+    if taken and os.path.lexists(target):
+        raise Refusal(Response.GeneralError)  # AOSP would write over it: nothing that a host should find useful
+    if taken:
+        _copy(source, target, folder=node.folder)
+        phone.store.recount(storage)
+        return Reply(parameters=(0xFFFF,))  # the store finds the copy by itself
     with phone.store.changing(parent):
         _copy(source, target, folder=node.folder)
     phone.store.recount(storage)
     copy = phone.store.adopt(parent, node.name, folder=node.folder)
     if not copy.folder:
         announce_content(phone, copy)
-    return Reply(parameters=(copy.handle,))
+    return Reply(parameters=(copy.handle & 0xFFFF if short else copy.handle,))
 
 
 def _copy(source: str, target: str, *, folder: bool) -> None:
