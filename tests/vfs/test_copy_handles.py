@@ -22,7 +22,7 @@ async def test_more_objects_than_a_handle_of_16_bits_can_tell_apart(
         song = await w.put(b"song", b"notes")
         album = await w.fs.lookup(w.root, b"Album")
         assert bystander.handle is not None
-        w.transport.responder.phone.store._next_handle = 0x10000 + bystander.handle.number  # noqa: SLF001
+        w.transport.responder.phone.store._next_handle = 0x10000 + bystander.handle.number
         copy = await w.fs.copy(song, album, name)
         assert copy.handle is not None
         assert copy.handle.number > 0xFFFF

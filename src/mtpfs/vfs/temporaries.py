@@ -122,6 +122,11 @@ def check_not_reserved(name: str) -> None:
         raise FsError(errno.EINVAL, f"{name!r} is a name for mtpfs's own use")
 
 
+def is_plain(name: str) -> bool:
+    """Tell whether every device takes all characters of `name` in a rename."""
+    return _UNSAFE.search(name) is None
+
+
 def _escaped(name: str) -> str:
     return _UNSAFE.sub(lambda found: f"%{ord(found[0]):x};", name)
 

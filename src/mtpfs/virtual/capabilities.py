@@ -93,6 +93,8 @@ class Capabilities:
     short_copy_handles: bool = True
     """CopyObject answers with the lower half of the new handle, and where the name is taken it copies all the same, and
     says OK and 0xFFFF (AOSP, IMtpDatabase::beginCopyObject)."""
+    reserves_size: bool = False
+    """A file is there from its SendObjectInfo on, with its whole size, its date, and zeros (buteo-mtp, createFile)."""
     notices_late: bool = False
     """A notice that a name was vacated comes after the answer, and costs what has taken the name by then (buteo-mtp,
     uMTP-Responder)."""
@@ -223,6 +225,7 @@ _PERSONALITIES: dict[str, Capabilities] = {
         dates="jolla",
         notices_late=True,
         takes_nothing=True,
+        reserves_size=True,
         counts_data=True,
         ignores_utc_dates=True,
         one_edit=True,
