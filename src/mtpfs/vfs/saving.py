@@ -29,7 +29,7 @@ from pathlib import Path
 import trio
 
 from mtpfs.device import STORAGE_AWAY, Device, Entry, Handle, Storage, listing, writing
-from mtpfs.device.spelling import check_stored
+from mtpfs.device.spelling import check_spelling, check_stored
 from mtpfs.errors import FsError, MtpfsError, ResponseError, StoppedError
 from mtpfs.protocol.codes import Response
 from mtpfs.vfs import objects, recovery, temporaries
@@ -103,6 +103,8 @@ async def store(
         await _check_unmixed(device, place, handle, place.name, spool)
         await check_stored(device, place.storage.id, handle, place.name)
         return handle
+    # The object may have a name of the phone's own making, which the phone would alter for us.
+    await check_spelling(device, place.storage.id, place.folder, place.name)
     if not can_put_aside(device):
         return await _replace_without_renames(device, place, spool, old, modified)
     temporary = place.temporary(Kind.NEW, spool.size)
