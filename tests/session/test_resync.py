@@ -17,15 +17,19 @@ from mtpfs.errors import (
     MtpfsError,
     RemoteProtocolError,
     SessionLostError,
+    SetupError,
     TransportError,
     TransportStallError,
     TransportTimeoutError,
     name_of,
 )
 from mtpfs.protocol.codes import ContainerType, Operation, Response
+from mtpfs.protocol.containers import Container, encode_header
+from mtpfs.protocol.datasets import ObjectInfo
 from mtpfs.protocol.wire import decode_integers
 from mtpfs.session import DataSource, Engine, Handle, Rank, Session, open_session, resync
 from mtpfs.transport import Buffer
+from mtpfs.virtual.capabilities import parse_options
 from mtpfs.virtual.faults import FOREVER, Fault, FaultScript, Kind
 from mtpfs.virtual.responder import Responder
 from mtpfs.virtual.transport import VirtualTransport
@@ -39,8 +43,8 @@ INFO = Operation.GetDeviceInfo
 class WatchedTransport(VirtualTransport):
     """Keeps a record of what is done to the device, and can misbehave where faults can't: in control requests."""
 
-    def __init__(self, directory: Path, *faults: Fault) -> None:
-        super().__init__(Responder([directory], faults=FaultScript(*faults)))
+    def __init__(self, directory: Path, *faults: Fault, kind: str = "") -> None:
+        super().__init__(Responder([directory], parse_options(kind), faults=FaultScript(*faults)))
         self.record: list[str] = []
         self.cancelled: list[int] = []
         self.status = int(Response.OK)
@@ -227,6 +231,45 @@ async def test_session_that_is_open_already(tmp_path: Path) -> None:
             await session.transact(Operation.GetStorageInfo, 0x10001)
         assert await handles(session) == ()
         assert not transport.faults.pending
+
+
+def left_in_an_upload(directory: Path, kind: str) -> WatchedTransport:
+    """Return a phone that had half of a file when its host was killed."""
+    transport = WatchedTransport(directory, kind=kind)
+    engine = Engine(transport)
+    engine.transact(Operation.OpenSession, 1)
+    info = ObjectInfo(filename="film", object_compressed_size=1 << 20).encode()
+    engine.transact(Operation.SendObjectInfo, 0x10001, 0xFFFFFFFF, data=info)
+    transport.write(Container(ContainerType.COMMAND, Operation.SendObject, 2).encode(), 1)
+    header = encode_header(ContainerType.DATA, Operation.SendObject, 2, 1 << 20)
+    transport.write(header + bytes((512 << 10) - len(header)), 1)
+    transport.record.clear()
+    return transport
+
+
+@pytest.mark.parametrize(("kind", "cancels"), [("as=android14", 0), ("as=sailfish", 1)])
+async def test_host_that_was_killed_while_it_sent_a_file(tmp_path: Path, kind: str, cancels: int) -> None:
+    """The next host gets its session, and the Cancel only comes where nothing else helps."""
+    transport = left_in_an_upload(tmp_path, kind)
+    async with open_session(transport) as session:
+        assert transport.record.count("cancel") == cancels
+        await handles(session)
+        await send(session, "song", b"all of it")
+    assert (tmp_path / "song").read_bytes() == b"all of it"
+    assert not (tmp_path / "film").exists()
+
+
+@pytest.mark.parametrize("takes_commands", [True, False])
+async def test_silent_device_gets_one_cancel(tmp_path: Path, *, takes_commands: bool) -> None:
+    """A device that answers nothing is given up in time. One that takes nothing either isn't told to cancel."""
+    transport = WatchedTransport(tmp_path, Fault(Kind.SILENCE, times=FOREVER))
+    transport.deaf_until_reopened = not takes_commands
+    start = transport.monotonic()
+    with pytest.raises(SetupError, match="doesn't answer"):
+        async with open_session(transport):
+            pytest.fail("it did answer")
+    assert transport.record.count("cancel") == takes_commands
+    assert transport.monotonic() - start < 45
 
 
 async def test_device_that_comes_back_by_itself(

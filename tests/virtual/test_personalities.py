@@ -154,14 +154,19 @@ def test_a_name_that_was_renamed_away_stays_taken(haunted: Initiator) -> None:
 
 
 def test_a_name_that_was_moved_away_stays_taken(haunted: Initiator) -> None:
-    """The old folder still lists the object, and takes neither it nor a copy back."""
+    """The old folder still lists the object, and doesn't take it back. A copy is made, of which it tells no handle."""
     top = haunted.listing()
     assert haunted.do(Operation.MoveObject, top["file"], INTERNAL, top["folder"]).ok
     assert top["file"] in haunted.handles()
-    for operation in (Operation.MoveObject, Operation.CopyObject):
-        assert haunted.do(operation, top["file"], INTERNAL, 0).code == Response.GeneralError
+    assert haunted.do(Operation.MoveObject, top["file"], INTERNAL, 0).code == Response.GeneralError
+    copied = haunted.do(Operation.CopyObject, top["file"], INTERNAL, 0)
+    assert (copied.code, copied.parameters) == (Response.OK, (0xFFFF,))
     haunted.transport.sleep(3600)
-    assert haunted.handles() == [top["folder"]]
+    copy = haunted.listing()["file"]
+    assert sorted(haunted.handles()) == sorted([top["folder"], copy])
+    assert copy != top["file"]
+    assert delete(haunted, copy) == Response.OK
+    haunted.transport.sleep(3600)
     assert haunted.do(Operation.MoveObject, top["file"], INTERNAL, 0).ok
 
 

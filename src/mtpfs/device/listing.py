@@ -151,6 +151,17 @@ async def find(
     return None
 
 
+async def is_in(device: Device, parent: Handle, handle: Handle, is_it: Callable[[Entry], bool]) -> bool:
+    """Tell whether an object fits, and certainly is in the folder `parent`. Raises what the session raises."""
+    try:
+        info = await object_info(device, handle)
+        fits = is_it(await entry_of(device, handle, info))
+    except (ResponseError, ProtocolError) as error:
+        log.debug("object %s can't be the one: %s", handle, error)
+        return False
+    return fits and info.parent_object in {parent.number, parent.as_parent().number}
+
+
 async def is_empty(device: Device, storage_id: int, parent: Handle, ignore: Container[Handle]) -> bool:
     """Ask the device whether a folder has nothing in it but what `ignore` holds.
 

@@ -279,7 +279,8 @@ async def move(device: Device, handle: Handle, storage_id: int, parent: Handle, 
 async def copy(device: Device, handle: Handle, storage_id: int, parent: Handle, name: str) -> Handle:
     """Copy an object, and all that is in a folder, to another folder under its own `name`; return the copy's handle.
 
-    `name` must be free there. The handle's number is 0 where the device doesn't tell it. Raises `ResponseError`,
+    `name` must be free there. The handle is a hint: its number is 0 where the device doesn't tell it, and Android cuts it
+    to 16 bits. Raises `ResponseError`,
     `FsError(EOPNOTSUPP)`, and what the session raises. A caller that is cancelled stops waiting; the copy may exist
     then.
     """
@@ -289,11 +290,7 @@ async def copy(device: Device, handle: Handle, storage_id: int, parent: Handle, 
         return answer.handle(0)
 
     made = await _while_vacated(device, name, attempt)
-    if made.number == ALL:
-        return Handle(0, made.generation)
-    if made.number:
-        device.recent.created(made)
-    return made
+    return Handle(0, made.generation) if made.number == ALL else made
 
 
 # --- what came of it ----------------------------------------------------------------------

@@ -40,7 +40,31 @@ STATUS_PAUSE = 0.2  # seconds between two GetDeviceStatus requests
 STATUS_LIMIT = 3.0  # seconds that a device may stay busy after a Cancel
 OPEN_ATTEMPTS = 3  # a phone that is still binding its gadget ignores the first OpenSession
 OPEN_PAUSE = 1.0  # seconds between them
+UNKNOWN_TRANSACTION = 0
 TIMEOUT = 5.0  # seconds per transaction here: others are waiting, and a live device answers these at once
+
+
+def open_first_session(engine: Engine) -> None:
+    """Open the session on a device of which nothing is known yet.
+
+    A host that was killed while it sent a file may have left the device waiting for the rest. Android takes our
+    command for the end of it. Sailfish takes it for some bytes more, and answers nothing, whoever asks. Only a
+    Cancel ends that. To an Android device that waits for a command it would do harm, so it is the last resort:
+    for a device that has taken three commands, and said nothing to any.
+
+    Raises what `open_session` raises.
+    """
+    taken, heard = engine.bytes_out, engine.bytes_in
+    try:
+        open_session(engine)
+    except TransportTimeoutError:
+        if engine.hurried or engine.bytes_out == taken or engine.bytes_in != heard:
+            raise
+        log.info("it takes commands and answers none: perhaps it waits for another host's data")
+        engine.fall_out_of_step()
+        _tolerate(lambda: engine.transport.cancel(UNKNOWN_TRANSACTION))
+        resynchronise(engine)
+        open_session(engine, attempts=2)  # the first one may still be taken for data
 
 
 def open_session(engine: Engine, attempts: int = OPEN_ATTEMPTS) -> None:

@@ -349,7 +349,7 @@ class Session:
             nursery.start_soon(self._read_events, OPENING_WAIT)
             nursery.start_soon(self._hurry_when_cancelled)
             try:
-                await trio.to_thread.run_sync(resync.open_session, self._engine)
+                await trio.to_thread.run_sync(resync.open_first_session, self._engine)
                 self.info = await trio.to_thread.run_sync(resync.device_info, self._engine)
             except MtpfsError as error:
                 failure = error

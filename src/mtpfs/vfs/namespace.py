@@ -21,6 +21,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
+import trio
+
 from mtpfs.device import STORAGE_AWAY, UNKNOWN_HANDLE, Entry, Handle, Storage, listing, writing
 from mtpfs.device.recent import MOMENT
 from mtpfs.device.spelling import check_stored
@@ -148,14 +150,8 @@ class Namespace:
             subject=lambda: node.path,
         )
         device.room.forget(storage.id)
-        if made.is_root:
-            known = self._tree.by_handle.keys()
-            found = await listing.find(
-                device, storage.id, folder, lambda e: (e.name, e.is_folder) == (own, node.is_folder), known
-            )
-            if found is None:
-                raise FsError(errno.EIO, f"{node.path} was copied, says the device, but there is no copy")
-            made = found
+        made = await self._copy_of(node, own, storage, folder, made)
+        device.recent.created(made)
         try:
             if not node.is_folder:
                 await writing.confirm_size(device, storage.id, made, node.size)
@@ -169,6 +165,26 @@ class Namespace:
         copy = self._tree.adopt(new_parent, new_name, text, is_folder=node.is_folder)
         self._tree.describe(copy, replace(entry, name=text))
         return copy
+
+    async def _copy_of(self, node: Node, own: str, storage: Storage, folder: Handle, told: Handle) -> Handle:
+        """Return the handle of the copy that was made in `folder`; the device has said it is `told`.
+
+        Android cuts that to 16 bits, so it may be another object's. And it says that nothing has the handle 0xFFFF where
+        it took the name for taken, though it has copied. Nothing may be done to what isn't the copy.
+        """
+        device, known = self._device, self._tree.by_handle.keys()
+
+        def is_it(entry: Entry) -> bool:
+            return (entry.name, entry.is_folder) == (own, node.is_folder)
+
+        for pause in (0, 0.1, 0.5, 2):  # until Android has heard of it
+            await trio.sleep(pause)
+            if not told.is_root and told not in known and await listing.is_in(device, folder, told, is_it):
+                return told
+            found = await listing.find(device, storage.id, folder, is_it, known)
+            if found is not None:
+                return found
+        raise FsError(errno.EIO, f"{node.path} was copied, says the device, but there is no copy")
 
     # --- removing --------------------------------------------------------------------
 

@@ -31,11 +31,11 @@ from typing import Protocol
 
 import trio
 
-from mtpfs.device import UNKNOWN_HANDLE, Entry, Storage, dates, writing
+from mtpfs.device import UNKNOWN_HANDLE, Entry, Handle, Storage, dates, writing
 from mtpfs.device.reading import can_read_ranges
 from mtpfs.errors import FsError, MtpfsError, ResponseError, StoppedError, TransportError
 from mtpfs.protocol.codes import Operation
-from mtpfs.vfs import recovery, saving
+from mtpfs.vfs import objects, recovery, saving
 from mtpfs.vfs.claims import Claim
 from mtpfs.vfs.contents import Contents, Edited, OnDevice, Shared, Spooled
 from mtpfs.vfs.edit import ConflictError, Edit
@@ -509,7 +509,7 @@ class OpenFile:
             self.contents = OnDevice(self._shared, node)
         else:
             self.contents = OnDevice(self._shared, node, spool)
-        await self._learn_date(entry)
+        await self._learn_date(entry, place)
 
     def _is_uncertain(self, old: Entry | None) -> bool:
         """Tell whether the device has to be asked what is to be replaced."""
@@ -561,13 +561,23 @@ class OpenFile:
         tree.note_date(node, entry.modified)
         self._show_explicit_date()
 
-    async def _learn_date(self, entry: Entry) -> None:
+    async def _learn_date(self, entry: Entry, place: Place) -> None:
         """Show the date that the object has on the device now."""
         device, tree, explicit = self._shared.device, self._shared.tree, self._explicit_date
         told = entry.modified
         if explicit is not None and not device.keeps_dates:
+
+            async def learn(handle: Handle) -> None:
+                nonlocal told
+                told = await dates.learn_date(device, handle, explicit)
+
             try:
-                told = await dates.learn_date(device, entry.handle, explicit)
+                # The rename that ended the replacement may have cost it its handle.
+                handle = await objects.changed(
+                    entry.handle, learn, lambda: place.find_named(device, place.name)
+                )
+                if handle != entry.handle:
+                    tree.adopted(self.node, handle)
             except MtpfsError as error:
                 # The contents are there, and that is what was asked for.
                 log.info("%s: its date isn't known: %s", self.node.path, error)

@@ -4,7 +4,8 @@ After each step the old or the new contents have a name that a listing understan
 (`mtpfs.vfs.settling`). So a crash anywhere loses neither. There are four ways. The first one that the device
 allows is taken:
 
-1. *New*: room known → sent under NAME → size compared.
+1. *New*: room known → sent under NAME → size compared. Where a fragment has the size and the date of the whole
+   (Sailfish), it is sent under a temporary name, which means "to be deleted", and gets NAME when it is complete.
 2. *Replacing by renames*: sent under a temporary name → size compared → the old one put aside → the new
    one gets NAME → the old one is deleted. If NAME is refused, it is sent once more, under NAME.
 3. *The old one can't be put aside*: the new one, whole, is marked as the last copy → the old one is
@@ -28,10 +29,10 @@ from pathlib import Path
 import trio
 
 from mtpfs.device import STORAGE_AWAY, Device, Entry, Handle, Storage, listing, writing
-from mtpfs.device.spelling import check_stored
+from mtpfs.device.spelling import check_spelling, check_stored
 from mtpfs.errors import FsError, MtpfsError, ResponseError, StoppedError
 from mtpfs.protocol.codes import Response
-from mtpfs.vfs import objects, recovery
+from mtpfs.vfs import objects, recovery, temporaries
 from mtpfs.vfs.claims import Claim
 from mtpfs.vfs.node import Node
 from mtpfs.vfs.spool import Spool
@@ -96,10 +97,14 @@ async def store(
     are there, or the log names the place where the new ones are whole.
     """
     if old is None:
+        if _looks_whole_too_soon(device, place, spool):
+            return await _send_and_rename(device, place, spool, modified)
         handle = await _send_spool(device, place, place.name, spool, modified)
         await _check_unmixed(device, place, handle, place.name, spool)
         await check_stored(device, place.storage.id, handle, place.name)
         return handle
+    # The object may have a name of the phone's own making, which the phone would alter for us.
+    await check_spelling(device, place.storage.id, place.folder, place.name)
     if not can_put_aside(device):
         return await _replace_without_renames(device, place, spool, old, modified)
     temporary = place.temporary(Kind.NEW, spool.size)
@@ -108,6 +113,33 @@ async def store(
     return await replace(
         device, place, handle, temporary, spool.size, spool=spool, old=old, modified=modified
     )
+
+
+def _looks_whole_too_soon(device: Device, place: Place, spool: Spool) -> bool:
+    """Tell whether a fragment couldn't be told from the file, and a rename can help."""
+    return (
+        device.quirks.reserves_size
+        and device.can_rename
+        and spool.size > 0
+        and temporaries.is_plain(place.name)
+    )
+
+
+async def _send_and_rename(device: Device, place: Place, spool: Spool, modified: float | None) -> Handle:
+    """Send a new file under the name of something that is to be deleted, and give it its own when it is complete."""
+    temporary = place.temporary(Kind.GONE)
+    handle = await _send_spool(device, place, temporary, spool, modified)
+    try:
+        await _check_unmixed(device, place, handle, temporary, spool)
+        return await objects.changed(
+            handle,
+            lambda h: writing.rename(device, h, temporary, place.name),
+            lambda: place.find_named(device, temporary),
+        )
+    except (ResponseError, FsError):
+        with contextlib.suppress(MtpfsError):  # else the next listing does it
+            await writing.delete(device, handle, temporary)
+        raise
 
 
 async def _check_unmixed(device: Device, place: Place, handle: Handle, name: str, spool: Spool) -> None:

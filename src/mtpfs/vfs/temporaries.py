@@ -9,7 +9,8 @@ know: what the object is, which name it is about, and how large the complete new
 - It ends as NAME does, because some devices refuse a rename that changes the extension
   (Tizen). It doesn't begin with a dot, because some don't list what does (Tizen again): what a
   crash leaves would never be found. With a dot, as earlier versions wrote it, it is still read.
-- Characters that some device refuses in renames, or spells wrongly, are written as `%HEX;`.
+- Characters that some device refuses in renames, or spells wrongly, are written as `%HEX%`; earlier versions wrote
+  `%HEX;`, of which uMTP-Responder makes `%HEX_`.
 - Where NAME is too long, a digest stands for it. It recognises NAME, but can't give it back.
 """
 
@@ -30,8 +31,8 @@ from mtpfs.redaction import hide_name
 LONGEST = MAX_STRING_UNITS
 """UTF-16 units, and also bytes: Android's filesystems end there."""
 _LONGEST_EXTENSION = 16  # characters that are kept beside a digest
-_UNSAFE = re.compile(r'[^ -~\u00a0-\ud7ff\ue000-\ufffd]|[%:?*"|<>\\/]')
-"""Refused in renames (Sailfish), or spelled wrongly on the disk (uMTP-Responder: outside the BMP)."""
+_UNSAFE = re.compile(r'[^ -~\u00a0-\ud7ff\ue000-\ufffd]|[%;:?*"|<>\\/]')
+"""Refused in renames (Sailfish), or spelled wrongly on the disk (uMTP-Responder: `;`, and outside the BMP)."""
 
 
 class Kind(StrEnum):
@@ -55,7 +56,7 @@ _PATTERN = re.compile(
     r"\.?mtpfs-(move|new|last|part|old|gone)-[0-9a-f]{6}-([0-9a-f]+)(?:-(.+)|=([0-9a-f]{16})(?:\..*)?)",
     re.DOTALL,
 )
-_ESCAPE = re.compile(r"%([0-9a-f]{1,6});")
+_ESCAPE = re.compile(r"%([0-9a-f]{1,6})[%;]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +123,13 @@ def check_not_reserved(name: str) -> None:
         raise FsError(errno.EINVAL, f"{name!r} is a name for mtpfs's own use")
 
 
+def is_plain(name: str) -> bool:
+    """Tell whether every device takes all characters of `name` in a rename."""
+    return _UNSAFE.search(name) is None
+
+
 def _escaped(name: str) -> str:
-    return _UNSAFE.sub(lambda found: f"%{ord(found[0]):x};", name)
+    return _UNSAFE.sub(lambda found: f"%{ord(found[0]):x}%", name)
 
 
 def _place(directory: str) -> int:

@@ -90,6 +90,11 @@ class Capabilities:
 
     ghost_seconds: float = 0.01
     """How long a vacated name stays taken and listed; 0: not at all (AOSP, MtpStorageManager)."""
+    short_copy_handles: bool = True
+    """CopyObject answers with the lower half of the new handle, and where the name is taken it copies all the same, and
+    says OK and 0xFFFF (AOSP, IMtpDatabase::beginCopyObject)."""
+    reserves_size: bool = False
+    """A file is there from its SendObjectInfo on, with its whole size, its date, and zeros (buteo-mtp, createFile)."""
     notices_late: bool = False
     """A notice that a name was vacated comes after the answer, and costs what has taken the name by then (buteo-mtp,
     uMTP-Responder)."""
@@ -147,7 +152,8 @@ class Capabilities:
     ignores_utc_dates: bool = False
     """An upload's date is dropped if it ends in `Z` (buteo-mtp, datetime_to_time_t)."""
     arrival_dates: bool = False
-    """An upload's date is dropped: the file has that of its arrival (AOSP before 8.1)."""
+    """An upload's date is dropped: the file has that of its arrival (AOSP before 8.1,
+    uMTP-Responder)."""
     formats: tuple[int, ...] = ()
     """The only formats that an upload may have; empty: any (players)."""
     even_seconds: bool = False
@@ -169,6 +175,9 @@ class Capabilities:
     """Each transaction id must be one more than the last (libgphoto2's vcamera)."""
     takes_nothing: bool = False
     """A zero-length packet where a command was due means nothing (buteo-mtp, processReceivedData)."""
+    counts_data: bool = False
+    """A file's data end with their last byte. A short packet before that ends nothing, and after a Cancel what comes first
+    is taken for more of them (buteo-mtp, processReceivedData)."""
     refuses_twice: bool = False
     """A refused data phase is answered again at its end (uMTP-Responder)."""
     off_by_one_after_cancel: bool = True
@@ -197,6 +206,7 @@ _ANDROID_14 = Capabilities()
 _WITHOUT_ANDROID = replace(  # no other product has AOSP's table, its thread of events or its transport
     _ANDROID_14,
     ghost_seconds=0,
+    short_copy_handles=False,
     unordered_events=False,
     echoes_writes=False,
     off_by_one_after_cancel=False,
@@ -215,6 +225,8 @@ _PERSONALITIES: dict[str, Capabilities] = {
         dates="jolla",
         notices_late=True,
         takes_nothing=True,
+        reserves_size=True,
+        counts_data=True,
         ignores_utc_dates=True,
         one_edit=True,
         keeps_date_in_edits=True,
@@ -298,6 +310,7 @@ _PERSONALITIES: dict[str, Capabilities] = {
         notices_late=True,
         finds_again=True,
         alters_names=True,
+        arrival_dates=True,
         full="lie",
         checks_space=False,
         model="uMTP",

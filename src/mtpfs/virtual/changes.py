@@ -119,8 +119,22 @@ def send_object_info(phone: Phone, request: Request, data: bytes) -> Reply:
     is_utc = info.modification_date.endswith("Z")
     if phone.capabilities.arrival_dates or (phone.capabilities.ignores_utc_dates and is_utc):
         modified = None
+    if phone.capabilities.reserves_size and not is_folder and info.object_compressed_size != SIZE_UNKNOWN:
+        _reserve(phone, node, info.object_compressed_size, modified)
     phone.upload = Upload(node, info.object_compressed_size, modified)
     return Reply(parameters=(storage.id, parent.handle, node.handle))
+
+
+def _reserve(phone: Phone, node: Node, size: int, modified: float | None) -> None:
+    path = phone.store.path_of(node)
+    assert node.parent is not None
+    with phone.store.changing(node.parent):
+        Path(path).touch(0o666, exist_ok=False)
+    os.truncate(path, size)
+    if modified is not None:
+        os.utime(path, (modified, modified))
+    node.phantom = False
+    phone.store.recount(node.storage)
 
 
 def _require_space(phone: Phone, storage: Storage, size: int) -> None:
@@ -161,6 +175,8 @@ class SendObject:
         except OSError:
             phone.store.forget(self._node)
             raise
+        if phone.capabilities.reserves_size:
+            phone.store.recount(self._node.storage)  # what was reserved is free for it
         self._writer = Writer(phone, self._node.storage, descriptor, 0)
 
     def write(self, data: memoryview) -> None:
@@ -274,15 +290,25 @@ def copy_object(phone: Phone, request: Request) -> Reply:
     phone.require_writable()
     if phone.store.status(node)[0] > phone.store.free(storage)[1]:
         raise Refusal(Response.StoreFull)
-    _require_free_name(phone, parent, node.name)
+    short = phone.capabilities.short_copy_handles
+    taken = phone.store.taken(parent, node.name)
+    if taken and not short:
+        raise Refusal(Response.GeneralError)
     source, target = phone.store.path_of(node), phone.store.checked_path(parent, node.name)
+    if taken and os.path.lexists(target):
+        # AOSP would write over it: nothing that a host should find useful
+        raise Refusal(Response.GeneralError)
+    if taken:
+        _copy(source, target, folder=node.folder)
+        phone.store.recount(storage)
+        return Reply(parameters=(0xFFFF,))  # the store finds the copy by itself
     with phone.store.changing(parent):
         _copy(source, target, folder=node.folder)
     phone.store.recount(storage)
     copy = phone.store.adopt(parent, node.name, folder=node.folder)
     if not copy.folder:
         announce_content(phone, copy)
-    return Reply(parameters=(copy.handle,))
+    return Reply(parameters=(copy.handle & 0xFFFF if short else copy.handle,))
 
 
 def _copy(source: str, target: str, *, folder: bool) -> None:

@@ -98,6 +98,8 @@ class Responder:
         self._behind: bytes | None = None
         """What came last, once a Cancel has put the server one read behind."""
         self._lagging = False
+        self._expects_more = False
+        """A Cancel came before all of the data, on a phone that counts them."""
         self._unnoticed: bytes | None = None
         """Packets that were taken, and that the phone doesn't look at before more come."""
         self._due = 0
@@ -159,6 +161,10 @@ class Responder:
 
     def _receive_command(self, view: memoryview, *, ends: bool) -> None:
         if not view and self.capabilities.takes_nothing:
+            return
+        if self._expects_more:
+            self._expects_more = False
+            _log.warning("%d bytes are taken for more of what was cancelled", len(view))
             return
         refused, self._refused = self._refused, None
         size = len(view)
@@ -315,6 +321,8 @@ class Responder:
                 self._cut_short(cut.reply, ends=ends)
                 return
             self._received += len(view)
+            if self.capabilities.counts_data and self._announced is not None:
+                ends = self._received >= self._announced
             if self._springs_on_receipt(self._received):
                 self._drop(view, ends=ends)
                 return
@@ -460,7 +468,8 @@ class Responder:
     def cancel(self, transaction_id: int) -> None:
         """Class request Cancel: the data phase ends, and no response follows."""
         in_data = bool(self._outbox) or self._phase in {_Phase.DATASET, _Phase.STREAM}
-        if in_data and transaction_id == self._request.transaction_id:
+        if in_data and (self.capabilities.counts_data or transaction_id == self._request.transaction_id):
+            self._expects_more = self.capabilities.counts_data and self._phase is _Phase.STREAM
             self._abort_data()
         else:
             # AOSP abandons the read that waits for a command, and it goes on to take what comes next.
