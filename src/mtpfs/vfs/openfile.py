@@ -573,11 +573,9 @@ class OpenFile:
 
             try:
                 # The rename that ended the replacement may have cost it its handle.
-                handle = await objects.changed(
-                    entry.handle, learn, lambda: place.find_named(device, place.name)
-                )
-                if handle != entry.handle:
-                    tree.adopted(self.node, handle)
+                new = await objects.changed(entry.handle, learn, lambda: place.find_named(device, place.name))
+                if new != entry.handle:
+                    tree.adopted(self.node, new)
             except MtpfsError as error:
                 # The contents are there, and that is what was asked for.
                 log.info("%s: its date isn't known: %s", self.node.path, error)

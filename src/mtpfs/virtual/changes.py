@@ -129,7 +129,7 @@ def _reserve(phone: Phone, node: Node, size: int, modified: float | None) -> Non
     path = phone.store.path_of(node)
     assert node.parent is not None
     with phone.store.changing(node.parent):
-        Path(path).touch(0o666, exist_ok=False)
+        Path(path).touch(0o666)
     os.truncate(path, size)
     if modified is not None:
         os.utime(path, (modified, modified))
