@@ -33,3 +33,18 @@ async def test_name_that_it_refuses_in_renames(tmp_path: Path) -> None:
     async with world(tmp_path, KIND) as w:
         await w.put(b"a:b", b"contents")
     assert (tmp_path / "a:b").read_bytes() == b"contents"
+
+
+@pytest.mark.parametrize("old", [b"old", b"as long as it"])
+async def test_replacing_what_it_refuses_in_renames(tmp_path: Path, old: bytes) -> None:
+    """The new contents are sent twice. If the second time ends before its data, the first ones are still there."""
+    new = b"new contents!"
+    (tmp_path / "a:b").write_bytes(old)
+    async with world(tmp_path, KIND) as w:
+        w.transport.faults.add(Fault(Kind.GONE, Operation.SendObject, skip=1))
+        with pytest.raises(MtpfsError):
+            await w.put(b"a:b", new)
+    assert (tmp_path / "a:b").read_bytes() == bytes(len(new))
+    async with world(tmp_path, KIND) as w:
+        shown = {node.name: await w.get(node) for node in await w.fs.entries(w.root)}
+    assert shown == {b"a:b": new}

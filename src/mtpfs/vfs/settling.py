@@ -13,6 +13,7 @@ the other one is read. When in doubt an object stays, and is shown as what it is
 |---|---|---|
 | new, whole | missing | the new one gets NAME, then an old one put aside is deleted |
 | new, whole, and an old one | there, of another size | NAME is a fragment: deleted, and the new one gets NAME |
+| | there, of its size, with other contents (Sailfish) | as above |
 | new | otherwise there | the new one is deleted: no `close` or `fsync` has succeeded, or NAME is it |
 | new, not whole | missing | an old one gets NAME back, then it is deleted; without an old one it is shown |
 | last, whole | missing or of another size | as above: it was the only whole copy |
@@ -41,7 +42,7 @@ from mtpfs.vfs import names
 from mtpfs.vfs.claims import Claims
 from mtpfs.vfs.node import Node
 from mtpfs.vfs.temporaries import Kind, Temporary, end_of_move, parse
-from mtpfs.vfs.transfers import send_again
+from mtpfs.vfs.transfers import WINDOW, send_again
 
 log = logging.getLogger(__name__)
 
@@ -218,7 +219,11 @@ class _Scene:
                 await self._delete(entry)
         elif named is None:
             await self._give_name(entry, subject.name)
-        elif named.size != size and (beside_old or is_last) and not named.is_folder:
+        elif (
+            (beside_old or is_last)
+            and not named.is_folder
+            and (named.size != size or await self._is_hollow(named, entry))
+        ):
             log.warning("%s/%s: not complete, replaced by %s", self.directory.path, named.name, entry.name)
             await writing.delete(self._device, named.handle, named.name)
             del self.shown[named.handle]
@@ -268,6 +273,21 @@ class _Scene:
             )
         except (ResponseError, FsError):
             return False
+
+    async def _is_hollow(self, named: Entry, whole: Entry) -> bool:
+        """Tell whether what was to become a copy of `whole` has only its size (Sailfish reserves that at once)."""
+        size = whole.size
+        if not self._device.quirks.reserves_size or not reading.can_read_ranges(self._device, size):
+            return False
+        for offset in range(0, size, WINDOW):
+            count = min(WINDOW, size - offset)
+            one, other = [
+                await reading.read(self._device, entry.handle, offset, count, size, rank=Rank.BULK)
+                for entry in (named, whole)
+            ]
+            if one != other:
+                return True
+        return False
 
     async def _give_name(self, entry: Entry, name: str) -> None:
         folds = self._device.folds(self._storage.id)
