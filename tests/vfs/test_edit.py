@@ -34,9 +34,16 @@ def phone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @asynccontextmanager
 async def busy_link(w: World) -> AsyncIterator[None]:
     """Keep the wire busy in this block: what is sent meanwhile waits."""
-    free = threading.Event()
+    is_busy, free = threading.Event(), threading.Event()
+
+    def wait(_engine: object) -> None:
+        is_busy.set()
+        free.wait(60)
+
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(w.fs.device.session.run, lambda _engine: free.wait(60))
+        nursery.start_soon(w.fs.device.session.run, wait)
+        while not is_busy.is_set():
+            await trio.sleep(0.001)
         await trio.testing.wait_all_tasks_blocked()
         try:
             yield
