@@ -38,9 +38,6 @@ PHONES = (
 NAME, TEMPORARY = b"one.mp3", b"one-new.mp3"
 WRITERS = 16
 LONGEST = 5.0  # seconds on trio's clock and the phone's
-LONGEST_BY_LOSERS = 10.0
-"""The same where a file may be lost that has just got a name, and is seen again seconds later (uMTP-Responder): the name
-is waited for up to three times."""
 FOUND_NOTHING = {errno.ENOENT, errno.EISDIR, errno.ENOTDIR}
 
 
@@ -84,7 +81,7 @@ class Rounds(Run):
             took = max(trio.current_time() - began, self.session.engine.transport.monotonic() - phone)
             self.longest = max(self.longest, took)
             self.note("clock", f"{what}: {took:.3f} s")
-            if took > (LONGEST_BY_LOSERS if self.kind == "as=umtp" else LONGEST):
+            if took > LONGEST:
                 raise ViolationError(f"{what} took {took:.1f} s")
 
     # --- the one who makes the rounds ----------------------------------------------------

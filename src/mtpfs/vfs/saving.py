@@ -177,6 +177,8 @@ async def replace(
     """
     aside = place.temporary(Kind.OLD, size)
     put_aside: Handle | None = None
+    # The date of an object of our own is the one that it was sent with: only where devices keep that does it count.
+    known = old if device.keeps_dates else dataclasses.replace(old, modified=None)
     try:
         put_aside = await objects.changed(
             old.handle,
@@ -184,7 +186,7 @@ async def replace(
             # not what has been put there on the device since
             lambda: place.find(
                 device,
-                lambda entry: (entry.name, entry.is_folder) == (old.name, False) and looks_like(entry, old),
+                lambda entry: (entry.name, entry.is_folder) == (old.name, False) and looks_like(entry, known),
             ),
         )
     except (ResponseError, FsError) as error:
