@@ -9,8 +9,8 @@ SOAK_SECONDS ?= 1200
 SOAK_SEED ?= 1
 STRESS_SECONDS ?= 3600
 STRESS_SEED ?= 1000
-# Twice as many as there are processors: tests wait a lot.
-TEST_PROCESSES ?= $(shell echo $$((2 * $$(nproc))))
+# More than there are processors: tests wait a lot.
+TEST_PROCESSES ?= $(shell echo $$((5 * $$(nproc) / 2)))
 DEMO := $(CURDIR)/.demo/phone
 PREFIX ?= /usr/local
 # Many shells hand over the tilde of MNT=~/phone as it stands.
