@@ -12,7 +12,6 @@ from __future__ import annotations
 import errno
 import logging
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
 
 from mtpfs.device import Entry, Handle, listing, writing
 from mtpfs.errors import FsError, ResponseError
@@ -22,7 +21,6 @@ from mtpfs.vfs.tree import Tree
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
 Change = Callable[[Handle], Awaitable[None]]
 Find = Callable[[], Awaitable[Handle | None]]
 
@@ -47,23 +45,6 @@ async def changed(handle: Handle, change: Change, find: Find) -> Handle:
         else:
             return handle
     raise AssertionError("the last try returns or raises")
-
-
-async def asked(handle: Handle, question: Callable[[Handle], Awaitable[T]], find: Find) -> tuple[Handle, T]:
-    """Ask something about an object whose name is claimed; return its handle, and the answer.
-
-    If the device doesn't know `handle`, the object that has the name is asked, once: an answer isn't worth as much time
-    as a change. Raises what both raise.
-    """
-    try:
-        return handle, await question(handle)
-    except ResponseError as error:
-        if error.code != Response.InvalidObjectHandle:
-            raise
-        found = await find()
-        if found is None or found == handle:
-            raise
-        return found, await question(found)
 
 
 async def delete(tree: Tree, directory: Node, node: Node) -> None:

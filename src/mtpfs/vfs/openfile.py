@@ -31,7 +31,7 @@ from typing import Protocol
 
 import trio
 
-from mtpfs.device import UNKNOWN_HANDLE, Entry, Storage, dates, writing
+from mtpfs.device import UNKNOWN_HANDLE, Entry, Handle, Storage, dates, writing
 from mtpfs.device.reading import can_read_ranges
 from mtpfs.errors import FsError, MtpfsError, ResponseError, StoppedError, TransportError
 from mtpfs.protocol.codes import Operation
@@ -566,15 +566,16 @@ class OpenFile:
         device, tree, explicit = self._shared.device, self._shared.tree, self._explicit_date
         told = entry.modified
         if explicit is not None and not device.keeps_dates:
+
+            async def learn(handle: Handle) -> None:
+                nonlocal told
+                told = await dates.learn_date(device, handle, explicit)
+
             try:
                 # The rename that ended the replacement may have cost it its handle.
-                handle, told = await objects.asked(
-                    entry.handle,
-                    lambda h: dates.learn_date(device, h, explicit),
-                    lambda: place.find_named(device, place.name),
-                )
-                if handle != entry.handle:
-                    tree.adopted(self.node, handle)
+                new = await objects.changed(entry.handle, learn, lambda: place.find_named(device, place.name))
+                if new != entry.handle:
+                    tree.adopted(self.node, new)
             except MtpfsError as error:
                 # The contents are there, and that is what was asked for.
                 log.info("%s: its date isn't known: %s", self.node.path, error)
