@@ -18,7 +18,6 @@ import signal
 import socket
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +27,7 @@ from mtpfs.door import server as door
 from mtpfs.errors import InterruptedSetupError, MtpfsError, SetupError
 from mtpfs.fuse import connection
 from mtpfs.fuse.connection import KernelNotifier
-from mtpfs.fuse.echo import Echo, EchoOperations
+from mtpfs.fuse.echo import Echo, EchoOperations, device_of
 from mtpfs.fuse.report import Report
 from mtpfs.phone import open_device, open_filesystem
 from mtpfs.session import Session
@@ -142,12 +141,7 @@ class _Mount:
                     if settings.exit_on_unplug:
                         nursery.start_soon(self._end_when_gone, fs.device.session)
                     if os.geteuid() == 0:
-                        # In a thread, which isn't waited for if the mount ends first.
-                        nursery.start_soon(
-                            partial(trio.to_thread.run_sync, abandon_on_cancel=True),
-                            _raise_read_ahead,
-                            self._place,
-                        )
+                        nursery.start_soon(_raise_read_ahead, self._place, operations.begun)
                     await connection.answer_requests()
                     nursery.cancel_scope.cancel()
         finally:
@@ -215,8 +209,11 @@ class _Mount:
 
     def _write_back(self) -> None:
         """Have the kernel hand over what programs have written into mapped files: it can't later."""
+        # By another process. A thread of ours that waits for our own answer keeps `/dev/fuse` open: when we are killed, the
+        # kernel would wait for that answer for ever.
+        words = ["sync", "--file-system", self._place]
         try:
-            _asked("sync", "--file-system", self._place)
+            subprocess.run(words, check=True, stdin=subprocess.DEVNULL, capture_output=True)
         except (OSError, subprocess.SubprocessError) as error:  # unmounted meanwhile, or the device is gone
             log.debug("nothing is handed over: %s", error)
 
@@ -253,24 +250,21 @@ def _fuse_options(fs: Filesystem, settings: Settings) -> set[str]:
     return options
 
 
-def _raise_read_ahead(place: str) -> None:
-    """Have the kernel ask for more at once: a third less work per byte. Only root may say so."""
-    try:
-        number = int(_asked("stat", "--format=%d", place))
-        setting = Path(f"/sys/class/bdi/{os.major(number)}:{os.minor(number)}/read_ahead_kb")
-        setting.write_text(f"{READ_AHEAD}")
-    except (OSError, subprocess.SubprocessError) as error:
-        # A container's root, say; or the mount has ended already.
-        log.debug("the kernel's read-ahead stays as it is: %s", error)
+async def _raise_read_ahead(place: str, begun: trio.Event) -> None:
+    """Have the kernel ask for more at once: a third less work per byte. Only root may say so.
 
-
-def _asked(*words: str) -> str:
-    """Return what a program says that asks the mount for something.
-
-    It has to be another process. A thread of ours that waits for our own answer keeps `/dev/fuse` open. When we are
-    killed, the kernel would wait for that answer for ever.
+    Our answer to the kernel's first request lowers what is set before it.
     """
-    return subprocess.run(words, check=True, stdin=subprocess.DEVNULL, capture_output=True, text=True).stdout
+    await begun.wait()
+    await trio.lowlevel.checkpoint()  # the answer leaves when its handler has returned
+    device = device_of(place)
+    if device is None:
+        return  # the mount has ended already
+    setting = Path(f"/sys/class/bdi/{os.major(device)}:{os.minor(device)}/read_ahead_kb")
+    try:
+        setting.write_text(f"{READ_AHEAD}")  # noqa: ASYNC240 - not on a disk
+    except OSError as error:  # a container's root, say
+        log.debug("the kernel's read-ahead stays as it is: %s", error)
 
 
 async def _report_on_signal(signals: AsyncIterator[int], report: Report) -> None:

@@ -113,7 +113,7 @@ class Echo:
 
     async def run(self) -> None:
         """Tell what is heard from now on, until cancelled, or until it proves to be impossible."""
-        device = _device_of(self._mountpoint)
+        device = device_of(self._mountpoint)
         if device is None:
             log.info(
                 "%s isn't found among the mounts: open windows won't be told of changes", self._mountpoint
@@ -316,7 +316,7 @@ class EchoOperations(Operations):
         return attributes
 
 
-def _device_of(mountpoint: str) -> int | None:
+def device_of(mountpoint: str) -> int | None:
     """Return the number of the device that is mounted there. To look at the directory itself would ask us."""
     found = None
     for line in Path("/proc/self/mountinfo").read_bytes().splitlines():

@@ -99,6 +99,8 @@ class Operations(pyfuse3.Operations):
         """`process` is what other programs may know of our process: see `mtpfs.unmount.UnmountReport`."""
         super().__init__()
         self.report = report.Report(fs, process)
+        self.begun = trio.Event()
+        """The kernel's first request has come."""
         self._fs = fs
         self._settings = settings
         self._directories: dict[int, list[Node]] = {}
@@ -108,6 +110,10 @@ class Operations(pyfuse3.Operations):
         self._open_stamp: dict[int, tuple[int, float, Handle | None]] = {}
         self.visitor: Visitor | None = None
         """Who makes thumbnails, if the mount has them: told of what programs list, open and remove."""
+
+    def init(self) -> None:
+        """Note that the kernel begins."""
+        self.begun.set()
 
     def subject(self, given: dict[str, Any]) -> str:
         """Return the paths that a request is about, by its parameters as pyfuse3 calls them; "" if there are none."""
