@@ -169,7 +169,7 @@ class Calls:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, echo: Echo, *errors: int) -> None:
         self.made: list[tuple[bytes, ...]] = []
         self._errors = iter(errors)
-        monkeypatch.setattr(module, "_device_of", lambda _: 1)
+        monkeypatch.setattr(module, "device_of", lambda _: 1)
         monkeypatch.setattr(echo, "_start", self._start)
         monkeypatch.setattr(echo, "_call", self._call)
 
@@ -252,7 +252,7 @@ async def test_a_child_that_cannot_be(
 ) -> None:
     """Where no process can be started, or it ends by itself, the mount goes on, and says why nothing is told."""
     caplog.set_level("INFO", "mtpfs.fuse.echo")
-    monkeypatch.setattr(module, "_device_of", lambda _: 1)
+    monkeypatch.setattr(module, "device_of", lambda _: 1)
     async with adapted(tmp_path) as (_, w, _):
         for program in (str(tmp_path / "none"), "/bin/false"):
             monkeypatch.setattr(sys, "executable", program)
