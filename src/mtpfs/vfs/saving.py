@@ -129,8 +129,8 @@ async def _send_and_rename(device: Device, place: Place, spool: Spool, modified:
     """Send a new file under the name of something that is to be deleted, and give it its own when it is complete."""
     temporary = place.temporary(Kind.GONE)
     handle = await _send_spool(device, place, temporary, spool, modified)
+    await _check_unmixed(device, place, handle, temporary, spool)
     try:
-        await _check_unmixed(device, place, handle, temporary, spool)
         return await objects.changed(
             handle,
             lambda h: writing.rename(device, h, temporary, place.name),

@@ -292,8 +292,8 @@ def copy_object(phone: Phone, request: Request) -> Reply:
         raise Refusal(Response.StoreFull)
     short = phone.capabilities.short_copy_handles
     taken = phone.store.taken(parent, node.name)
-    if taken and not short:
-        raise Refusal(Response.GeneralError)
+    if not short:
+        _require_free_name(phone, parent, node.name)
     source, target = phone.store.path_of(node), phone.store.checked_path(parent, node.name)
     if taken and os.path.lexists(target):
         # AOSP would write over it: nothing that a host should find useful
