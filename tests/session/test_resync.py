@@ -233,6 +233,18 @@ async def test_session_that_is_open_already(tmp_path: Path) -> None:
         assert not transport.faults.pending
 
 
+async def test_late_answers_to_opening(tmp_path: Path) -> None:
+    """A busy phone's answers come one attempt late: the last one isn't taken for the answer to CloseSession."""
+    faults = (
+        Fault(Kind.LATE, Operation.OpenSession, amount=6200),
+        Fault(Kind.LATE, Operation.OpenSession, amount=8000),
+    )
+    transport = WatchedTransport(tmp_path, *faults)
+    async with open_session(transport) as session:
+        assert await handles(session) == ()
+        assert not transport.faults.pending
+
+
 def left_in_an_upload(directory: Path, kind: str) -> WatchedTransport:
     """Return a phone that had half of a file when its host was killed."""
     transport = WatchedTransport(directory, kind=kind)

@@ -515,7 +515,9 @@ class _Receipt:
         if container.transaction_id == self.engine.transaction_id:
             return True
         if self.operation == Operation.CloseSession and container.transaction_id == 0:
-            return True  # Leica
+            # Leica. But OpenSession has this number, too, and its answer may be late.
+            if container.code != Response.SessionAlreadyOpen:
+                return True
         self._count_stray(f"response of transaction {container.transaction_id}")
         self._forget_data()  # its header needn't have named that transaction truly
         return False
