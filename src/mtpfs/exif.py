@@ -57,7 +57,10 @@ def read(head: bytes) -> Exif:
 
 
 def with_orientation(picture: bytes, orientation: int) -> bytes:
-    """Return a JPEG that says which way it stands. One that has an EXIF of its own stays as it is, and so does no JPEG."""
+    """Return a JPEG that says which way it stands.
+
+    One that has an EXIF of its own stays as it is, and so does no JPEG.
+    """
     if orientation == UPRIGHT or picture[:2] != b"\xff\xd8" or _segment(picture) is not None:
         return picture
     block = b"II*\0" + struct.pack("<IHHHIHHI", 8, 1, _ORIENTATION, _SHORT, 1, orientation, 0, 0)

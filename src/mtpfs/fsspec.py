@@ -1,8 +1,8 @@
 """A phone for fsspec: `fsspec.filesystem("mtp", source="any")`, and URLs `mtp:///Internal shared storage/DCIM/a.jpg`.
 
-It is a thin face of `mtpfs.sync`. The phone is opened when the filesystem is made, and stays open until `close`, or until
-the program ends: fsspec keeps its filesystems, and gives out the same one for the same words. So no other program can
-use the phone meanwhile.
+It is a thin face of `mtpfs.sync`. The phone is opened when the filesystem is made, and stays open until `close`, or
+until the program ends: fsspec keeps its filesystems, and gives out the same one for the same words. So no other
+program can use the phone meanwhile.
 
 What fsspec replaces without being asked (`pipe`, `put`, `copy`), it replaces here, too: that is its way. As everywhere
 the old contents stay until the new ones are complete. There is nothing to be cached: the tree knows what is known.

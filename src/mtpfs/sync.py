@@ -1,8 +1,8 @@
 """The library for programs without trio: the same names and parameters, and each call waits for its end.
 
 `connect` runs trio in a thread of its own for as long as its block lasts. A call is handed to that thread as a task.
-A caller that is interrupted (Ctrl-C) cancels the task, and waits until that has come to its end. So the phone is in step
-afterwards. Any number of threads may use one phone. A `progress` is called in trio's thread.
+A caller that is interrupted (Ctrl-C) cancels the task, and waits until that has come to its end. So the phone is in
+step afterwards. Any number of threads may use one phone. A `progress` is called in trio's thread.
 
 Everything is thin on purpose: a test compares each name and each parameter with the asynchronous ones.
 """

@@ -1,8 +1,8 @@
 """Commands that break off at a chosen step, each in a process of its own: killed, unplugged, refused, out of room.
 
-A server has everything loaded, and forks for each command. The child's virtual phone counts what is written to it. At the
-chosen write the child is killed, or the cable is cut; or the phone fails the chosen command; or the disk here is full
-from the chosen write on. The phone itself lives on for long enough to notice, as a phone does.
+A server has everything loaded, and forks for each command. The child's virtual phone counts what is written to it. At
+the chosen write the child is killed, or the cable is cut; or the phone fails the chosen command; or the disk here is
+full from the chosen write on. The phone itself lives on for long enough to notice, as a phone does.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""get, put and sync break off at every step, in every way: whole files, old or new, and the same command goes on from there.
+"""get, put and sync break off at every step, in every way: whole files, old or new, and the same command goes on from
+there.
 
-A command runs once without faults, to count its steps. Then it runs once for each of them, on a fresh phone and disk. After
-each: every file has its old contents or its new ones, and nothing else is there but a part that can be gone on with. Then the
-command is given again: it succeeds, moves nothing that was finished, and leaves exactly the tree that was asked for. A
-sample of the steps is tried, always the same one; `--all-steps` tries all.
+A command runs once without faults, to count its steps. Then it runs once for each of them, on a fresh phone and disk.
+After each: every file has its old contents or its new ones, and nothing else is there but a part that can be gone on
+with. Then the command is given again: it succeeds, moves nothing that was finished, and leaves exactly the tree that
+was asked for. A sample of the steps is tried, always the same one; `--all-steps` tries all.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """An import that is broken off at each of its steps: there are whole files or none, and the next one completes it.
 
-A step is a transaction with the phone, which fails in several ways, or a call to the disk here, which is full; or before
-either the program is killed. With `--delete` each photo is here or on the phone, whatever happens.
+A step is a transaction with the phone, which fails in several ways, or a call to the disk here, which is full; or
+before either the program is killed. With `--delete` each photo is here or on the phone, whatever happens.
 
 In the everyday run a sample is tried, always the same one; `--all-steps` tries all.
 """

@@ -1,4 +1,5 @@
-"""Where the conformance tests run: an ordinary directory, mounts of every kind of virtual phone, of some over TCP, or `--mount-path`.
+"""Where the conformance tests run: an ordinary directory, mounts of every kind of virtual phone, of some over TCP, or
+`--mount-path`.
 
 An ordinary directory checks the tests themselves. Each kind of phone is mounted
 once, each test gets a directory of its own on it. Tests of what was there before

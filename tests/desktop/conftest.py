@@ -1,9 +1,10 @@
 """A desktop without a screen, and a phone in its user's home: `make desktop-test`, which installs the file managers.
 
 Each test has an X server, a session bus, a window manager and a home of its own. A file manager is driven by its
-keys, as its user would; where they don't reach it (Nautilus under Xvfb; pasting in Dolphin), the program of its library
-does the work while its window is open: gio, kioclient5. Nothing waits for a time: keys that mark and copy are pressed until the clipboard has the
-file, and what a test asks for is looked for on the phone's disk. Screenshots are kept in build/desktop.
+keys, as its user would; where they don't reach it (Nautilus under Xvfb; pasting in Dolphin), the program of its
+library does the work while its window is open: gio, kioclient5. Nothing waits for a time: keys that mark and copy are
+pressed until the clipboard has the file, and what a test asks for is looked for on the phone's disk. Screenshots are
+kept in build/desktop.
 """
 
 from __future__ import annotations

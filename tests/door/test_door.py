@@ -1,7 +1,7 @@
 """A mount's socket: what it answers, to whom, and what it makes of nonsense.
 
-Strategy: the real server on a real socket, over a filesystem without FUSE; the client is the commands' own, in a thread, or
-bare bytes. That the mount says where its socket is, `tests/cli/test_thumbs.py` has.
+Strategy: the real server on a real socket, over a filesystem without FUSE; the client is the commands' own, in a
+thread, or bare bytes. That the mount says where its socket is, `tests/cli/test_thumbs.py` has.
 """
 
 from __future__ import annotations

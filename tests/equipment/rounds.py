@@ -4,8 +4,8 @@ Strategy: everything is imported once, and each mount is a fork of that, so hund
 standard input, `PHONE MOUNTPOINT LOG` as JSON, mounts; the first answer is the process, the second, when it has ended,
 its wait status.
 
-The phones look for changes in their directories all the time, and watchers are told four times as often: most of what a mount does
-then is to handle events.
+The phones look for changes in their directories all the time, and watchers are told four times as often: most of what
+a mount does then is to handle events.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The mount option: which files get entries, in which order, and when not.
 
-Strategy: a filesystem without FUSE on a virtual phone; what the kernel's adapter would tell the visitor, a test tells it.
-The decoder is a real one where pictures matter, else one that takes anything.
+Strategy: a filesystem without FUSE on a virtual phone; what the kernel's adapter would tell the visitor, a test tells
+it. The decoder is a real one where pictures matter, else one that takes anything.
 """
 
 from __future__ import annotations
@@ -394,8 +394,8 @@ async def test_no_decoder(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> N
 
 @pytest.mark.parametrize("seed", range(4))
 async def test_any_order(tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Listing, writing, removing and renaming, by programs and by the phone, in a random order: at the end each picture has
-    its entry, and nothing else has one.
+    """Listing, writing, removing and renaming, by programs and by the phone, in a random order: at the end each
+    picture has its entry, and nothing else has one.
     """
     monkeypatch.setattr(visiting, "GRACE", 0.1)
     chance = random.Random(seed)

@@ -1,4 +1,5 @@
-"""Each transfer of each change fails, in every way: old or new contents are whole, under their name, and nothing else stays.
+"""Each transfer of each change fails, in every way: old or new contents are whole, under their name, and nothing else
+stays.
 
 A change is made once without faults to count its transfers; then once for
 each of them, on a fresh phone. On phones other than Android a sample is tried, always the same one;

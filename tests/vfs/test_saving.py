@@ -1,4 +1,5 @@
-"""Replacing a file on a device that refuses one step of it after the other: what is there, at each refusal, and next time.
+"""Replacing a file on a device that refuses one step of it after the other: what is there, at each refusal, and next
+time.
 
 Faults at every single step are in `test_every_step`. Here several of them come together.
 """

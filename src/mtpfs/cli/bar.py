@@ -1,7 +1,7 @@
 """How far a transfer is, as one line on a terminal: name, this file, all files, rate, time left.
 
-The line is drawn anew ten times a second at most. It goes away when something else is printed, and at the end. Where the
-standard error is no terminal nothing is ever printed.
+The line is drawn anew ten times a second at most. It goes away when something else is printed, and at the end. Where
+the standard error is no terminal nothing is ever printed.
 
 Invariant: what is drawn fits into one line of the terminal, however long or wide a name is.
 """

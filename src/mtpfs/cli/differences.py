@@ -7,7 +7,8 @@ A file counts as the same by size and date. Where the source knows no date (some
 has to do. Where the target knows none the file is moved.
 
 Invariant: nothing is removed that is excluded; nor because of a source that is empty, or that couldn't be listed to
-its last directory; nor a storage. A name that the source has, whatever it is there, removes nothing of that name but what is in its way.
+its last directory; nor a storage. A name that the source has, whatever it is there, removes nothing of that name but
+what is in its way.
 """
 
 from __future__ import annotations
@@ -65,7 +66,10 @@ class Planner:
         self._pending: list[tuple[str, bool]] = []
 
     def plan(self, *, is_new: bool) -> Plan:
-        """Compare; `is_new`: the target isn't there yet. Raises `OSError` if the source's top can't be listed, or the phone is gone."""
+        """Compare; `is_new`: the target isn't there yet.
+
+        Raises `OSError` if the source's top can't be listed, or the phone is gone.
+        """
         if is_new:
             self._plan.directories.append("")
         self._pending = [("", is_new)]

@@ -100,7 +100,10 @@ def examine(source: Source | None, mountpoint: str = "") -> Iterator[Finding]:
 
 
 def _meant(words: list[str], given: str, *, most: int) -> tuple[Source | None, str]:
-    """Tell source and mountpoint apart; either may be missing. `given` is the source if no word is. Raises `SetupError`."""
+    """Tell source and mountpoint apart; either may be missing.
+
+    `given` is the source if no word is. Raises `SetupError`.
+    """
     if len(words) > most:
         raise UsageError(f"{words[most]!r} is one argument too many; see `mtpfs doctor --help`")
     if most == 1 or not words or (len(words) == 1 and _is_place(words[0])):

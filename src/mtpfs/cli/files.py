@@ -1,8 +1,8 @@
 """What the file commands share: their words, how they open the phone, how they tell errors, how they end.
 
-An error is one line that names the file, and the command goes on with the next one. The exit status tells: 0 all done, 1
-something failed, 2 wrong use. Output for people escapes what a terminal would obey. In a pipe names are as they are, and
-with `--json` each line is one object.
+An error is one line that names the file, and the command goes on with the next one. The exit status tells: 0 all
+done, 1 something failed, 2 wrong use. Output for people escapes what a terminal would obey. In a pipe names are as
+they are, and with `--json` each line is one object.
 
 Invariant: with `--json` stdout holds one JSON object a line and nothing else.
 """

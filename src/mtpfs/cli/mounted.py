@@ -1,9 +1,10 @@
 """A phone behind a mount: the operations of `mtpfs.sync.Phone`, by plain system calls on the mount's directory.
 
-Paths are the phone's, with the storage first, also where the mount shows one storage only. Errors are about these paths.
-What the mount does by itself isn't done again here: saving, dates, names. Only a file that is written needs care: if
-the writer is killed, the kernel closes it, and the mount takes that for its end. So it is written under a name that the
-mount holds (`mtpfs.vfs.held`), and gets its own name when it is complete. The device has seen nothing of it until then.
+Paths are the phone's, with the storage first, also where the mount shows one storage only. Errors are about these
+paths. What the mount does by itself isn't done again here: saving, dates, names. Only a file that is written needs
+care: if the writer is killed, the kernel closes it, and the mount takes that for its end. So it is written under a
+name that the mount holds (`mtpfs.vfs.held`), and gets its own name when it is complete. The device has seen nothing
+of it until then.
 
 Invariant: nothing is opened for writing, or emptied, under the name of a file that is there.
 """

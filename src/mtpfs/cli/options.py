@@ -200,7 +200,10 @@ _FOREIGN = {
     *("large_read", "intr", "max_read", "max_write", "max_readahead"),
     *("attr_timeout", "entry_timeout", "ac_attr_timeout", "negative_timeout"),
 }
-"""Words of libfuse that people have in their lines for other filesystems. With some of them no mount of ours would work."""
+"""Words of libfuse that people have in their lines for other filesystems.
+
+With some of them no mount of ours would work.
+"""
 REMOUNT = "remount"
 
 

@@ -1,13 +1,13 @@
 """Paths on the phone, as people type them: `phone:/STORAGE/PATH`, and `phone:PATH` on whichever storage it is.
 
-An absolute path says which storage is meant. A relative one is looked for on all of them. For reading, the first storage
-that has it will do, and a pattern is matched on all. For changing, two that have it are one too many. Something new goes
-where its directory is, else to the first storage that can be written. `phone:` may be left out where only a path on the
-phone makes sense; where both make sense it tells which is meant.
+An absolute path says which storage is meant. A relative one is looked for on all of them. For reading, the first
+storage that has it will do, and a pattern is matched on all. For changing, two that have it are one too many.
+Something new goes where its directory is, else to the first storage that can be written. `phone:` may be left out
+where only a path on the phone makes sense; where both make sense it tells which is meant.
 
-A pattern is matched here, on the phone's names, so it has to be quoted for the shell. `*`, `?` and `[…]` match within one
-name, and no dot that a name begins with; `**` is any number of directories. What exists under exactly this name is taken
-first, brackets or not.
+A pattern is matched here, on the phone's names, so it has to be quoted for the shell. `*`, `?` and `[…]` match within
+one name, and no dot that a name begins with; `**` is any number of directories. What exists under exactly this name
+is taken first, brackets or not.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 A path is relative to the side's top: `Album/song.mp3`, `""` for the top itself.
 
-A phone has neither links nor devices. So a link to a file counts as the file that it leads to, as with `rsync -L`. A link
-to a directory isn't followed: it may lead out of the tree, or around in it. It is something that can't be moved, and neither can a pipe. What can't be moved still
-has its name: nothing on the other side is removed because of it.
+A phone has neither links nor devices. So a link to a file counts as the file that it leads to, as with `rsync -L`. A
+link to a directory isn't followed: it may lead out of the tree, or around in it. It is something that can't be moved,
+and neither can a pipe. What can't be moved still has its name: nothing on the other side is removed because of it.
 
 Unfinished files of mtpfs itself are nobody's, so they are kept apart.
 """

@@ -1,8 +1,9 @@
 """`mtpfs sync`: one directory is made like another one, on the phone or from it.
 
-First both sides are compared (`differences`). Then, in this order: what is superfluous is removed, because a full phone
-needs the room; directories are made; files are moved. Each file appears under its name when it is whole. So a sync may be
-broken off anywhere, and nothing has to be remembered about it: the next one compares anew, and finds what is done.
+First both sides are compared (`differences`). Then, in this order: what is superfluous is removed, because a full
+phone needs the room; directories are made; files are moved. Each file appears under its name when it is whole. So a
+sync may be broken off anywhere, and nothing has to be remembered about it: the next one compares anew, and finds what
+is done.
 
 A phone that can't keep the date of a file has it remembered by the filesystem (`vfs/remembered.py`), as for a mount.
 That is why a second sync finds nothing to do there, either.

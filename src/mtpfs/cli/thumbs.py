@@ -1,8 +1,8 @@
 """`mtpfs thumbs`: the phone's own thumbnails, into the cache where file managers look, or as files.
 
-For the cache the phone has to be mounted, because an entry belongs to a path on this machine. The mount's process has the
-phone, so it is asked by its socket; what it sends is decoded here, in a process that can reach nothing. The newest come
-first: a folder of pictures is mostly looked at from that end.
+For the cache the phone has to be mounted, because an entry belongs to a path on this machine. The mount's process has
+the phone, so it is asked by its socket; what it sends is decoded here, in a process that can reach nothing. The
+newest come first: a folder of pictures is mostly looked at from that end.
 """
 
 from __future__ import annotations

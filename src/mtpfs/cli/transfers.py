@@ -1,8 +1,9 @@
 """get and put: a list of files to be moved, what becomes of each, and what is said of it.
 
-First all is looked at, so that the bar knows how much it is. Then the files are moved one by one. What is there already,
-by size and date, is skipped. So a command that was broken off can be given again. Each failure is told when it happens,
-and once more at the end, because thousands of lines may lie between. Without the phone nothing more is tried.
+First all is looked at, so that the bar knows how much it is. Then the files are moved one by one. What is there
+already, by size and date, is skipped. So a command that was broken off can be given again. Each failure is told when
+it happens, and once more at the end, because thousands of lines may lie between. Without the phone nothing more is
+tried.
 
 Invariant: two sources never become one target: the second is a failure.
 """

@@ -11,7 +11,8 @@ by one object. After that `date_elsewhere` says where to ask, because one GetObj
 slow. A size of 4 GiB or more that the device can't tell is no error: `size_known` is False.
 
 Invariant: one bad object never hides a directory; it is skipped and logged. Only a directory in which every object
-fails is an error, never "empty"; but if there is only one, and what is said of it makes no sense, the directory is empty.
+fails is an error, never "empty"; but if there is only one, and what is said of it makes no sense, the directory is
+empty.
 """
 
 from __future__ import annotations

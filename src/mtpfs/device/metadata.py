@@ -59,10 +59,10 @@ async def thumbnail(device: Device, handle: Handle, rank: Rank = Rank.METADATA) 
 async def upright(device: Device, handle: Handle, size: int, data: bytes, rank: Rank) -> bytes:
     """Return a JPEG's thumbnail with the orientation that the picture has, if the one is embedded in the other.
 
-    Such a thumbnail lies as the sensor saw it, and only the picture's EXIF tells how that was held. One that the device
-    has made stands upright already, so both aren't told apart by their looks, but by whether the bytes are in the EXIF.
-    Costs one small read; one more for pictures that don't lie as they are. Raises what `reading.read` raises. A device that can't
-    read ranges isn't asked: then it stays as it is.
+    Such a thumbnail lies as the sensor saw it, and only the picture's EXIF tells how that was held. One that the
+    device has made stands upright already, so both aren't told apart by their looks, but by whether the bytes are in
+    the EXIF. Costs one small read; one more for pictures that don't lie as they are. Raises what `reading.read`
+    raises. A device that can't read ranges isn't asked: then it stays as it is.
     """
     count = min(size, HEAD)
     if not count or exif.read(data).end or not reading.can_read_ranges(device, count):
@@ -95,8 +95,9 @@ async def _sample(device: Device, handle: Handle, rank: Rank) -> memoryview:
 async def properties(device: Device, handle: Handle) -> dict[str, Value]:
     """Return an object's properties by the names that the standard gives them, `0xD901` for codes that it doesn't know.
 
-    A device without properties has the fields of its ObjectInfo (`Filename`, `ObjectCompressedSize`…). Dates are text, as the device writes them. Raises `ResponseError` for an object that is gone, and what the session
-    raises. A caller that is cancelled stops waiting.
+    A device without properties has the fields of its ObjectInfo (`Filename`, `ObjectCompressedSize`…). Dates are
+    text, as the device writes them. Raises `ResponseError` for an object that is gone, and what the session raises. A
+    caller that is cancelled stops waiting.
     """
     if device.supports(Operation.GetObjectPropList) and (found := await _listed(device, handle)):
         return found

@@ -32,16 +32,18 @@ class Quirks:
     """A date that ends in `Z` is dropped; one without a suffix, in the device's own zone, is kept (Sailfish,
     buteo-mtp, datetime_to_time_t)."""
     notices_late: bool = False
-    """It is told of its own changes like of all others: by name, and after it has answered. What has taken a
-    vacated name by then is dropped from its tables, and isn't seen again before it starts anew (Sailfish, buteo-mtp; `writing`)."""
+    """It is told of its own changes like of all others: by name, and after it has answered. What has taken a vacated
+    name by then is dropped from its tables, and isn't seen again before it starts anew (Sailfish, buteo-mtp;
+    `writing`)."""
 
     reserves_size: bool = False
-    """A file is there from the announcement of its upload on, with its whole size and its date, and nothing but zeros in it
-    (Sailfish, buteo-mtp, createFile). If the host dies then, no look at it tells that it isn't whole."""
+    """A file is there from the announcement of its upload on, with its whole size and its date, and nothing but zeros
+    in it (Sailfish, buteo-mtp, createFile). If the host dies then, no look at it tells that it isn't whole."""
 
     misses_data: bool = False
     """Data that comes while it still sends the answer before may lie in its buffer until more comes: its reader's
-    notices are counted as one, and one look ends where the ring buffer does (Sailfish, buteo-mtp, handleDataReady and getData)."""
+    notices are counted as one, and one look ends where the ring buffer does (Sailfish, buteo-mtp, handleDataReady and
+    getData)."""
 
 
 def find_quirks(info: DeviceInfo) -> Quirks:

@@ -95,7 +95,8 @@ class Recent:
     def may_be_meant(self, handle: Handle, name: str) -> bool:
         """Tell whether a notice that `handle` has gone may come of a change of ours, a moment ago.
 
-        Some devices hear late, by the name alone, that a name was vacated. They take what has it by then for what has gone.
+        Some devices hear late, by the name alone, that a name was vacated. They take what has it by then for what has
+        gone.
         """
         return self.was_vacated(name) or self.was_renamed(handle)
 

@@ -279,10 +279,9 @@ async def move(device: Device, handle: Handle, storage_id: int, parent: Handle, 
 async def copy(device: Device, handle: Handle, storage_id: int, parent: Handle, name: str) -> Handle:
     """Copy an object, and all that is in a folder, to another folder under its own `name`; return the copy's handle.
 
-    `name` must be free there. The handle is a hint: its number is 0 where the device doesn't tell it, and Android cuts it
-    to 16 bits. Raises `ResponseError`,
-    `FsError(EOPNOTSUPP)`, and what the session raises. A caller that is cancelled stops waiting; the copy may exist
-    then.
+    `name` must be free there. The handle is a hint: its number is 0 where the device doesn't tell it, and Android
+    cuts it to 16 bits. Raises `ResponseError`, `FsError(EOPNOTSUPP)`, and what the session raises. A caller that is
+    cancelled stops waiting; the copy may exist then.
     """
 
     async def attempt() -> Handle:

@@ -10,8 +10,8 @@ Python has them (lone surrogates, escaped). A line has a limit on each side, so 
 A path is the mount's, and begins with its root: `/Internal shared storage/DCIM/a.jpg`.
 
 The socket lies where only its owner can get to: in a directory of mode 0700 below XDG_RUNTIME_DIR, or below
-`/run/user/UID` where that isn't set. It has mode 0600, and either side asks the kernel who the other one is. Root's mounts have
-none: who is root needs none, and nobody else may use it.
+`/run/user/UID` where that isn't set. It has mode 0600, and either side asks the kernel who the other one is. Root's
+mounts have none: who is root needs none, and nobody else may use it.
 """
 
 from __future__ import annotations

@@ -309,7 +309,10 @@ class EchoOperations(Operations):
         return step.node
 
     def _believed(self, node: Node, ino: int = 0) -> pyfuse3.EntryAttributes:
-        """Return what the tree has. Where that is known to be old, the kernel is to ask when a program wants to know."""
+        """Return what the tree has.
+
+        Where that is known to be old, the kernel is to ask when a program wants to know.
+        """
         attributes = self._attributes(node, ino)
         if node.attributes_stale:
             attributes.attr_timeout = 0

@@ -58,10 +58,10 @@ async def connect(
     No other program can use it meanwhile. `read_only`: every change is refused with EROFS. `timeout`: seconds that a
     simple request may go without progress; longer ones follow in proportion.
 
-    A phone that is unplugged inside the block, or locked, answers ENODEV, and goes on when it is back. At the end files
-    that were never closed are dropped. Raises `OSError`: ENODEV if there is no such phone, EBUSY if another program
-    has it, EACCES, EINVAL for what isn't a source or fits several phones, EIO if it doesn't answer; of a camera in the network
-    also what `connect(2)` gives. The text says what to do.
+    A phone that is unplugged inside the block, or locked, answers ENODEV, and goes on when it is back. At the end
+    files that were never closed are dropped. Raises `OSError`: ENODEV if there is no such phone, EBUSY if another
+    program has it, EACCES, EINVAL for what isn't a source or fits several phones, EIO if it doesn't answer; of a
+    camera in the network also what `connect(2)` gives. The text says what to do.
     """
     failure: BaseException | None = None
     with about(source):

@@ -1,8 +1,8 @@
 """An open file on the phone, as programs use it.
 
 It is one descriptor of the vfs with a position. Reads go through the read-ahead windows, writes into the spool or the
-edit, as on the mount. The end differs: a program that closes hears of the error itself. So nothing is kept for later, and
-a block that fails saves nothing (`Filesystem.conclude`).
+edit, as on the mount. The end differs: a program that closes hears of the error itself. So nothing is kept for later,
+and a block that fails saves nothing (`Filesystem.conclude`).
 
 Invariant: the descriptor is closed exactly once, however the end comes.
 """

@@ -6,8 +6,8 @@ A part of anything else that was to get this name is out of date, and removed. E
 them once, or a file would cost more the more there are. The part is locked while it is
 written, so that two programs don't write one file. It gets its name when it is complete and has its date.
 
-Invariant: nothing but a file is ever replaced. Under the target's name there is never a part. A part is written from its start to its end, so its size
-says how much of it is there.
+Invariant: nothing but a file is ever replaced. Under the target's name there is never a part. A part is written from
+its start to its end, so its size says how much of it is there.
 """
 
 from __future__ import annotations
@@ -125,7 +125,10 @@ class Part:
             view, offset = view[count:], offset + count
 
     def finish(self, size: int | None, modified: float | None, *, replace: bool) -> None:
-        """Give it its date and its name. Raises EIO unless it has `size` bytes (None: any), EEXIST without `replace`."""
+        """Give it its date and its name.
+
+        Raises EIO unless it has `size` bytes (None: any), EEXIST without `replace`.
+        """
         if size is not None and self.size != size:
             here = self.size
             self.empty()

@@ -211,7 +211,8 @@ class Phone:
     async def properties(self, path: str) -> dict[str, Value]:
         """Return all that the phone tells of an object, by the standard's names: `ObjectFileName`, `DateModified`…
 
-        A camera without properties tells `Filename`, `ObjectCompressedSize`… Values are numbers, text (dates are), or tuples of numbers. Codes that the standard doesn't know are `0xD901`.
+        A camera without properties tells `Filename`, `ObjectCompressedSize`… Values are numbers, text (dates are), or
+        tuples of numbers. Codes that the standard doesn't know are `0xD901`.
         """
 
         async def ask() -> dict[str, Value]:
@@ -234,7 +235,8 @@ class Phone:
     # --- contents --------------------------------------------------------------------
 
     async def open(self, path: str, mode: str = "rb") -> File:
-        """Open a file: `rb`, `wb` (new or empty), `xb` (only new), `r+b` (changed in place where the phone can do that).
+        """Open a file: `rb`, `wb` (new or empty), `xb` (only new), `r+b` (changed in place where the phone can do
+        that).
 
         Nothing is sent before the file is closed, but for large ones. Raises ENOENT, EEXIST (`xb`), EISDIR, EROFS,
         and `ValueError` for another mode.
@@ -267,8 +269,9 @@ class Phone:
 
         `resume`: what is broken off stays beside it, as `.NAME.mtpfs-….part`, and the next call goes on there,
         provided that the file on the phone is the same by path, size and date. `received` is called with the bytes
-        that come, in order and in any thread, such as the `update` of a hash; not with those that were here before. Raises EEXIST without `replace`, ENOSPC of
-        this machine's disk, EINVAL for a device or a pipe in its place, EBUSY if another program is fetching the same, EIO if it changed or didn't come whole.
+        that come, in order and in any thread, such as the `update` of a hash; not with those that were here before.
+        Raises EEXIST without `replace`, ENOSPC of this machine's disk, EINVAL for a device or a pipe in its place,
+        EBUSY if another program is fetching the same, EIO if it changed or didn't come whole.
         """
 
         async def ask() -> Open:
@@ -383,7 +386,10 @@ class Phone:
     # --- changing --------------------------------------------------------------------
 
     async def mkdir(self, path: str, *, parents: bool = False, exist_ok: bool = False) -> None:
-        """Create a directory; `parents`: also those above it. Raises EEXIST, unless it is a directory and `exist_ok`."""
+        """Create a directory; `parents`: also those above it.
+
+        Raises EEXIST, unless it is a directory and `exist_ok`.
+        """
 
         async def ask() -> None:
             names = _names(path)
@@ -432,7 +438,8 @@ class Phone:
             pending.pop()
 
     async def rename(self, source: str, target: str, *, replace: bool = False) -> None:
-        """Give another name, or another directory, as the system call does; `replace`: in place of an existing file or empty directory.
+        """Give another name, or another directory, as the system call does; `replace`: in place of an existing file
+        or empty directory.
 
         Raises EXDEV where the phone can't (between storages, above all): `move` copies then. EEXIST without `replace`.
         """

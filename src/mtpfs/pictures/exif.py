@@ -1,8 +1,8 @@
 """The date in a picture: EXIF, in JPEG, PNG, WebP, and in TIFF with the raw formats that are made of it.
 
-DateTimeOriginal is local time where the picture was taken. Its zone is OffsetTimeOriginal, if that is there; OffsetTime is
-that of another date. Without an original date it is the one of digitizing. The plain DateTime is that of the last
-change, and is of no use.
+DateTimeOriginal is local time where the picture was taken. Its zone is OffsetTimeOriginal, if that is there;
+OffsetTime is that of another date. Without an original date it is the one of digitizing. The plain DateTime is that
+of the last change, and is of no use.
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def date_in(data: Bytes, head: bytes) -> datetime | None:
-    """Return when a picture was taken, by its first 16 bytes and EXIF. Aware if EXIF has a zone. Raises `UnreadableError`."""
+    """Return when a picture was taken, by its first 16 bytes and EXIF. Aware if EXIF has a zone.
+
+    Raises `UnreadableError`.
+    """
     if head.startswith(b"\xff\xd8"):
         return _in_jpeg(data, 0)
     if head[:2] in _ORDERS:

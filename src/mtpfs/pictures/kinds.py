@@ -1,10 +1,10 @@
 """Photos and videos by their names: what is one, and which of them belong together.
 
-What belongs together is one picture to its owner: a raw file and its JPEG, a live photo's still and film, the photos of a
-burst, an edited picture and its original, a file that holds the edits of another. Apps tell by the names alone.
+What belongs together is one picture to its owner: a raw file and its JPEG, a live photo's still and film, the photos
+of a burst, an edited picture and its original, a file that holds the edits of another. Apps tell by the names alone.
 
-Sources of the names, by where they were reported: aves #1675, #956 and #562 (bursts of Motorola, Fairphone, Sony), immich
-#160 (Apple's pairs), LoveLiver #25 and photoprism #1739 (motion photos), Google's camera (PXL_…, BURST…).
+Sources of the names, by where they were reported: aves #1675, #956 and #562 (bursts of Motorola, Fairphone, Sony),
+immich #160 (Apple's pairs), LoveLiver #25 and photoprism #1739 (motion photos), Google's camera (PXL_…, BURST…).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """MTP's datasets: DeviceInfo, StorageInfo, ObjectInfo, property lists and descriptions.
 
-Each is a frozen dataclass with `encode` and `decode`, or a tuple where a listing has very many. Its fields have the names and
-the order of MTP 1.1 chapter 5. Decoding accepts what real devices do: a missing tail, a
-count that is too large, a 64-bit size in ObjectInfo. It rejects what can't be understood.
+Each is a frozen dataclass with `encode` and `decode`, or a tuple where a listing has very many. Its fields have the
+names and the order of MTP 1.1 chapter 5. Decoding accepts what real devices do: a missing tail, a count that is too
+large, a 64-bit size in ObjectInfo. It rejects what can't be understood.
 
 Invariant: `X.decode(x.encode()) == x`.
 """

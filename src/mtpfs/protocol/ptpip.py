@@ -273,7 +273,8 @@ class PacketStream:
     def took(self, count: int) -> Packet | None:
         """Note that `count` bytes were put there; return the packet that they complete.
 
-        A `DataPacket` is returned when its bytes begin. Raises `RemoteProtocolError`: nothing that follows has a meaning.
+        A `DataPacket` is returned when its bytes begin. Raises `RemoteProtocolError`: nothing that follows has a
+        meaning.
         """
         if self.payload_left:
             self.payload_left -= count
@@ -335,7 +336,10 @@ class Unpacker:
         return self._packets.room(view)
 
     def took(self, count: int) -> int:
-        """Note that `count` bytes were put there; return how many of them are in the view. Raises `RemoteProtocolError`."""
+        """Note that `count` bytes were put there; return how many of them are in the view.
+
+        Raises `RemoteProtocolError`.
+        """
         is_payload = self._packets.payload_left > 0
         packet = self._packets.took(count)
         if isinstance(packet, DataPacket):

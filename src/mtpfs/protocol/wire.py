@@ -75,7 +75,10 @@ class Reader:
         return self._data[start : start + size]
 
     def fields(self, layout: struct.Struct) -> tuple[Any, ...]:
-        """Return the integers of a little-endian `layout`, all at once. Raises `RemoteProtocolError` if some are missing."""
+        """Return the integers of a little-endian `layout`, all at once.
+
+        Raises `RemoteProtocolError` if some are missing.
+        """
         start = self.position
         if start + layout.size > len(self._data):
             raise RemoteProtocolError(f"dataset ends {layout.size - self.remaining} bytes too early")

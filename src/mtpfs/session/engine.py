@@ -514,10 +514,13 @@ class _Receipt:
             raise RemoteProtocolError(f"container type {container.type} where a response was due")
         if container.transaction_id == self.engine.transaction_id:
             return True
-        if self.operation == Operation.CloseSession and container.transaction_id == 0:
-            # Leica. But OpenSession has this number, too, and its answer may be late.
-            if container.code != Response.SessionAlreadyOpen:
-                return True
+        if (
+            self.operation == Operation.CloseSession
+            and container.transaction_id == 0  # Leica
+            and container.code
+            != Response.SessionAlreadyOpen  # OpenSession has this number, too, and may be late
+        ):
+            return True
         self._count_stray(f"response of transaction {container.transaction_id}")
         self._forget_data()  # its header needn't have named that transaction truly
         return False

@@ -365,7 +365,10 @@ class Session:
             self._engine.hurry()
 
     async def _read_events(self, longest: float) -> None:
-        """Read events. Each read waits for a quarter of the time since the first one, so that nobody's end is much later."""
+        """Read events.
+
+        Each read waits for a quarter of the time since the first one, so that nobody's end is much later.
+        """
         limiter, start = trio.CapacityLimiter(1), trio.current_time()
         while not self._link.closed:
             if self.gone:

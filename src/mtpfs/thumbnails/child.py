@@ -1,12 +1,13 @@
 """The program that looks at pictures from a device: bytes in, small PNGs out, and nothing else within its reach.
 
-It is started by `decoder`, in bubblewrap's namespaces where that is installed, and knows nothing of mtpfs. When Pillow is
-loaded it gives up what it can: files and sockets, new privileges, memory. Then it forks for each picture. So a picture
-that crashes its decoder, or takes it over, costs one process, and the next one costs a few milliseconds. What a fork
-may use is limited once more: two seconds of CPU, no process of its own. What sleeps instead is killed.
+It is started by `decoder`, in bubblewrap's namespaces where that is installed, and knows nothing of mtpfs. When
+Pillow is loaded it gives up what it can: files and sockets, new privileges, memory. Then it forks for each picture.
+So a picture that crashes its decoder, or takes it over, costs one process, and the next one costs a few milliseconds.
+What a fork may use is limited once more: two seconds of CPU, no process of its own. What sleeps instead is killed.
 
-Standard input: for each picture `REQUEST`, the sizes, the bytes. Standard output: `REPLY`, then for each size `PART` and a
-PNG; nothing for what isn't a picture. Standard error: one byte when it is ready, and one when a picture is done with.
+Standard input: for each picture `REQUEST`, the sizes, the bytes. Standard output: `REPLY`, then for each size `PART`
+and a PNG; nothing for what isn't a picture. Standard error: one byte when it is ready, and one when a picture is done
+with.
 
 Invariant: when the first byte of a device's is read, no file can be opened any more.
 """

@@ -1,13 +1,13 @@
 """Pictures from a device, decoded at a distance: `child` does it, in a process that can reach nothing.
 
-Bubblewrap gives that process namespaces without network and with no files but Python's and Pillow's, read-only. Where it
-isn't installed, or this machine doesn't let it, the process limits itself: see `child`. What comes back is checked
+Bubblewrap gives that process namespaces without network and with no files but Python's and Pillow's, read-only. Where
+it isn't installed, or this machine doesn't let it, the process limits itself: see `child`. What comes back is checked
 here, so that even a decoder that was taken over can only give another picture.
 
 It blocks, for a few milliseconds mostly, so tasks call it in a thread. Two pictures never are in it at a time.
 
-Invariant: `decode` returns in `PATIENCE` seconds at most (once more as long if the process has to be started), whatever the
-bytes are; and no process is left after `close`.
+Invariant: `decode` returns in `PATIENCE` seconds at most (once more as long if the process has to be started),
+whatever the bytes are; and no process is left after `close`.
 """
 
 from __future__ import annotations

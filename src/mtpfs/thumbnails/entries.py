@@ -4,8 +4,8 @@ Where an entry lies and what is in it is the freedesktop specification's; what r
 strictest of them wants is written: the file's date in whole seconds, its size, and the URI with GLib's escaping byte
 for byte. KIO and GLib refuse a date with a fraction; tumbler reads the texts only in front of the pixels.
 
-An entry belongs to one file at one date. Where there is a valid one already, another program has seen the whole picture,
-so it is replaced only by a larger one.
+An entry belongs to one file at one date. Where there is a valid one already, another program has seen the whole
+picture, so it is replaced only by a larger one.
 
 Invariant: under an entry's name there is a whole one, or none: it is written under another name, and renamed.
 
@@ -33,7 +33,10 @@ _HEAD = 64 << 10  # bytes of an entry that are read for its texts: they stand in
 
 
 class Cache:
-    """The cache in one directory (`~/.cache/thumbnails`). All methods block, and raise `OSError` for the disk's errors."""
+    """The cache in one directory (`~/.cache/thumbnails`).
+
+    All methods block, and raise `OSError` for the disk's errors.
+    """
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory

@@ -1,17 +1,17 @@
 """The mount option `thumbnails`: entries for the pictures of directories that programs list.
 
-A file manager that opens a folder looks for an entry of each picture it shows, and reads the picture where it finds none.
-So what is here before it asks saves a photo. Nothing waits for this: each thumbnail is asked for when no program has asked
-for anything for a moment (`Rank.BACKGROUND`). The directory that was listed last comes first, its newest files first. One
-that nobody has listed or read from for `STAY` seconds counts as left, and so does one among more than `MOST`. A device that is busy is left alone
-until somebody lists again.
+A file manager that opens a folder looks for an entry of each picture it shows, and reads the picture where it finds
+none. So what is here before it asks saves a photo. Nothing waits for this: each thumbnail is asked for when no
+program has asked for anything for a moment (`Rank.BACKGROUND`). The directory that was listed last comes first, its
+newest files first. One that nobody has listed or read from for `STAY` seconds counts as left, and so does one among
+more than `MOST`. A device that is busy is left alone until somebody lists again.
 
 A device may have no thumbnail yet, and announce a change when it has (Sailfish): then it is asked once more. What
 vanishes loses its entries, but not at once, because a phone that is about to be locked tells the same of all its
 files: after a moment the storage has to be there, and the name not.
 
-Invariant: an entry tells the date and size that the file has on the mount when it is written, and nothing here raises into
-the mount. A thumbnail of a file that has changed meanwhile is dropped.
+Invariant: an entry tells the date and size that the file has on the mount when it is written, and nothing here raises
+into the mount. A thumbnail of a file that has changed meanwhile is dropped.
 """
 
 from __future__ import annotations

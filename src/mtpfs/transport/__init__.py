@@ -69,7 +69,10 @@ class Transport(Protocol):
         """Give the interface up, stay quiet for a moment, claim it again (no reset)."""
 
     def release(self) -> None:
-        """Give up what `reconnect` has claimed: it is another device. Only `reconnect` and `close` may be called then."""
+        """Give up what `reconnect` has claimed: it is another device.
+
+        Only `reconnect` and `close` may be called then.
+        """
 
     def reconnect(self) -> bool:
         """After `TransportGoneError`: claim the same device if it is on the bus again; tell whether it is.

@@ -2,8 +2,9 @@
 
 Writes that continue each other are collected up to `COALESCE` bytes and sent as one SendPartialObject. That is done
 by a task of its own, so that the next ones are collected while the link is busy: of a fast link a third would be lost
-else. One piece is on its way at a time. Before anything but the next writes in a row, all is sent. The device refuses to write beyond the end, so a gap is closed by TruncateObject, which
-fills with zeros. Filling may take long, so it is done in steps, and can be stopped between them.
+else. One piece is on its way at a time. Before anything but the next writes in a row, all is sent. The device refuses
+to write beyond the end, so a gap is closed by TruncateObject, which fills with zeros. Filling may take long, so it is
+done in steps, and can be stopped between them.
 
 A device that has left the bus in between has forgotten the edit. What is buffered then goes into a new one, but
 only if the object still is what this edit has made of it.

@@ -198,7 +198,10 @@ class Filesystem:
     # --- opening, reading, writing -------------------------------------------------------
 
     async def open(self, node: Node, *, write: bool, truncate: bool = False) -> Open:
-        """Open a file; `truncate`: with no contents. Raises ESTALE for one that is gone; the kernel looks again then."""
+        """Open a file; `truncate`: with no contents.
+
+        Raises ESTALE for one that is gone; the kernel looks again then.
+        """
         if node.is_folder:
             raise FsError(errno.EISDIR)
         self._check_present(node)
@@ -241,9 +244,9 @@ class Filesystem:
         """Save and close a descriptor, for a caller that hears of a failure itself: nothing is kept for later.
 
         `is_new`: the caller has created the file. `keep` False: save nothing. Raises what keeps the contents from
-        arriving. Then, and if cancelled, what the device hasn't got is dropped: a new file vanishes, another one has its
-        old contents. To this end an upload ends inside its data phase. But a replacement that would cost the old contents
-        then is finished first (on devices that can't rename).
+        arriving. Then, and if cancelled, what the device hasn't got is dropped: a new file vanishes, another one has
+        its old contents. To this end an upload ends inside its data phase. But a replacement that would cost the old
+        contents then is finished first (on devices that can't rename).
         """
         file, is_made = opened.file, True
         try:

@@ -169,8 +169,8 @@ class Namespace:
     async def _copy_of(self, node: Node, own: str, storage: Storage, folder: Handle, told: Handle) -> Handle:
         """Return the handle of the copy that was made in `folder`; the device has said it is `told`.
 
-        Android cuts that to 16 bits, so it may be another object's. And it says that nothing has the handle 0xFFFF where
-        it took the name for taken, though it has copied. Nothing may be done to what isn't the copy.
+        Android cuts that to 16 bits, so it may be another object's. And it says that nothing has the handle 0xFFFF
+        where it took the name for taken, though it has copied. Nothing may be done to what isn't the copy.
         """
         device, known = self._device, self._tree.by_handle.keys()
 
@@ -249,8 +249,8 @@ class Namespace:
     async def withdraw(self, parent: Node, node: Node) -> None:
         """Take back a new file of which the device has refused to make an object.
 
-        If something has its name there all the same, it is a file that no listing has shown: it stays. Some devices make
-        an empty object before they refuse: that goes. Raises what the device says.
+        If something has its name there all the same, it is a file that no listing has shown: it stays. Some devices
+        make an empty object before they refuse: that goes. Raises what the device says.
         """
         async with self._changing(parent), self._claims.claim((parent, node.object_name)):
             if node.unlinked or node.handle is not None:

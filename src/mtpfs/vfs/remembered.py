@@ -387,7 +387,8 @@ class RememberedDates:
         return dates
 
     async def load(self) -> None:
-        """Read the log, in a thread. A mount doesn't wait for it, but listings do. Call it once, if there is an identity.
+        """Read the log, in a thread. A mount doesn't wait for it, but listings do. Call it once, if there is an
+        identity.
 
         After 10 s it gives up. Then dates are remembered in memory only.
         """

@@ -118,7 +118,10 @@ class WriteBack:
             await self._until_hurry(self._files.end, file)
 
     async def _until_hurry(self, call: Callable[[OpenFile], Awaitable[None]], file: OpenFile) -> bool:
-        """Make a call, which may have to wait; tell whether it came to its end, and wasn't cut short. Raises what it raises."""
+        """Make a call, which may have to wait; tell whether it came to its end, and wasn't cut short.
+
+        Raises what it raises.
+        """
         error: MtpfsError | None = None
         with trio.CancelScope() as scope:
             async with trio.open_nursery() as nursery:

@@ -176,8 +176,8 @@ class Capabilities:
     takes_nothing: bool = False
     """A zero-length packet where a command was due means nothing (buteo-mtp, processReceivedData)."""
     counts_data: bool = False
-    """A file's data end with their last byte. A short packet before that ends nothing, and after a Cancel what comes first
-    is taken for more of them (buteo-mtp, processReceivedData)."""
+    """A file's data end with their last byte. A short packet before that ends nothing, and after a Cancel what comes
+    first is taken for more of them (buteo-mtp, processReceivedData)."""
     refuses_twice: bool = False
     """A refused data phase is answered again at its end (uMTP-Responder)."""
     off_by_one_after_cancel: bool = True

@@ -1,14 +1,15 @@
 """Fetching what is new, and giving it its name.
 
-A file arrives in a hidden directory below the one that is given, on the same disk. There it is read when it was taken. It
-gets its name when it is whole, has its date, and is safe on the disk. Only then is it remembered. So an import that is broken off
-anywhere leaves whole files, and parts in the hidden directory, which the next import goes on with.
+A file arrives in a hidden directory below the one that is given, on the same disk. There it is read when it was
+taken. It gets its name when it is whole, has its date, and is safe on the disk. Only then is it remembered. So an
+import that is broken off anywhere leaves whole files, and parts in the hidden directory, which the next import goes
+on with.
 
-The hidden directory belongs to one phone, and to one start of this machine: what lies there after a loss of power may have
-holes, and is thrown away.
+The hidden directory belongs to one phone, and to one start of this machine: what lies there after a loss of power may
+have holes, and is thrown away.
 
-A group is fetched before it is named, because all of it goes to one directory, and gets one number if names are taken. If
-some of it can't be fetched, the rest is imported, and what comes later follows.
+A group is fetched before it is named, because all of it goes to one directory, and gets one number if names are
+taken. If some of it can't be fetched, the rest is imported, and what comes later follows.
 
 Invariant: nothing is named that isn't whole; nothing is replaced; what has failed isn't remembered.
 """
@@ -38,7 +39,10 @@ from mtpfs.pictures.taken import Taken
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _FULL = {errno.EDQUOT, errno.EROFS}
-"""With these nothing more can be written here. A file for which there is no room is another matter: smaller ones may fit."""
+"""With these nothing more can be written here.
+
+A file for which there is no room is another matter: smaller ones may fit.
+"""
 
 
 class _Received:

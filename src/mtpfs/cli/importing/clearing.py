@@ -1,8 +1,8 @@
 """Deleting on the phone what is proven to be here.
 
-A file is proven if the bytes that came have the same hash as what the disk gives back now, and it is the same file on the phone
-still, by size and date. It is read from the disk and not from memory: the kernel is told to forget it first. The phone is
-asked right before it is told to delete. A group goes as a whole, or not at all.
+A file is proven if the bytes that came have the same hash as what the disk gives back now, and it is the same file on
+the phone still, by size and date. It is read from the disk and not from memory: the kernel is told to forget it
+first. The phone is asked right before it is told to delete. A group goes as a whole, or not at all.
 
 Files that an earlier import brought over count, too, if they are where it put them. What was moved or deleted here
 meanwhile isn't proven, and stays on the phone.

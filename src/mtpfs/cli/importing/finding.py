@@ -1,8 +1,8 @@
 """Photos and videos on the phone: where apps put them, without what is hidden, and what belongs together as one group.
 
-Looked at are the directories for pictures and those of messengers, on each storage. What begins with a dot is left out:
-thumbnails, what is in the trash or not finished (`.trashed-…`, `.pending-…`, `.trash-storage`). So is a directory with a
-`.nomedia` in it: its app wants it in no gallery.
+Looked at are the directories for pictures and those of messengers, on each storage. What begins with a dot is left
+out: thumbnails, what is in the trash or not finished (`.trashed-…`, `.pending-…`, `.trash-storage`). So is a
+directory with a `.nomedia` in it: its app wants it in no gallery.
 
 Invariant: it costs what listing costs, and a file is in exactly one group.
 """

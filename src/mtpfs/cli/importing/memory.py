@@ -1,11 +1,11 @@
 """What earlier imports brought over from a phone: so that nothing comes twice, nor what was deleted here on purpose.
 
-It is one file for each phone, below the state directory. Its lines are JSON and are only added, so a kill leaves all but
-the last one whole, and the next import begins a new line. A line that can't be read is left out. The worst that a broken
-file does is to have something fetched once more; then it is recognised by what is in the directory here.
+It is one file for each phone, below the state directory. Its lines are JSON and are only added, so a kill leaves all
+but the last one whole, and the next import begins a new line. A line that can't be read is left out. The worst that a
+broken file does is to have something fetched once more; then it is recognised by what is in the directory here.
 
-A file is remembered when it is safe on the disk here, and not before. Nothing is synced here: what a loss of power takes
-from the memory is recognised likewise.
+A file is remembered when it is safe on the disk here, and not before. Nothing is synced here: what a loss of power
+takes from the memory is recognised likewise.
 
 The file is locked for as long as the import lasts. It is never replaced, so the lock is always that of all.
 
@@ -93,7 +93,10 @@ class Memory:
         return self._owners.get(file)
 
     def add(self, key: Key, record: Record) -> None:
-        """Remember a file that is here. If that can't be written, `trouble` tells it, and this import still knows it."""
+        """Remember a file that is here.
+
+        If that can't be written, `trouble` tells it, and this import still knows it.
+        """
         self._note(key, record)
         if self._descriptor < 0:
             return

@@ -1,8 +1,8 @@
 """What is to be done with each file of the phone, before anything is done.
 
-A file is left alone if an earlier import brought it over, or if it is here by name, size and date. To delete files on the
-phone that isn't enough: what isn't known to have come whole is fetched and compared then. Nor is it enough where two files
-have one name, size and date, or where what is here is known to be another file.
+A file is left alone if an earlier import brought it over, or if it is here by name, size and date. To delete files on
+the phone that isn't enough: what isn't known to have come whole is fetched and compared then. Nor is it enough where
+two files have one name, size and date, or where what is here is known to be another file.
 
 Invariant: it fetches nothing but the first bytes of a file whose name doesn't tell what it is, once.
 """

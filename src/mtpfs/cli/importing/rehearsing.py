@@ -1,7 +1,7 @@
 """`--dry-run`: where each new file would go, without fetching any.
 
-Where the place depends on the date taken, the head of the file is read on the phone. Numbers are told by names alone: two
-files of one name may turn out to be the same when their contents are compared.
+Where the place depends on the date taken, the head of the file is read on the phone. Numbers are told by names alone:
+two files of one name may turn out to be the same when their contents are compared.
 """
 
 from __future__ import annotations

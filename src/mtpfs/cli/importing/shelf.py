@@ -1,7 +1,7 @@
 """The directory here: where a file goes, under which name, and what is there already.
 
-The pattern of `--into` has fields in braces: the date, the directory on the phone, the phone. A file keeps its name. If that is
-another file's, it becomes `name~2`, and all that belongs to it gets the same number.
+The pattern of `--into` has fields in braces: the date, the directory on the phone, the phone. A file keeps its name.
+If that is another file's, it becomes `name~2`, and all that belongs to it gets the same number.
 
 Whether a file is there is told by name, size and date, before it is fetched. Where its place depends on the date taken,
 this is read from the file that is here, which is the same one. When it was fetched, the contents tell.
