@@ -17,7 +17,7 @@ from trio.testing import MockClock
 
 from mtpfs.errors import MtpfsError
 from mtpfs.protocol.codes import Operation, Response
-from mtpfs.vfs import Node, recovery, transfers, writeback
+from mtpfs.vfs import Node, openfile, recovery, transfers, writeback
 from mtpfs.vfs.edit import COALESCE
 from mtpfs.vfs.recovery import recovery_directory
 from mtpfs.virtual.faults import FOREVER, Fault, FaultScript, Kind
@@ -660,3 +660,21 @@ async def test_failures_keep_no_spool(phone: Path) -> None:
                 await settle(lambda: spools() == 0)
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("change", ["replaced", "replaced by a part", "changed in place"])
+async def test_phone_with_dates_of_its_own(phone: Path, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
+    """A file that was put there in this mount is known again, though its date isn't the one that it was sent with."""
+    monkeypatch.setattr(openfile, "SPOOL_LIMIT", 1 << 20)
+    async with world(phone, "arrival-dates&no-events") as w:
+        node = await w.put(b"new", b"as it was sent" * 10)
+        os.utime(phone / "new", (1_500_000_000,) * 2)  # the phone's clock is years behind
+        opened = await w.fs.open(node, write=True, truncate=change != "changed in place")
+        written = os.urandom(2 << 20 if change == "replaced by a part" else 100)
+        await w.fs.write(opened, 0, written)
+        await unplug(w)
+        await replug(w)
+        await w.fs.write(opened, len(written), b"and the rest" * 10)
+        await w.close(opened)
+        assert (phone / "new").read_bytes() == written + b"and the rest" * 10
+    assert not recovery_directory().exists()

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta, timezone
 
 from mtpfs.device import listing
 from mtpfs.device.device import Device
+from mtpfs.device.objects import Entry
 from mtpfs.errors import MtpfsError, ResponseError
 from mtpfs.protocol.codes import DataType, Format, Operation, Property
 from mtpfs.protocol.datasets import PropertyDescription
@@ -24,6 +25,7 @@ log = logging.getLogger(__name__)
 
 _ZONE_STEP = 15 * 60  # seconds: time zones differ by quarters of an hour
 _ZONE_LIMIT = 14 * 3600
+_STEP = 2  # seconds: FAT, on cards and players, has even ones only
 
 
 async def set_modified(device: Device, handle: Handle, modified: float) -> bool:
@@ -85,8 +87,23 @@ async def learn_date(device: Device, handle: Handle, modified: float) -> float |
         log.info("%s reckons in the zone UTC%+g h", device.name, offset.total_seconds() / 3600)
         shift = 0
         described = await listing.entry(device, handle)
-    device.keeps_dates = abs(shift) <= 2  # FAT keeps even seconds only
+    device.keeps_dates = abs(shift) <= _STEP
     return described.modified
+
+
+def looks_like(device: Device, found: Entry, known: Entry) -> bool:
+    """Tell whether an object can be the one that was known by another handle: by its size, and by its date.
+
+    The date of an object of our own is the one that it was sent with. So dates count only on a device that is known
+    to keep those.
+    """
+    dates_differ = (
+        device.keeps_dates
+        and found.modified is not None
+        and known.modified is not None
+        and abs(found.modified - known.modified) > _STEP
+    )
+    return found.size == known.size and not dates_differ
 
 
 def _local_offset(seconds: float) -> timedelta:

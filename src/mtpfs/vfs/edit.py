@@ -22,13 +22,13 @@ from __future__ import annotations
 import errno
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import NoReturn
 
 import trio
 
-from mtpfs.device import Device, Handle, listing, writing
+from mtpfs.device import Device, Handle, dates, listing, writing
 from mtpfs.errors import FsError, MtpfsError, ResponseError, TransportError
 from mtpfs.protocol.codes import Response
 from mtpfs.vfs.pieces import Pieces
@@ -279,8 +279,8 @@ class Edit:
     async def _check_unchanged(self, handle: Handle) -> None:
         """Raise unless the object still is what this edit has made of it in an earlier session."""
         there = await listing.entry(self._device, handle)
-        known = self._modified
-        if there.size != self.size or (known is not None and there.modified not in {known, None}):
+        known = replace(there, size=self.size, modified=self._modified)
+        if not dates.looks_like(self._device, there, known):
             raise ConflictError("the file was changed on the device while it was away")
 
     async def finish(self) -> None:

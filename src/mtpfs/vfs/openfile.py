@@ -532,7 +532,7 @@ class OpenFile:
             superfluous, is_ours = [], False
         if named is None or is_ours:
             return named, superfluous
-        is_the_old = old is not None and saving.looks_like(named, old)
+        is_the_old = old is not None and dates.looks_like(self._shared.device, named, old)
         is_fragment = self._attempted and not named.is_folder and named.size <= contents.spool.size
         if is_the_old or is_fragment:
             return named, superfluous

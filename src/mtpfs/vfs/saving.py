@@ -28,7 +28,7 @@ from pathlib import Path
 
 import trio
 
-from mtpfs.device import STORAGE_AWAY, Device, Entry, Handle, Storage, listing, writing
+from mtpfs.device import STORAGE_AWAY, Device, Entry, Handle, Storage, dates, listing, writing
 from mtpfs.device.spelling import check_spelling, check_stored
 from mtpfs.errors import FsError, MtpfsError, ResponseError, StoppedError
 from mtpfs.protocol.codes import Response
@@ -154,12 +154,6 @@ def can_put_aside(device: Device) -> bool:
     return device.can_rename and not device.quirks.overwrite_corrupts
 
 
-def looks_like(found: Entry, known: Entry) -> bool:
-    """Tell whether what has a name now can be the object that was known by it under another handle."""
-    dates_differ = None not in {found.modified, known.modified} and found.modified != known.modified
-    return found.size == known.size and not dates_differ
-
-
 async def replace(
     device: Device,
     place: Place,
@@ -177,8 +171,6 @@ async def replace(
     """
     aside = place.temporary(Kind.OLD, size)
     put_aside: Handle | None = None
-    # The date of an object of our own is the one that it was sent with: only where devices keep that does it count.
-    known = old if device.keeps_dates else dataclasses.replace(old, modified=None)
     try:
         put_aside = await objects.changed(
             old.handle,
@@ -186,7 +178,10 @@ async def replace(
             # not what has been put there on the device since
             lambda: place.find(
                 device,
-                lambda entry: (entry.name, entry.is_folder) == (old.name, False) and looks_like(entry, known),
+                lambda entry: (
+                    (entry.name, entry.is_folder) == (old.name, False)
+                    and dates.looks_like(device, entry, old)
+                ),
             ),
         )
     except (ResponseError, FsError) as error:
