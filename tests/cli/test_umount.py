@@ -114,6 +114,32 @@ def test_in_use(mounted: Mount) -> None:
     run(*MTPFS, "umount", mounted.mountpoint)
 
 
+def test_in_use_for_a_moment(mounted: Mount, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that has something open at the first look only isn't complained of."""
+    (mounted.root / "f").write_text("f")
+    script = "import sys; file = open(sys.argv[1]); print(flush=True); input()"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", script, mounted.root / "f"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert holder.stdout
+    holder.stdout.readline()
+    looks = []
+    look = umount._users
+
+    def look_and_close(directory: str) -> list[str]:
+        looks.append(look(directory))
+        if holder.poll() is None:
+            holder.communicate(b"\n", timeout=PATIENCE)
+        return looks[-1]
+
+    monkeypatch.setattr(umount, "_users", look_and_close)
+    umount.unmount(str(mounted.mountpoint))
+    assert f"(pid {holder.pid})" in str(looks[0])
+    assert not os.path.ismount(mounted.mountpoint)
+
+
 def test_nothing_is_mounted(mountpoint: Path) -> None:
     """A directory that is no mount is told in one line."""
     result = run(*MTPFS, "umount", mountpoint, check=False)

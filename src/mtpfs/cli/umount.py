@@ -29,7 +29,7 @@ from mtpfs.redaction import hide_name, redact
 from mtpfs.settings import STATISTICS_NAME, UNMOUNT_REPORT
 
 STALLED = 120.0  # seconds without anything being sent, after which waiting is no use
-PASSING = 2.0  # seconds for which a mount may be busy without a program that has it open
+PASSING = 2.0  # seconds for which a mount may be busy without a program that stays in it
 INTERVAL = 1.0  # seconds between two looks
 SHOWN = 20  # files that are named, at most
 INTERRUPTED = 130  # exit status
@@ -134,6 +134,7 @@ def unmount(mountpoint: str) -> None:
     real = real_path(mountpoint)
     command = _command(real)
     deadline = time.monotonic() + PASSING
+    seen: set[str] = set()
     while True:
         try:
             result = subprocess.run(
@@ -146,13 +147,16 @@ def unmount(mountpoint: str) -> None:
         said = result.stderr.strip()
         if "busy" not in said.lower():
             break
+        # What only looks at it (df, or the mount's own child) has it for a moment.
         users = _users(real)
-        if users or time.monotonic() > deadline:
+        staying = [user for user in users if user in seen]
+        if staying or time.monotonic() > deadline:
             raise SetupError(
-                f"{mountpoint} is in use by {', '.join(users) or 'a program'}: close what is open there, "
+                f"{mountpoint} is in use by {', '.join(staying) or 'a program'}: close what is open there, "
                 "or leave the directory, and try again"
             )
-        time.sleep(PASSING / 10)  # what only looks at it, df for one, has it for a moment
+        seen.update(users)
+        time.sleep(PASSING / 10)
     lines = [line.removeprefix(f"{command[0]}: ") for line in said.splitlines()]
     raise SetupError(f"{mountpoint} can't be unmounted: {'; '.join(lines) or f'status {result.returncode}'}")
 
