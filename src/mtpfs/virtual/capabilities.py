@@ -152,7 +152,7 @@ class Capabilities:
     ignores_utc_dates: bool = False
     """An upload's date is dropped if it ends in `Z` (buteo-mtp, datetime_to_time_t)."""
     arrival_dates: bool = False
-    """An upload's date is dropped: the file has that of its arrival (AOSP before 8.1,
+    """An upload's date is dropped: the file has that of its arrival (AOSP before 8.1, cmtp-responder,
     uMTP-Responder)."""
     formats: tuple[int, ...] = ()
     """The only formats that an upload may have; empty: any (players)."""
@@ -256,6 +256,7 @@ _PERSONALITIES: dict[str, Capabilities] = {
         hollow_edits=True,
         broken_partial64=True,
         stale_sizes=True,
+        arrival_dates=True,
         watches_own_folders=False,
         thumbnails="none",
         model="Tizen",
