@@ -175,6 +175,8 @@ class Capabilities:
     """Each transaction id must be one more than the last (libgphoto2's vcamera)."""
     takes_nothing: bool = False
     """A zero-length packet where a command was due means nothing (buteo-mtp, processReceivedData)."""
+    tells_busy: bool = False
+    """GetDeviceStatus says so while a transaction waits for data (buteo-mtp, receiveContainer)."""
     counts_data: bool = False
     """A file's data end with their last byte. A short packet before that ends nothing, and after a Cancel what comes
     first is taken for more of them (buteo-mtp, processReceivedData)."""
@@ -227,6 +229,7 @@ _PERSONALITIES: dict[str, Capabilities] = {
         takes_nothing=True,
         reserves_size=True,
         counts_data=True,
+        tells_busy=True,
         ignores_utc_dates=True,
         one_edit=True,
         keeps_date_in_edits=True,
