@@ -89,6 +89,20 @@ async def test_zone_of_a_device_with_one() -> None:
     assert device.keeps_dates is False
 
 
+@pytest.mark.parametrize("hours", [0, 1, -7.25])
+async def test_date_of_arrival(hours: float) -> None:
+    """A date that is about now, in some zone, may be that of the arrival. It proves nothing; the next one does."""
+    arrival = int(time.time())
+    fresh = arrival - hours * 3600
+    device = telling(local(fresh), local(arrival), local(arrival))
+    for _ in range(2):
+        await dates.learn_date(device, OBJECT, fresh)
+        assert device.zone is None
+    assert device.keeps_dates is not True
+    assert await dates.learn_date(device, OBJECT, SENT) == arrival
+    assert device.keeps_dates is False
+
+
 async def test_utc() -> None:
     """Where dates without a zone are known to be UTC, nothing has to be learned of it."""
     device = telling(local(SENT, 0), maker="QEMU")

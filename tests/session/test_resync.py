@@ -47,7 +47,8 @@ class WatchedTransport(VirtualTransport):
         super().__init__(Responder([directory], parse_options(kind), faults=FaultScript(*faults)))
         self.record: list[str] = []
         self.cancelled: list[int] = []
-        self.status = int(Response.OK)
+        self.status: int | None = None
+        self.busy = 0  # times that it says so first
         self.has_requests = True
         self.babbles = False
         self.deaf_until_reopened = False
@@ -89,7 +90,8 @@ class WatchedTransport(VirtualTransport):
         self.record.append("status")
         if not self.has_requests:
             raise TransportStallError("no such request")
-        return self.status
+        self.busy -= 1
+        return Response.DeviceBusy if self.busy >= 0 else self.status or super().device_status()
 
     def reopen(self) -> None:
         self.record.append("reopen")
@@ -261,14 +263,26 @@ def left_in_an_upload(directory: Path, kind: str) -> WatchedTransport:
 
 @pytest.mark.parametrize(("kind", "cancels"), [("as=android14", 0), ("as=sailfish", 1)])
 async def test_host_that_was_killed_while_it_sent_a_file(tmp_path: Path, kind: str, cancels: int) -> None:
-    """The next host gets its session, and the Cancel only comes where nothing else helps."""
+    """The next host gets its session, soon, and the Cancel only comes where nothing else helps."""
     transport = left_in_an_upload(tmp_path, kind)
+    start = transport.monotonic()
     async with open_session(transport) as session:
+        assert transport.monotonic() - start < (9 if cancels else 3)
         assert transport.record.count("cancel") == cancels
         await handles(session)
         await send(session, "song", b"all of it")
     assert (tmp_path / "song").read_bytes() == b"all of it"
     assert not (tmp_path / "film").exists()
+
+
+@pytest.mark.parametrize(("busy", "cancels"), [(0, 0), (1, 0), (2, 1)])
+async def test_cancel_of_a_busy_device(tmp_path: Path, busy: int, cancels: int) -> None:
+    """A device that is silent twice gets a Cancel only if it insists that it is busy: Tizen always says so once."""
+    transport = WatchedTransport(tmp_path, Fault(Kind.SILENCE, Operation.OpenSession, times=2))
+    transport.busy = busy
+    async with open_session(transport) as session:
+        assert transport.record.count("cancel") == cancels
+        assert await handles(session) == ()
 
 
 @pytest.mark.parametrize("takes_commands", [True, False])
@@ -318,7 +332,7 @@ async def test_every_rung_is_bounded(tmp_path: Path, trouble: str) -> None:
             with suppress(TransportError):
                 engine.transact(Operation.GetObject, handle)
             transport.babbles = trouble == "babbles"
-            transport.status = Response.DeviceBusy if trouble == "is busy" else Response.OK
+            transport.status = Response.DeviceBusy if trouble == "is busy" else None
             transport.has_requests = trouble != "has no control requests"
             if trouble == "is silent":
                 transport.faults.add(Fault(Kind.SILENCE, times=FOREVER))

@@ -10,6 +10,7 @@ property.
 from __future__ import annotations
 
 import logging
+import time
 from datetime import datetime, timedelta, timezone
 
 from mtpfs.device import listing
@@ -25,7 +26,8 @@ log = logging.getLogger(__name__)
 
 _ZONE_STEP = 15 * 60  # seconds: time zones differ by quarters of an hour
 _ZONE_LIMIT = 14 * 3600
-_STEP = 2  # seconds: FAT, on cards and players, has even ones only
+_ROUNDING = 2  # seconds: FAT keeps even ones only
+_ARRIVING = 60  # seconds from an arrival to the look at its date, and what clocks differ
 
 
 async def set_modified(device: Device, handle: Handle, modified: float) -> bool:
@@ -75,20 +77,30 @@ async def learn_date(device: Device, handle: Handle, modified: float) -> float |
 
     Both are in seconds since the epoch; None: it tells none. The first time this finds out the device's zone, too:
     a date that comes back shifted by whole quarters of an hour was kept, and is only told in another zone.
+    A date that may just as well be that of the arrival proves neither; the next file's will do.
     Raises what `listing.entry` raises.
     """
     described = await listing.entry(device, handle)
     if described.modified is None:
         return None
     shift = described.modified - int(modified)
-    if shift and abs(shift) <= _ZONE_LIMIT and shift % _ZONE_STEP == 0 and not device.keeps_dates:
+    is_zone = abs(shift) <= _ZONE_LIMIT and shift % _ZONE_STEP == 0 and not device.keeps_dates
+    if (is_zone or abs(shift) <= _ROUNDING) and _may_be_arrival(modified):
+        return described.modified
+    if shift and is_zone:
         offset = _local_offset(modified) + timedelta(seconds=shift)
         device.zone = timezone(offset)
         log.info("%s reckons in the zone UTC%+g h", device.name, offset.total_seconds() / 3600)
         shift = 0
         described = await listing.entry(device, handle)
-    device.keeps_dates = abs(shift) <= _STEP
+    device.keeps_dates = abs(shift) <= _ROUNDING
     return described.modified
+
+
+def _may_be_arrival(modified: float) -> bool:
+    """Tell whether a date is about now, in whichever zone the device reckons."""
+    age = abs(time.time() - modified)
+    return age <= _ZONE_LIMIT + _ARRIVING and (age + _ARRIVING) % _ZONE_STEP <= 2 * _ARRIVING
 
 
 def looks_like(device: Device, found: Entry, known: Entry) -> bool:
@@ -101,7 +113,7 @@ def looks_like(device: Device, found: Entry, known: Entry) -> bool:
         device.keeps_dates
         and found.modified is not None
         and known.modified is not None
-        and abs(found.modified - known.modified) > _STEP
+        and abs(found.modified - known.modified) > _ROUNDING
     )
     return found.size == known.size and not dates_differ
 

@@ -70,6 +70,7 @@ LISTENING = 0.1  # seconds for a device that takes nothing to say why
 GLANCE = (
     0.001  # seconds for which it is asked, between two transfers of a long upload, whether it has answered
 )
+AFTER_STRAY = 1.0  # seconds for the answer to a command that may be lost
 MAX_STRAY_CONTAINERS = 16  # leftovers of earlier transactions that are skipped before giving up
 DEFAULT_LIMIT = 1 << 20  # bytes of payload that an answer may have unless the caller says otherwise
 SLOWEST = 16 << 10  # bytes per second, on the whole, below which a device counts as not answering
@@ -445,6 +446,8 @@ class _Receipt:
         self.strays = 0
         self.started = 0.0
         self.discarding = False
+        self.may_be_lost = False
+        """Another host's transaction has ended just now. The device may have taken the command for the end of it."""
         self.nudge: Callable[[], None] | None = None
         """What to do when nothing has come for a while."""
 
@@ -457,7 +460,7 @@ class _Receipt:
         """Read until the response is there. Raises `TransportError`, `RemoteProtocolError`."""
         self.started = self.engine.transport.monotonic()
         while (response := self.look()) is None:
-            self._read_more(expected, timeout)
+            self._read_more(expected, min(timeout, AFTER_STRAY) if self.may_be_lost else timeout)
         return response
 
     def look(self) -> Container | None:
@@ -522,6 +525,7 @@ class _Receipt:
         ):
             return True
         self._count_stray(f"response of transaction {container.transaction_id}")
+        self.may_be_lost |= self.operation == Operation.OpenSession
         self._forget_data()  # its header needn't have named that transaction truly
         return False
 
@@ -545,12 +549,13 @@ class _Receipt:
             size = LARGE_TRANSFER if needed is None else min(needed, LARGE_TRANSFER)
         else:
             size = 0 if self.received else min(expected + 12, LARGE_TRANSFER)
-        deadline = engine.transport.monotonic() + timeout
+        left, deadline = timeout, engine.transport.monotonic() + timeout
         while True:
             try:
-                transfer, short = engine.read_transfer(size, min(SLICE, timeout))
+                transfer, short = engine.read_transfer(size, min(SLICE, left))
             except TransportTimeoutError:
-                if engine.transport.monotonic() >= deadline or engine.hurried:
+                left = deadline - engine.transport.monotonic()
+                if left <= 0 or engine.hurried:
                     raise
                 if self.nudge is not None:
                     self.nudge()

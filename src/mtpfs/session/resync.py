@@ -16,7 +16,7 @@ which a Cancel outside a data phase is harmful; libmtp for the drain.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from mtpfs.errors import (
     MtpfsError,
@@ -42,6 +42,7 @@ OPEN_ATTEMPTS = 3  # a phone that is still binding its gadget ignores the first 
 OPEN_PAUSE = 1.0  # seconds between them
 UNKNOWN_TRANSACTION = 0
 TIMEOUT = 5.0  # seconds per transaction here: others are waiting, and a live device answers these at once
+SHORT_TIMEOUT = 1.0  # seconds for a command that probably isn't taken for one
 
 
 def open_first_session(engine: Engine) -> None:
@@ -50,38 +51,46 @@ def open_first_session(engine: Engine) -> None:
     A host that was killed while it sent a file may have left the device waiting for the rest. Android takes our
     command for the end of it. Sailfish takes it for some bytes more, and answers nothing, whoever asks. Only a
     Cancel ends that. To an Android device that waits for a command it would do harm, so it is the last resort:
-    for a device that has taken three commands, and said nothing to any.
+    for a device that has taken a command, said nothing, and calls itself busy, or has taken three.
 
     Raises what `open_session` raises.
     """
     taken, heard = engine.bytes_out, engine.bytes_in
+
+    def is_mute() -> bool:
+        return engine.bytes_out != taken and engine.bytes_in == heard and not engine.hurried
+
     try:
-        open_session(engine)
+        open_session(engine, is_hopeless=lambda: is_mute() and _is_busy(engine))
     except TransportTimeoutError:
-        if engine.hurried or engine.bytes_out == taken or engine.bytes_in != heard:
+        if not is_mute():
             raise
         log.info("it takes commands and answers none: perhaps it waits for another host's data")
         engine.fall_out_of_step()
         _tolerate(lambda: engine.transport.cancel(UNKNOWN_TRANSACTION))
         resynchronise(engine)
-        open_session(engine, attempts=2)  # the first one may still be taken for data
+        open_session(engine, (SHORT_TIMEOUT, TIMEOUT, TIMEOUT))  # the first one may still be taken for data
 
 
-def open_session(engine: Engine, attempts: int = OPEN_ATTEMPTS) -> None:
+def open_session(
+    engine: Engine,
+    timeouts: Sequence[float] = (TIMEOUT,) * OPEN_ATTEMPTS,
+    is_hopeless: Callable[[], bool] = lambda: False,
+) -> None:
     """Open the MTP session, in any state that an earlier host left the device in.
+
+    `timeouts`: seconds for each attempt. `is_hopeless` is asked after one has failed.
 
     Raises the last attempt's error.
     """
-    attempt = 0
-    while True:
-        attempt += 1
+    for attempt, timeout in enumerate(timeouts, 1):
         try:
-            _open_once(engine)
+            _open_once(engine, timeout)
             return
         except TransportGoneError:
             raise
         except MtpfsError as error:
-            if attempt == attempts or engine.hurried:
+            if attempt == len(timeouts) or engine.hurried or is_hopeless():
                 raise
             log.info("OpenSession failed (%s), trying again", error)
             if not engine.in_step:
@@ -89,9 +98,9 @@ def open_session(engine: Engine, attempts: int = OPEN_ATTEMPTS) -> None:
             engine.transport.sleep(OPEN_PAUSE)
 
 
-def _open_once(engine: Engine) -> None:
+def _open_once(engine: Engine, timeout: float) -> None:
     try:
-        engine.transact(Operation.OpenSession, SESSION_ID, timeout=TIMEOUT)
+        engine.transact(Operation.OpenSession, SESSION_ID, timeout=timeout)
     except ResponseError as error:
         if error.code != Response.SessionAlreadyOpen:
             raise
@@ -126,14 +135,14 @@ def reopen_session(engine: Engine) -> None:
         pass  # there was none
     except (TransportStallError, TransportTimeoutError):
         resynchronise(engine)
-    open_session(engine, attempts=1)
+    open_session(engine, (TIMEOUT,))
 
 
 def reopen_interface(engine: Engine) -> None:
     """Rung 3: release, be quiet, claim, and a new session."""
     engine.transport.reopen()
     engine.assume_step()
-    open_session(engine, attempts=2)
+    open_session(engine, (TIMEOUT, TIMEOUT))
 
 
 def reconnect(engine: Engine, known: DeviceInfo) -> DeviceInfo | None:
@@ -187,6 +196,23 @@ def _await_ready(engine: Engine) -> None:
         if status != Response.DeviceBusy:
             return
         engine.transport.sleep(STATUS_PAUSE)
+
+
+def _is_busy(engine: Engine) -> bool:
+    """Tell whether the device says that it is in a transaction, as Sailfish does in a data phase.
+
+    Android never says so unless it was told to cancel. It is asked twice, because Tizen always says so once.
+    """
+    for _ in range(2):
+        try:
+            if engine.transport.device_status() != Response.DeviceBusy:
+                return False
+        except TransportGoneError:
+            raise
+        except TransportError:
+            return False  # not every device has the request
+        engine.transport.sleep(STATUS_PAUSE)
+    return True
 
 
 def _tolerate(request: Callable[[], None]) -> None:

@@ -152,7 +152,7 @@ class Capabilities:
     ignores_utc_dates: bool = False
     """An upload's date is dropped if it ends in `Z` (buteo-mtp, datetime_to_time_t)."""
     arrival_dates: bool = False
-    """An upload's date is dropped: the file has that of its arrival (AOSP before 8.1,
+    """An upload's date is dropped: the file has that of its arrival (AOSP before 8.1, cmtp-responder,
     uMTP-Responder)."""
     formats: tuple[int, ...] = ()
     """The only formats that an upload may have; empty: any (players)."""
@@ -175,6 +175,8 @@ class Capabilities:
     """Each transaction id must be one more than the last (libgphoto2's vcamera)."""
     takes_nothing: bool = False
     """A zero-length packet where a command was due means nothing (buteo-mtp, processReceivedData)."""
+    tells_busy: bool = False
+    """GetDeviceStatus says so while a transaction waits for data (buteo-mtp, receiveContainer)."""
     counts_data: bool = False
     """A file's data end with their last byte. A short packet before that ends nothing, and after a Cancel what comes
     first is taken for more of them (buteo-mtp, processReceivedData)."""
@@ -227,6 +229,7 @@ _PERSONALITIES: dict[str, Capabilities] = {
         takes_nothing=True,
         reserves_size=True,
         counts_data=True,
+        tells_busy=True,
         ignores_utc_dates=True,
         one_edit=True,
         keeps_date_in_edits=True,
@@ -256,6 +259,7 @@ _PERSONALITIES: dict[str, Capabilities] = {
         hollow_edits=True,
         broken_partial64=True,
         stale_sizes=True,
+        arrival_dates=True,
         watches_own_folders=False,
         thumbnails="none",
         model="Tizen",

@@ -480,6 +480,8 @@ class Responder:
 
     def device_status(self) -> int:
         """Class request GetDeviceStatus."""
+        if self.capabilities.tells_busy and self._phase in {_Phase.DATASET, _Phase.STREAM}:
+            return Response.DeviceBusy
         return Response.TransactionCancelled if self.stalled else Response.OK
 
     def close(self) -> None:

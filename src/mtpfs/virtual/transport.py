@@ -168,7 +168,7 @@ class VirtualTransport:
             self._responder.cancel(transaction_id)
 
     def device_status(self) -> int:
-        """Class request GetDeviceStatus: OK, or TransactionCancelled while the endpoints are halted."""
+        """Class request GetDeviceStatus: OK, DeviceBusy, or TransactionCancelled while the endpoints are halted."""
         with self._changed:
             self._check_open()
             return self._responder.device_status()
