@@ -327,6 +327,20 @@ def test_whole_storage(cable: Commands) -> None:
 # --- what can't be moved -------------------------------------------------------------
 
 
+def test_the_phone_with_itself(cable: Commands, tmp_path: Path) -> None:
+    """What the phone's own mount shows is no second side: removals there would hit the source."""
+    with reached("mount", cable, tmp_path / "mnt") as mounted:
+        assert mounted is not None
+        for words in (
+            ("phone:DCIM/", str(mounted.root)),
+            ("phone:DCIM/", f"{mounted.root}/new/newer"),
+            (f"{mounted.root}/DCIM/", f"phone:{STORAGE}"),
+        ):
+            result = cable.run("sync", "--delete", *words, status=2)
+            assert "is on the phone itself" in result.stderr
+    assert tree(cable.phone) == {"DCIM": None, "DCIM/photo.jpg": b"photo"}
+
+
 def test_links_and_pipes(commands: Commands) -> None:
     """A link to a file is the file; others are told, and what the phone has of that name stays."""
     here = commands.here / "Music"

@@ -75,6 +75,15 @@ class MountedPhone:
         with self._about(path):
             return self._real(path)
 
+    def shows(self, place: str | os.PathLike[str]) -> bool:
+        """Tell whether a place of this machine, be it there or not yet, is on this mount: it is the phone's own."""
+        device = Path(self.mountpoint).stat().st_dev
+        real = Path(os.path.realpath(place))
+        for path in (real, *real.parents):
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                return path.stat().st_dev == device
+        return False
+
     def _inside(self, path: str) -> str:
         """Return where a path of the phone is below the mount's root."""
         return self._real(path).removeprefix(self.mountpoint) or "/"

@@ -26,6 +26,7 @@ from mtpfs.cli.differences import Copy, Plan, Planner
 from mtpfs.cli.files import FileParser, Run, described, run_with_phone, short
 from mtpfs.cli.paths import PREFIX, find_to_change, is_on_phone, place_for
 from mtpfs.cli.patterns import Excludes
+from mtpfs.cli.phones import check_elsewhere
 from mtpfs.cli.sides import LocalSide, PhoneSide, Side, copy
 from mtpfs.cli.transfers import Moved, Mover, Transfer, files
 from mtpfs.errors import MtpfsError, UsageError
@@ -76,7 +77,12 @@ def run(words: list[str]) -> int:
     if chosen.delete and _means_contents(chosen.paths[0]):
         _check_modest(chosen.paths[1])
     excludes = Excludes(chosen.exclude)
-    return run_with_phone("sync", chosen, lambda run: _Sync(run, excludes).run())
+
+    def work(run: Run) -> None:
+        check_elsewhere(run.phone, next(path for path in chosen.paths if not is_on_phone(path)))
+        _Sync(run, excludes).run()
+
+    return run_with_phone("sync", chosen, work)
 
 
 def _check_modest(target: str) -> None:
