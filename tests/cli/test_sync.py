@@ -312,10 +312,10 @@ def test_unreadable_here(cable: Commands) -> None:
 
 def test_whole_storage(cable: Commands) -> None:
     """`phone:` is a guess: that isn't good enough for deleting all that is in it."""
-    for target in ("phone:", "phone:/", "phone://"):
+    for target in ("phone:", "phone:/", "phone://", "phone:.", "phone:..", "phone:DCIM/..", "phone:/."):
         result = cable.run("sync", "--delete", "Music/", target, status=2)
         assert "--delete would empty a whole storage" in result.stderr
-    for place in ("/", "~"):
+    for place in ("/", "~", "~/.."):
         words = ("sync", "--delete", "phone:DCIM/", os.path.expanduser(place))  # noqa: PTH111
         assert "name a directory in it" in cable.run(*words, status=2).stderr
     assert sync(cable, "-n", "--delete", "Music/", f"phone:{STORAGE}")[:2] == [
