@@ -324,6 +324,21 @@ def test_whole_storage(cable: Commands) -> None:
     ]
 
 
+def test_what_is_mounted_below_stays(cable: Commands, tmp_path: Path) -> None:
+    """Who cleans a directory up doesn't mean the disks, or other phones, that are mounted in it."""
+    other = Commands(tmp_path / "other", cable.here, f"virtual:{tmp_path}/other?ghost=0")
+    local_file(other.phone / "DCIM/only.jpg", b"only")
+    phones = cable.here / "Phones"
+    local_file(phones / "old/x.jpg", b"x")
+    with reached("mount", other, phones / "deep"):
+        words = ("sync", "--delete", "--exclude", "*.log", "phone:DCIM/", "Phones")
+        result = cable.run(*words, status=1)
+        assert "something is mounted there, so it stays" in result.stderr
+        assert tree(other.phone) == {"DCIM": None, "DCIM/only.jpg": b"only"}
+    assert not (phones / "old").exists()
+    assert (phones / "photo.jpg").exists()
+
+
 # --- what can't be moved -------------------------------------------------------------
 
 
