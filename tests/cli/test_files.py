@@ -360,6 +360,41 @@ def test_put_that_is_killed(commands: Commands, number: signal.Signals) -> None:
     assert {path.name for path in commands.phone.iterdir()} == {"DCIM", "Music", "big.bin"}
 
 
+def test_two_puts_of_one_file(cable: Commands, tmp_path: Path) -> None:
+    """The second one is refused: it would write what the first one gives its name."""
+    with reached("mount", cable, tmp_path / "mnt") as mounted:
+        assert mounted is not None
+        local_file(cable.phone / "note.txt", b"old")
+        with subprocess.Popen(
+            [*cable.command, "put", "-", "phone:note.txt"],
+            stdin=subprocess.PIPE,
+            env=cable.environment,
+        ) as first:
+            assert first.stdin is not None
+            first.stdin.write(b"x" * (2 << 20))
+            first.stdin.flush()
+            wait_until((mounted.root / ".mtpfs-put-note.txt").exists, "it has begun")
+            result = cable.run("put", "-", "phone:note.txt", stdin=b"second", status=1)
+            assert "another program is writing it" in result.stderr
+            assert (cable.phone / "note.txt").read_bytes() == b"old"
+            first.stdin.write(b"y")
+            first.stdin.close()
+            assert first.wait(30) == 0
+        wait_until(lambda: (cable.phone / "note.txt").stat().st_size == (2 << 20) + 1, "it has arrived")
+        cable.run("put", "-", "phone:note.txt", stdin=b"third")
+        assert (cable.phone / "note.txt").read_bytes() == b"third"
+    assert {path.name for path in cable.phone.iterdir()} >= {"note.txt"}
+    assert not list(cable.phone.glob(".mtpfs-*"))
+
+
+@pytest.mark.parametrize("name", ["n" * 254, "é" * 120 + ".txt"])
+def test_put_with_a_long_name(commands: Commands, name: str) -> None:
+    """What it is called until it is complete has to fit, too."""
+    commands.run("put", "-", f"phone:{name}", stdin=b"data")
+    commands.run("put", "-", f"phone:{name}", stdin=b"other")
+    assert (commands.phone / name).read_bytes() == b"other"
+
+
 def test_put_on_a_full_phone(tmp_path: Path) -> None:
     """No room there is an error that names the file, and the old file stays."""
     commands = Commands(tmp_path / "phone", tmp_path, f"virtual:{tmp_path}/phone?capacity=1000000&ghost=0")
