@@ -409,6 +409,23 @@ def test_put_on_a_full_phone(tmp_path: Path) -> None:
 # --- changing ------------------------------------------------------------------------
 
 
+def test_copies_into_what_is_there(commands: Commands) -> None:
+    """Each file in it is asked about, and one that fails is a failure of the whole."""
+    for name in ("a", "b", "c"):
+        local_file(commands.phone / f"From/sub/{name}", b"new")
+        local_file(commands.phone / f"To/From/sub/{name}", b"old")
+    (commands.phone / "To/From/sub/c").unlink()
+    (commands.phone / "To/From/sub/c").mkdir()
+    result = commands.run("cp", "-ri", "--json", "From", "To", stdin=b"n\ny\ny\n", status=1)
+    assert result.stderr.count("replace ") == 3
+    assert "Is a directory" in result.stderr
+    assert result.stdout == ""
+    there = commands.phone / "To/From/sub"
+    assert [(there / name).read_bytes() for name in ("a", "b")] == [b"old", b"new"]
+    assert commands.objects("cp", "-rn", "From", "To")[0]["status"] == "done"
+    assert (there / "a").read_bytes() == b"old"
+
+
 def test_changing(commands: Commands) -> None:
     """mkdir, cp, mv and rm, in coreutils' manner."""
     commands.run("mkdir", "-p", "A/B/C")
