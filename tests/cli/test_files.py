@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from cli.files import SLOW, STORAGE, Commands, local_file, reached
-from mount.conftest import HAS_FUSE, virtual_mount, wait_until
+from mount.conftest import HAS_FUSE, MTPFS, virtual_mount, wait_until
 
 DATE = 1_500_000_000
 SHOWN = "2017-07-14 02:40"
@@ -532,6 +532,38 @@ def test_a_mount_of_one_storage(tmp_path: Path) -> None:
         assert commands.lines("ls", "D") == commands.lines("ls", f"{STORAGE}/D") == ["f"]
         assert commands.lines("df")[1].endswith(STORAGE)
         assert "No such file" in commands.run("ls", "/Card/D", status=1).stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "closed", "status", "told"),
+    [
+        ("put - phone:new", "<&-", 1, "Bad file descriptor"),
+        ("rm -i DCIM/Camera/a.jpg", "<&-", 1, "Bad file descriptor"),
+        ("cat DCIM/Camera/a.jpg", ">&-", 1, "the output can't be written"),
+        ("get DCIM/Camera/a.jpg -", ">&-", 1, "the output can't be written"),
+        ("ls DCIM", ">&-", 1, "the output can't be written"),
+        ("get DCIM/Camera/a.jpg", ">&- 2>&- <&-", 0, ""),
+        ("ls --json nowhere", "2>&-", 1, ""),
+    ],
+)
+def test_standard_files_that_are_closed(
+    cable: Commands, words: str, closed: str, status: int, told: str
+) -> None:
+    """It is one line, and no file that is opened later gets what is printed."""
+    before = sorted(cable.phone.rglob("*"))
+    result = subprocess.run(
+        ["sh", "-c", f'"$@" {closed}', "sh", *MTPFS, *words.split()],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=cable.here,
+        env=cable.environment,
+    )
+    assert (result.returncode, result.stdout) == (status, "")
+    assert told in result.stderr
+    assert result.stderr.count("\n") <= 1
+    assert sorted(cable.phone.rglob("*")) == before
 
 
 def test_the_mount_is_used(cable: Commands, tmp_path: Path) -> None:
