@@ -184,6 +184,23 @@ def test_dates_of_whole_seconds(cable: Commands, shift: float, is_same: bool) ->
     assert sync(cable, "D", "phone:") == ([] if is_same else [("replace", "f")])
 
 
+@pytest.mark.parametrize("words", ["", "as=sailfish"])
+def test_an_hour_that_comes_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str) -> None:
+    """In autumn a phone that tells what its clock shows means one hour or the other."""
+    environment = {**os.environ, "MTPFS_SOURCE": f"virtual:{tmp_path}/phone?{words}", "TZ": "Europe/Berlin"}
+    monkeypatch.setattr(Commands, "environment", environment)
+    autumn = 1_761_436_800  # 2025-10-26 02:00 in summer time
+    for minutes in range(0, 120, 15):
+        local_file(tmp_path / f"here/Music/{minutes}", b"x", autumn + 60 * minutes)
+    (tmp_path / "phone").mkdir()
+    commands = Commands(tmp_path / "phone", tmp_path / "here", environment["MTPFS_SOURCE"])
+    assert len(sync(commands, "Music/", "phone:Music")) == 9
+    assert sync(commands, "Music/", "phone:Music") == []
+    commands.run("put", "Music/90", "phone:Music/120")
+    local_file(tmp_path / "here/Music/120", b"x", autumn + 120 * 60)
+    assert sync(commands, "Music/", "phone:Music") == [("replace", "120")]
+
+
 @pytest.mark.parametrize("date", [DATE, DATE + 1, 1_700_000_001.7])
 def test_dates_of_even_seconds(tmp_path: Path, date: float) -> None:
     """FAT rounds: a date that was sent is the same all the same, and also on a phone that another machine has filled."""
