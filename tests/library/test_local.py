@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from pathlib import Path
@@ -94,3 +95,16 @@ def test_permissions_stay(tmp_path: Path) -> None:
     assert part.path.stat().st_mode & 0o777 == 0o600
     part.finish(None, None, replace=True)
     assert target.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_full_disk_is_told_of_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    part = Parts().begin(tmp_path / "f", key="k", resume=True, replace=True)
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(OSError, match="No space left") as raised:
+        part.append(b"data")
+    assert raised.value.filename == str(tmp_path / "f")
+    part.close()

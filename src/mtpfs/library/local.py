@@ -143,7 +143,10 @@ class Part:
             self._received(data)
         offset, view = self.size, memoryview(data)
         while view:
-            count = os.pwrite(self._fd, view, offset)
+            try:
+                count = os.pwrite(self._fd, view, offset)
+            except OSError as error:  # it names no file
+                raise OSError(error.errno or errno.EIO, error.strerror, str(self.target)) from error
             view, offset = view[count:], offset + count
 
     def finish(self, size: int | None, modified: float | None, *, replace: bool) -> None:
