@@ -409,6 +409,18 @@ def test_put_on_a_full_phone(tmp_path: Path) -> None:
 # --- changing ------------------------------------------------------------------------
 
 
+def test_two_names_that_are_one_here(commands: Commands) -> None:
+    """As on a disk that doesn't tell case apart: what was fetched isn't replaced by another file."""
+    local_file(commands.phone / "Two/Name", b"first")
+    local_file(commands.phone / "Two/name", b"second")
+    (commands.here / "Two").mkdir()
+    (commands.here / "Two/name").symlink_to("Name")  # a link does what such a disk does
+    for _ in range(2):
+        result = commands.run("get", "-r", "Two", status=1)
+        assert "has the same name here, and goes there" in result.stderr
+        assert (commands.here / "Two/Name").read_bytes() == b"first"
+
+
 def test_copies_into_what_is_there(commands: Commands) -> None:
     """Each file in it is asked about, and one that fails is a failure of the whole."""
     for name in ("a", "b", "c"):
