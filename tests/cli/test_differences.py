@@ -60,6 +60,9 @@ class Model:
         assert found is not None
         yield io.BytesIO(found[0])
 
+    def check_removable(self, inside: str) -> None:
+        pass
+
     def remove(self, inside: str, item: Item) -> None:
         assert self.tree[inside] is None if item.is_dir else self.tree[inside] is not None
         assert not any(path.startswith(f"{inside}/") for path in self.tree), "it isn't empty"

@@ -422,6 +422,24 @@ def test_delete_needs_the_file_here(imports: Imports) -> None:
     assert set(imports.on_phone()) == {f"{CAMERA}/{number}.jpg" for number in range(3)}
 
 
+def test_what_the_phone_itself_shows_proves_nothing(cable: Imports, tmp_path: Path) -> None:
+    """A directory on the phone's own mount isn't this machine: what is deleted there is gone for good."""
+    with reached("mount", cable, tmp_path / "mnt") as mounted:
+        assert mounted is not None
+        cable.put(f"{CAMERA}/1.jpg", photo(1))
+        wait_until((mounted.root / CAMERA / "1.jpg").exists, "it shows")
+        link = tmp_path / "link"
+        link.symlink_to(mounted.root)
+        for place in (mounted.root, link, mounted.root / "new"):
+            result = cable.run("import", "--delete", "--yes", str(place), status=2)
+            assert "is on the phone itself" in result.stderr
+        cable.target.mkdir()
+        (cable.target / "DCIM").symlink_to(mounted.root / "DCIM")
+        found = cable.objects("import", "--delete", "--yes", str(cable.target))
+        assert [each.get("reason") for each in found] == [None, "what is here is on the phone, too"]
+    assert cable.on_phone() == {f"{CAMERA}/1.jpg": photo(1)}
+
+
 def test_delete_what_isnt_known_to_have_come_whole(cable: Imports, tmp_path: Path) -> None:
     """What is only recognised here is fetched and compared first. If it isn't the same, both are kept, and then it may go."""
     for number in range(2):

@@ -184,6 +184,23 @@ def test_dates_of_whole_seconds(cable: Commands, shift: float, is_same: bool) ->
     assert sync(cable, "D", "phone:") == ([] if is_same else [("replace", "f")])
 
 
+@pytest.mark.parametrize("words", ["", "as=sailfish"])
+def test_an_hour_that_comes_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str) -> None:
+    """In autumn a phone that tells what its clock shows means one hour or the other."""
+    environment = {**os.environ, "MTPFS_SOURCE": f"virtual:{tmp_path}/phone?{words}", "TZ": "Europe/Berlin"}
+    monkeypatch.setattr(Commands, "environment", environment)
+    autumn = 1_761_436_800  # 2025-10-26 02:00 in summer time
+    for minutes in range(0, 120, 15):
+        local_file(tmp_path / f"here/Music/{minutes}", b"x", autumn + 60 * minutes)
+    (tmp_path / "phone").mkdir()
+    commands = Commands(tmp_path / "phone", tmp_path / "here", environment["MTPFS_SOURCE"])
+    assert len(sync(commands, "Music/", "phone:Music")) == 9
+    assert sync(commands, "Music/", "phone:Music") == []
+    commands.run("put", "Music/90", "phone:Music/120")
+    local_file(tmp_path / "here/Music/120", b"x", autumn + 120 * 60)
+    assert sync(commands, "Music/", "phone:Music") == [("replace", "120")]
+
+
 @pytest.mark.parametrize("date", [DATE, DATE + 1, 1_700_000_001.7])
 def test_dates_of_even_seconds(tmp_path: Path, date: float) -> None:
     """FAT rounds: a date that was sent is the same all the same, and also on a phone that another machine has filled."""
@@ -312,10 +329,10 @@ def test_unreadable_here(cable: Commands) -> None:
 
 def test_whole_storage(cable: Commands) -> None:
     """`phone:` is a guess: that isn't good enough for deleting all that is in it."""
-    for target in ("phone:", "phone:/", "phone://"):
+    for target in ("phone:", "phone:/", "phone://", "phone:.", "phone:..", "phone:DCIM/..", "phone:/."):
         result = cable.run("sync", "--delete", "Music/", target, status=2)
         assert "--delete would empty a whole storage" in result.stderr
-    for place in ("/", "~"):
+    for place in ("/", "~", "~/.."):
         words = ("sync", "--delete", "phone:DCIM/", os.path.expanduser(place))  # noqa: PTH111
         assert "name a directory in it" in cable.run(*words, status=2).stderr
     assert sync(cable, "-n", "--delete", "Music/", f"phone:{STORAGE}")[:2] == [
@@ -324,7 +341,36 @@ def test_whole_storage(cable: Commands) -> None:
     ]
 
 
+def test_what_is_mounted_below_stays(cable: Commands, tmp_path: Path) -> None:
+    """Who cleans a directory up doesn't mean the disks, or other phones, that are mounted in it."""
+    other = Commands(tmp_path / "other", cable.here, f"virtual:{tmp_path}/other?ghost=0")
+    local_file(other.phone / "DCIM/only.jpg", b"only")
+    phones = cable.here / "Phones"
+    local_file(phones / "old/x.jpg", b"x")
+    with reached("mount", other, phones / "deep"):
+        words = ("sync", "--delete", "--exclude", "*.log", "phone:DCIM/", "Phones")
+        result = cable.run(*words, status=1)
+        assert "something is mounted there, so it stays" in result.stderr
+        assert tree(other.phone) == {"DCIM": None, "DCIM/only.jpg": b"only"}
+    assert not (phones / "old").exists()
+    assert (phones / "photo.jpg").exists()
+
+
 # --- what can't be moved -------------------------------------------------------------
+
+
+def test_the_phone_with_itself(cable: Commands, tmp_path: Path) -> None:
+    """What the phone's own mount shows is no second side: removals there would hit the source."""
+    with reached("mount", cable, tmp_path / "mnt") as mounted:
+        assert mounted is not None
+        for words in (
+            ("phone:DCIM/", str(mounted.root)),
+            ("phone:DCIM/", f"{mounted.root}/new/newer"),
+            (f"{mounted.root}/DCIM/", f"phone:{STORAGE}"),
+        ):
+            result = cable.run("sync", "--delete", *words, status=2)
+            assert "is on the phone itself" in result.stderr
+    assert tree(cable.phone) == {"DCIM": None, "DCIM/photo.jpg": b"photo"}
 
 
 def test_links_and_pipes(commands: Commands) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 from pathlib import Path
 from typing import Any
@@ -60,3 +62,49 @@ def test_each_directory_is_looked_through_once(tmp_path: Path, monkeypatch: pyte
         parts.end(part)
     assert len(looks) == 1
     assert len(os.listdir(tmp_path)) == 20
+
+
+@pytest.mark.parametrize("replace", [True, False])
+def test_finished_before_it_was_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, replace: bool
+) -> None:
+    """A part that another program finishes right then is a file by now, and not to be emptied."""
+    target, flock = tmp_path / "f", fcntl.flock
+    first = Parts().begin(target, key="k", resume=False, replace=replace)
+    first.append(b"all of it")
+
+    def late(descriptor: int, operation: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", flock)
+        first.finish(9, None, replace=replace)
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    second = Parts().begin(target, key="k", resume=False, replace=replace)
+    second.append(b"other")
+    assert target.read_bytes() == b"all of it"
+    second.close()
+    assert os.listdir(tmp_path) == ["f"]
+
+
+def test_permissions_stay(tmp_path: Path) -> None:
+    """What nobody else could read nobody else can read afterwards, nor while it is on its way."""
+    target = tmp_path / "f"
+    target.write_bytes(b"old")
+    target.chmod(0o600)
+    part = Parts().begin(target, key="k", resume=True, replace=True)
+    assert part.path.stat().st_mode & 0o777 == 0o600
+    part.finish(None, None, replace=True)
+    assert target.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_full_disk_is_told_of_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    part = Parts().begin(tmp_path / "f", key="k", resume=True, replace=True)
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(OSError, match="No space left") as raised:
+        part.append(b"data")
+    assert raised.value.filename == str(tmp_path / "f")
+    part.close()

@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from mtpfs.cli.files import FileParser, Run, run_with_phone
-from mtpfs.cli.rearranging import add_words, rearrange
+from mtpfs.cli.rearranging import add_words, is_spared, rearrange
 
 if TYPE_CHECKING:
     from mtpfs.library import Entry
@@ -37,7 +37,9 @@ def _copy(run: Run, source: Entry, target: str, there: Entry | None) -> None:
             raise OSError(errno.EINVAL, "it can't be copied onto or into itself", source.path, None, target)
         already = {entry.name: entry for entry in run.phone.scandir(target, dates=False)}
         for child in run.phone.scandir(source.path, dates=False):
+            path, other = f"{target}/{child.name}", already.get(child.name)
             with run.going_on():
-                _copy(run, child, f"{target}/{child.name}", already.get(child.name))
-    elif there is None or not run.chosen.no_clobber:
+                if not is_spared(run, child, path, other):
+                    _copy(run, child, path, other)
+    else:
         run.phone.copy(source.path, target, replace=there is not None)

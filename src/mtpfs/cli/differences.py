@@ -7,8 +7,8 @@ A file counts as the same by size and date. Where the source knows no date (some
 has to do. Where the target knows none the file is moved.
 
 Invariant: nothing is removed that is excluded; nor because of a source that is empty, or that couldn't be listed to
-its last directory; nor a storage. A name that the source has, whatever it is there, removes nothing of that name but
-what is in its way.
+its last directory; nor a storage; nor what is mounted in the target under a name that the source hasn't. A name that
+the source has, whatever it is there, removes nothing of that name but what is in its way.
 """
 
 from __future__ import annotations
@@ -185,6 +185,7 @@ class Planner:
             if not each.is_dir:
                 continue
             try:
+                self._target.check_removable(inside)
                 listing = self._target.listed(inside)
             except OSError as error:
                 kept.update({inside, *_above(inside)})

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mtpfs.cli.cat import PIECE, write_out
-from mtpfs.cli.files import FileParser, Run, run_with_phone
+from mtpfs.cli.files import FileParser, Run, quoted, run_with_phone
 from mtpfs.cli.paths import find, is_on_phone
 from mtpfs.cli.phones import walk
 from mtpfs.cli.transfers import Mover, Progress, Transfer, without_doubles
@@ -21,6 +21,10 @@ from mtpfs.errors import UsageError
 
 if TYPE_CHECKING:
     from mtpfs.library import Entry
+
+
+Owners = dict[tuple[int, int], str]
+"""Which file of the phone a file here is, by device and inode: to some disks names are one that differ in case."""
 
 
 def run(words: list[str]) -> int:
@@ -67,12 +71,13 @@ def _get(run: Run) -> None:
 
 def _planned(run: Run, found: list[Entry], target: Path, *, into: bool) -> list[Transfer]:
     transfers: list[Transfer] = []
+    owners: Owners = {}
     for entry in found:
         with run.going_on():
             _refuse_directory(entry, recursive=run.chosen.recursive)
             where = target / entry.name if into and entry.name else target
             if not entry.is_dir:
-                transfers.append(_transfer(run, entry, where))
+                transfers.append(_transfer(run, entry, where, owners))
                 continue
             where.mkdir(parents=True, exist_ok=True)
             for inside in walk(run.phone, entry.path, dates=False):
@@ -80,7 +85,7 @@ def _planned(run: Run, found: list[Entry], target: Path, *, into: bool) -> list[
                 if inside.is_dir:
                     there.mkdir(parents=True, exist_ok=True)
                 else:
-                    transfers.append(_transfer(run, inside, there))
+                    transfers.append(_transfer(run, inside, there, owners))
     return transfers
 
 
@@ -89,13 +94,20 @@ def _refuse_directory(entry: Entry, *, recursive: bool) -> None:
         raise IsADirectoryError(errno.EISDIR, f"{os.strerror(errno.EISDIR)}: -r fetches it", entry.path)
 
 
-def _transfer(run: Run, entry: Entry, target: Path) -> Transfer:
+def _transfer(run: Run, entry: Entry, target: Path, owners: Owners) -> Transfer:
     def state() -> tuple[int, float | None] | None:
         try:
             status = target.stat()
         except FileNotFoundError:
             return None
-        return (status.st_size, status.st_mtime) if stat.S_ISREG(status.st_mode) else None
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        first = owners.setdefault((status.st_dev, status.st_ino), entry.path)
+        if first != entry.path:
+            raise OSError(
+                errno.EEXIST, f"{quoted(first)} has the same name here, and goes there", str(target)
+            )
+        return status.st_size, status.st_mtime
 
     def date() -> float | None:
         # Some phones tell dates file by file: it is asked for only where there is something to be compared.
@@ -107,6 +119,8 @@ def _transfer(run: Run, entry: Entry, target: Path) -> Transfer:
             _pour(run, entry.path, target)  # a device or a pipe is written to, and never replaced
             return
         run.phone.download(entry.path, target, replace=True, resume=True, progress=progress)
+        status = target.stat()
+        owners[status.st_dev, status.st_ino] = entry.path
 
     return Transfer(entry.path, str(target), entry.size, state, date, move)
 

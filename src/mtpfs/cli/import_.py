@@ -19,6 +19,7 @@ from mtpfs.cli.importing.plan import Planned, Planner, State
 from mtpfs.cli.importing.rehearsing import rehearse
 from mtpfs.cli.importing.shelf import DEFAULT, Pattern, Shelf
 from mtpfs.cli.importing.telling import Status, Teller
+from mtpfs.cli.phones import check_elsewhere
 from mtpfs.errors import MtpfsError, UsageError
 
 WAIT = 2.0  # seconds between two looks whether the phone is unlocked
@@ -64,6 +65,7 @@ def run(words: list[str]) -> int:
 def _import(run: Run, pattern: Pattern) -> None:
     _until_unlocked(run)
     directory = Path(os.path.abspath(run.chosen.directory))  # noqa: PTH100 - links stay as they were typed
+    check_elsewhere(run.phone, directory)
     if not run.chosen.dry_run:
         directory.mkdir(exist_ok=True)  # but not what is above: the disk may not be there
     with remembered(run.phone, to_write=not run.chosen.dry_run) as memory:

@@ -56,6 +56,7 @@ WRONG_USE = 2
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `mtpfs`; return its exit status."""
+    _have_standard_files()
     words = _command_first(list(sys.argv[1:] if arguments is None else arguments))
     try:
         try:
@@ -75,6 +76,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(error, BrokenPipeError):  # `mtpfs stats | head -1`: its reader has had enough
             return 128 + signal.SIGPIPE
         return _fail(SetupError(f"the output can't be written: {error.strerror}"), 1)
+
+
+def _have_standard_files() -> None:
+    """Have something that fails where the caller has closed a standard file (`<&-`); errors have nowhere to go then.
+
+    Else the next file that is opened would get its number, and what is printed.
+    """
+    for number, (name, mode) in enumerate(
+        (("stdin", os.O_WRONLY), ("stdout", os.O_RDONLY), ("stderr", os.O_RDWR))
+    ):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, mode)  # the lowest number that is free: the one that is missing
+            setattr(sys, name, open(descriptor, "w" if number else "r", closefd=False))  # noqa: SIM115
 
 
 def _command_first(words: list[str]) -> list[str]:
@@ -133,6 +147,7 @@ def _help(words: list[str]) -> None:
 
 def mount_helper(arguments: Sequence[str] | None = None) -> int:
     """Run `mount.mtpfs`, as mount(8) calls it; return its exit status."""
+    _have_standard_files()
     try:
         chosen = _helper_parser().parse(arguments)
         settings = options.parse_options(chosen.options, sloppy=chosen.sloppy)

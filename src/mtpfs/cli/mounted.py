@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
+import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
 PIECE = 1 << 20  # bytes of one read(2)
 HELD = ".mtpfs-put-"
 """What the name of an unfinished file begins with; see `mtpfs.vfs.held`."""
+_TRIES = 3
+_LONGEST = 254  # bytes that a name on a phone may have
+_KEPT = 200  # bytes of a name that are kept beside a digest
 
 Progress = Callable[[int, int], None]
 
@@ -74,6 +79,15 @@ class MountedPhone:
         """Return where a path of the phone is on this machine."""
         with self._about(path):
             return self._real(path)
+
+    def shows(self, place: str | os.PathLike[str]) -> bool:
+        """Tell whether a place of this machine, be it there or not yet, is on this mount: it is the phone's own."""
+        device = Path(self.mountpoint).stat().st_dev
+        real = Path(os.path.realpath(place))
+        for path in (real, *real.parents):
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                return path.stat().st_dev == device
+        return False
 
     def _inside(self, path: str) -> str:
         """Return where a path of the phone is below the mount's root."""
@@ -348,11 +362,8 @@ class MountedFile:
         if os.path.isdir(self._where):  # noqa: PTH112 - a string like any mountpoint
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
         directory, _, name = self._where.rpartition("/")
-        self._temporary = f"{directory}/{HELD}{name}"
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._temporary)  # noqa: PTH108 - of one that was killed
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        self._fd = os.open(self._temporary, flags, 0o600)
+        self._temporary = f"{directory}/{_held_name(name)}"
+        self._fd, self._lock = _begun(self._temporary)
 
     def __enter__(self) -> Self:
         return self
@@ -376,6 +387,7 @@ class MountedFile:
                 if self._temporary:
                     with contextlib.suppress(OSError):  # the phone is away, and the mount drops it
                         os.unlink(self._temporary)  # noqa: PTH108
+                os.close(self._lock)
 
     def read(self, size: int = -1, /) -> bytes:
         with self._phone._about(self._path):  # noqa: SLF001
@@ -398,3 +410,41 @@ class MountedFile:
         with self._phone._about(self._path):  # noqa: SLF001
             nanoseconds = int(modified * 1_000_000_000)
             os.utime(self._fd, ns=(nanoseconds, nanoseconds))
+
+
+def _held_name(name: str) -> str:
+    """Return the name of a file until it is complete; where that would be too long, a digest stands for the rest."""
+    data = os.fsencode(name)
+    if len(HELD) + len(data) > _LONGEST:
+        name = f"{data[:_KEPT].decode(errors='ignore')}-{hashlib.sha256(data).hexdigest()[:16]}"
+    return HELD + name
+
+
+def _begun(path: str) -> tuple[int, int]:
+    """Create an unfinished file; return one descriptor to write, and one that is locked as long as it is unfinished.
+
+    What was killed has no lock any more, and is removed. Raises EBUSY while another program is at it.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    for _ in range(_TRIES):
+        descriptor = lock = -1
+        with contextlib.suppress(FileExistsError):
+            descriptor = os.open(path, flags, 0o600)
+        try:
+            lock = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Who has the lock of what has the name still is the only one that may remove it.
+            if os.path.samestat(os.stat(path), os.fstat(lock)):  # noqa: PTH116 - a string like any mountpoint
+                if descriptor >= 0:
+                    found, descriptor, lock = (descriptor, lock), -1, -1
+                    return found
+                os.unlink(path)  # noqa: PTH108
+        except FileNotFoundError:
+            pass  # another program was faster, and has removed what was killed
+        except BlockingIOError:
+            break
+        finally:
+            for each in (descriptor, lock):
+                if each >= 0:
+                    os.close(each)
+    raise OSError(errno.EBUSY, "another program is writing it", path)

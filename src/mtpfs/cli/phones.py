@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 from mtpfs.cli.list import mounted_places, rows
 from mtpfs.cli.mounted import MountedPhone
 from mtpfs.cli.mounts import KIND, is_dead, mounts, report
-from mtpfs.errors import SetupError
+from mtpfs.errors import SetupError, UsageError
 from mtpfs.settings import STATISTICS_NAME
 from mtpfs.transport.source import Source, parse_source
 
@@ -131,6 +131,17 @@ def _mountpoint_of_virtual(directory: str) -> str:
             if place == directory or os.path.dirname(place) == directory:  # noqa: PTH120 - text, as mounts have it
                 return target
     return ""
+
+
+def is_own(phone: Phone, place: str | os.PathLike[str]) -> bool:
+    """Tell whether a place of this machine is the phone's: what is put there is on the phone, and nowhere else."""
+    return isinstance(phone, MountedPhone) and phone.shows(place)
+
+
+def check_elsewhere(phone: Phone, place: str | os.PathLike[str]) -> None:
+    """Raise `UsageError` for a place of this machine that is the phone's."""
+    if is_own(phone, place):
+        raise UsageError(f"{os.fspath(place)} is on the phone itself: name a directory of this machine")
 
 
 def walk(phone: Phone, path: str, *, dates: bool = True) -> Iterator[Entry]:

@@ -53,6 +53,13 @@ def _is_dir(found: list[Entry]) -> bool:
     return len(found) == 1 and found[0].is_dir
 
 
+def is_spared(run: Run, entry: Entry, path: str, there: Entry | None) -> bool:
+    """Tell whether what is there isn't to be replaced, by asking if that is wanted; directories are merged."""
+    if there is None or (entry.is_dir and there.is_dir):
+        return False
+    return run.chosen.no_clobber or (run.chosen.interactive and not agreed(f"replace {quoted(path)}?"))
+
+
 def _one(run: Run, entry: Entry, path: str, do: Do) -> None:
     chosen = run.chosen
     there: Entry | None = None
@@ -63,11 +70,9 @@ def _one(run: Run, entry: Entry, path: str, do: Do) -> None:
     else:
         if entry.path == path:
             raise OSError(errno.EINVAL, "it is the same file", path)
-        is_merged = entry.is_dir and there.is_dir
-        if not is_merged and (
-            chosen.no_clobber or (chosen.interactive and not agreed(f"replace {quoted(path)}?"))
-        ):
-            return
+    if is_spared(run, entry, path, there):
+        return
+    failures = len(run.failures)
     do(entry, path, there)
-    if chosen.json:
+    if chosen.json and len(run.failures) == failures:  # something in it may have failed
         run.say_json({"source": entry.path, "target": path, "status": "done"})

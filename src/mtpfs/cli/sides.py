@@ -88,6 +88,9 @@ class Side(Protocol):
 
     def opened(self, inside: str) -> contextlib.AbstractContextManager[Contents]: ...
 
+    def check_removable(self, inside: str) -> None:
+        """Raise EBUSY for a directory whose contents are another disk's, and don't go with what is above."""
+
     def remove(self, inside: str, item: Item) -> None:
         """Remove a file, a link or an empty directory."""
 
@@ -159,6 +162,11 @@ class LocalSide:
         with Path(self.path(inside)).open("rb", buffering=0) as file:
             yield file
 
+    def check_removable(self, inside: str) -> None:
+        path = self.path(inside)
+        if os.path.ismount(path):
+            raise OSError(errno.EBUSY, "something is mounted there, so it stays", path)
+
     def remove(self, inside: str, item: Item) -> None:
         (os.rmdir if item.is_dir else os.unlink)(self.path(inside))
 
@@ -200,6 +208,9 @@ class PhoneSide:
 
     def opened(self, inside: str) -> contextlib.AbstractContextManager[Contents]:
         return self.phone.open(self.path(inside))
+
+    def check_removable(self, inside: str) -> None:
+        pass
 
     def remove(self, inside: str, item: Item) -> None:
         del item

@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING, Any, overload
 from mtpfs.cli.bar import time_of
 from mtpfs.cli.differences import Copy, Plan, Planner
 from mtpfs.cli.files import FileParser, Run, described, run_with_phone, short
-from mtpfs.cli.paths import PREFIX, find_to_change, is_on_phone, place_for
+from mtpfs.cli.paths import PREFIX, find_to_change, is_on_phone, parse, place_for
 from mtpfs.cli.patterns import Excludes
+from mtpfs.cli.phones import check_elsewhere
 from mtpfs.cli.sides import LocalSide, PhoneSide, Side, copy
 from mtpfs.cli.transfers import Moved, Mover, Transfer, files
 from mtpfs.errors import MtpfsError, UsageError
@@ -76,15 +77,20 @@ def run(words: list[str]) -> int:
     if chosen.delete and _means_contents(chosen.paths[0]):
         _check_modest(chosen.paths[1])
     excludes = Excludes(chosen.exclude)
-    return run_with_phone("sync", chosen, lambda run: _Sync(run, excludes).run())
+
+    def work(run: Run) -> None:
+        check_elsewhere(run.phone, next(path for path in chosen.paths if not is_on_phone(path)))
+        _Sync(run, excludes).run()
+
+    return run_with_phone("sync", chosen, work)
 
 
 def _check_modest(target: str) -> None:
     """Raise `UsageError` for a directory of which hardly anybody wants to delete all that SRC hasn't."""
-    if is_on_phone(target) and not target.removeprefix(PREFIX).strip("/"):
+    if is_on_phone(target) and not parse(target).parts:
         raise UsageError(f"--delete would empty a whole storage; if that is meant, name it: {PREFIX}/STORAGE")
     home = os.path.expanduser("~")  # noqa: PTH111 - without an error where there is none
-    if not is_on_phone(target) and os.path.realpath(target) in {"/", os.path.realpath(home)}:
+    if not is_on_phone(target) and Path(os.path.realpath(home)).is_relative_to(os.path.realpath(target)):
         raise UsageError(f"--delete would remove all else from {target}: name a directory in it")
 
 

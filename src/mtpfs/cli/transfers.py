@@ -22,6 +22,8 @@ from mtpfs.errors import MtpfsError
 
 SAME_DATE = 2.0  # seconds that two dates of one file differ by less than, where the target has even ones only
 
+_TWICE = 2 * 3600  # seconds that a clock may be set back, and a little more
+
 Progress = Callable[[int, int], None]
 
 
@@ -64,9 +66,27 @@ def is_there(size: int, date: float | None, there: tuple[int, float | None]) -> 
 
 
 def is_same_date(source: float, target: float) -> bool:
-    """Tell whether two dates are one. Phones have whole seconds; FAT, on cards, players and sticks, even ones only."""
-    difference = abs(math.floor(source) - math.floor(target))
-    return difference == 0 or (difference < SAME_DATE and math.floor(target) % 2 == 0)
+    """Tell whether two dates are one.
+
+    Phones have whole seconds; FAT, on cards, players and sticks, even ones only. Many tell what a clock shows, and in
+    autumn it shows one hour twice.
+    """
+    return _differ_little(math.floor(source), math.floor(target)) or (
+        abs(source - target) < _TWICE and _differ_little(_shown(source), _shown(target))
+    )
+
+
+def _differ_little(source: int, target: int) -> bool:
+    return source == target or (abs(source - target) < SAME_DATE and target % 2 == 0)
+
+
+def _shown(date: float) -> int:
+    """Return what this machine's clock has shown at a date, as seconds."""
+    seconds = math.floor(date)
+    try:
+        return seconds + time.localtime(seconds).tm_gmtoff
+    except (OverflowError, ValueError, OSError):
+        return seconds  # no year that there can be
 
 
 def without_doubles(run: Run, transfers: list[Transfer]) -> list[Transfer]:

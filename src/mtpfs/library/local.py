@@ -27,6 +27,7 @@ Data = bytes | memoryview
 _LONGEST = 180  # bytes of the name that a part's name repeats; disks take 255
 _DIGITS = 16
 _END = ".part"
+_TRIES = 5
 
 
 def key(serial: str, path: str, size: int | None, modified: float | None) -> str:
@@ -86,25 +87,46 @@ class Part:
         self._resumable = resume
         digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:_DIGITS]
         self.path = target.with_name(f"{_start(target.name)}{digest}{_END}")
-        self._fd = self._open()
-        if os.fstat(self._fd).st_nlink > 1:
-            # A kill has come between the file's two names: it is whole, and not to be written any more.
-            os.close(self._fd)
-            self.path.unlink()
-            self._fd = self._open()
+        self._fd = next((fd for _ in range(_TRIES) if (fd := self._opened()) >= 0), -1)
+        if self._fd < 0:
+            raise self._busy()
         try:
-            try:
-                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise OSError(errno.EBUSY, "another program is fetching it", str(target)) from error
             if not resume:
                 os.ftruncate(self._fd, 0)
         except BaseException:
             os.close(self._fd)
             raise
 
-    def _open(self) -> int:
-        return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    def _opened(self) -> int:
+        """Return a locked descriptor; -1 if what it would be about is no part any more by now."""
+        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        is_part = False
+        try:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise self._busy() from error
+            # Another program may have finished it, or dropped it, before the lock was ours.
+            with contextlib.suppress(FileNotFoundError):
+                is_part = os.path.samestat(self.path.lstat(), os.fstat(fd))
+            if is_part and os.fstat(fd).st_nlink > 1:
+                # A kill has come between the file's two names: it is whole, and not to be written any more.
+                is_part = False
+                self.path.unlink(missing_ok=True)
+            if is_part:
+                self._be_as_private(fd)
+        finally:
+            if not is_part:
+                os.close(fd)
+        return fd if is_part else -1
+
+    def _busy(self) -> OSError:
+        return OSError(errno.EBUSY, "another program is fetching it", str(self.target))
+
+    def _be_as_private(self, fd: int) -> None:
+        """Give the part the permissions of what it is to replace: nobody else is to read what was private."""
+        with contextlib.suppress(OSError):  # there is nothing, or the disk knows no permissions
+            os.fchmod(fd, (self.target.stat().st_mode & 0o777) | 0o600)
 
     @property
     def size(self) -> int:
@@ -121,7 +143,10 @@ class Part:
             self._received(data)
         offset, view = self.size, memoryview(data)
         while view:
-            count = os.pwrite(self._fd, view, offset)
+            try:
+                count = os.pwrite(self._fd, view, offset)
+            except OSError as error:  # it names no file
+                raise OSError(error.errno or errno.EIO, error.strerror, str(self.target)) from error
             view, offset = view[count:], offset + count
 
     def finish(self, size: int | None, modified: float | None, *, replace: bool) -> None:

@@ -5,7 +5,7 @@ the phone still, by size and date. It is read from the disk and not from memory:
 first. The phone is asked right before it is told to delete. A group goes as a whole, or not at all.
 
 Files that an earlier import brought over count, too, if they are where it put them. What was moved or deleted here
-meanwhile isn't proven, and stays on the phone.
+meanwhile isn't proven, and stays on the phone. Nor is what a mount of the phone shows: that is the phone's own.
 
 Invariant: nothing is deleted before the user has agreed, knowing how much it is.
 """
@@ -21,11 +21,13 @@ from mtpfs.cli.importing.memory import Memory
 from mtpfs.cli.importing.plan import Planned
 from mtpfs.cli.importing.shelf import hash_of
 from mtpfs.cli.importing.telling import Status, Teller
+from mtpfs.cli.phones import is_own
 from mtpfs.errors import MtpfsError
 
 _MOVED = "not where the import put them"
 _OTHER = "the files here have other contents by now"
 _UNKNOWN = "not imported"
+_SAME = "what is here is on the phone, too"
 _DATELESS = "the phone tells no date, so a change wouldn't be seen"
 _TOGETHER = "something that belongs to them isn't proven to be here"
 _CHANGED = "changed on the phone meanwhile"
@@ -93,7 +95,9 @@ class Clearer:
         if item.modified is None:
             return _DATELESS
         path = Path(record.file)
-        return "" if path.is_file() and path.stat().st_size == item.size else _MOVED
+        if not path.is_file() or path.stat().st_size != item.size:
+            return _MOVED
+        return _SAME if is_own(self._run.phone, path) else ""
 
     def _is_proven(self, group: list[Item], bar: Bar) -> bool:
         """Read all of a group from the disk."""
