@@ -238,8 +238,8 @@ async def test_session_that_is_open_already(tmp_path: Path) -> None:
 async def test_late_answers_to_opening(tmp_path: Path) -> None:
     """A busy phone's answers come one attempt late: the last one isn't taken for the answer to CloseSession."""
     faults = (
-        Fault(Kind.LATE, Operation.OpenSession, amount=6200),
-        Fault(Kind.LATE, Operation.OpenSession, amount=8000),
+        Fault(Kind.LATE, Operation.OpenSession, amount=5100),
+        Fault(Kind.LATE, Operation.OpenSession, amount=7000),
     )
     transport = WatchedTransport(tmp_path, *faults)
     async with open_session(transport) as session:
