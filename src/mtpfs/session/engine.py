@@ -517,12 +517,9 @@ class _Receipt:
             raise RemoteProtocolError(f"container type {container.type} where a response was due")
         if container.transaction_id == self.engine.transaction_id:
             return True
-        if (
-            self.operation == Operation.CloseSession
-            and container.transaction_id == 0  # Leica
-            and container.code
-            != Response.SessionAlreadyOpen  # OpenSession has this number, too, and may be late
-        ):
+        # Leica ends a session as transaction 0. But OpenSession has this number, too, and its answer may be late.
+        is_zero = container.transaction_id == 0 and container.code != Response.SessionAlreadyOpen
+        if is_zero and self.operation == Operation.CloseSession:
             return True
         self._count_stray(f"response of transaction {container.transaction_id}")
         self.may_be_lost |= self.operation == Operation.OpenSession
