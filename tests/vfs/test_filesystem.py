@@ -578,6 +578,25 @@ async def test_dates(tmp_path: Path) -> None:
         assert node.modified == int((tmp_path / "f").stat().st_mtime)
 
 
+@pytest.mark.parametrize("is_known", [False, True])
+async def test_date_set_later_on_a_phone_that_drops_dates(tmp_path: Path, *, is_known: bool) -> None:
+    """It is remembered beside the date that the phone tells, not beside the one that the file was sent with."""
+    async with world(tmp_path, "arrival-dates&no-events") as w:
+        if is_known:
+            opened = await w.fs.create(w.root, b"told")
+            await w.fs.set_modified(opened.file.node, 1_400_000_000)
+            await w.close(opened)
+        assert w.fs.device.keeps_dates is (False if is_known else None)
+        node = await w.put(b"f", b"x")
+        os.utime(tmp_path / "f", (1_500_000_000,) * 2)  # the phone's clock is years behind
+        sent = node.modified
+        await w.fs.set_modified(node, 1_000_000_000)
+        assert node.modified == 1_000_000_000
+        await w.fs.tree.ensure_listed(w.root, fresh=True)
+        assert node.modified == 1_000_000_000
+        assert sent > 1_500_000_000
+
+
 async def test_one_bad_object_hides_nothing(tmp_path: Path) -> None:
     """An object that can't be described is skipped; all others are there."""
     for number in range(3):

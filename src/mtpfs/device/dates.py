@@ -103,15 +103,13 @@ def _may_be_arrival(modified: float) -> bool:
     return age <= _ZONE_LIMIT + _ARRIVING and (age + _ARRIVING) % _ZONE_STEP <= 2 * _ARRIVING
 
 
-def looks_like(device: Device, found: Entry, known: Entry) -> bool:
-    """Tell whether an object can be the one that was known by another handle: by its size, and by its date.
+def looks_like(found: Entry, known: Entry) -> bool:
+    """Tell whether an object can be the one that was known by another handle: by its size, and by its date if that is known.
 
-    The date of an object of our own is the one that it was sent with. So dates count only on a device that is known
-    to keep those.
+    The date that an object was sent with isn't: the device may have dropped it.
     """
     dates_differ = (
-        device.keeps_dates
-        and found.modified is not None
+        found.modified is not None
         and known.modified is not None
         and abs(found.modified - known.modified) > _ROUNDING
     )

@@ -280,7 +280,7 @@ class Edit:
         """Raise unless the object still is what this edit has made of it in an earlier session."""
         there = await listing.entry(self._device, handle)
         known = replace(there, size=self.size, modified=self._modified)
-        if not dates.looks_like(self._device, there, known):
+        if not dates.looks_like(there, known):
             raise ConflictError("the file was changed on the device while it was away")
 
     async def finish(self) -> None:

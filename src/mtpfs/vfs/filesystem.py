@@ -310,6 +310,9 @@ class Filesystem:
         if await device_dates.set_modified(self.device, await self.tree.handle(node), modified):
             self.tree.note_date(node, float(int(modified)))
         else:
+            node.attributes_stale |= (
+                node.date_is_sent
+            )  # what is remembered holds while the device tells one date
             await self.refresh(node)
             self.tree.remember_date(node, float(int(modified)))
             await self._dates.flush()  # what isn't flushed doesn't survive a kill

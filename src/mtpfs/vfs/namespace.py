@@ -564,6 +564,7 @@ class Namespace:
         old_name, told = node.object_name, node.told
         # Open descriptors go on reading: from the new object before the old one is gone.
         self._become_object(node, new, place.name, node.modified)
+        self._tree.note_date(node, node.modified, is_sent=not device.keeps_dates)
         try:
             await writing.delete(device, handle, old_name)
         except MtpfsError:

@@ -75,6 +75,7 @@ class Node:
         "attributes_stale",
         "children",
         "date_elsewhere",
+        "date_is_sent",
         "distrusted_until",
         "handle",
         "holder",
@@ -119,6 +120,8 @@ class Node:
         """As `size`; for a directory see `note_change`."""
         self.told: float | None = None
         """The date that the device tells; `modified` may be one that a program has set. Written by the tree."""
+        self.date_is_sent = False
+        """`told` is the date that the file was sent with. The device may have dropped it. Written by the tree."""
         self.date_elsewhere = False
         """Lists don't tell this date. ObjectInfo does. It is asked only when the date is needed."""
         self.attributes_stale = False
@@ -194,9 +197,8 @@ class Node:
 
     def entry(self, handle: Handle) -> Entry:
         """Return what the device has of it, as far as is known, in the object `handle`."""
-        return Entry(
-            handle, self.object_name, self.is_folder, self.size, self.told, size_known=self.size_known
-        )
+        told = None if self.date_is_sent else self.told
+        return Entry(handle, self.object_name, self.is_folder, self.size, told, size_known=self.size_known)
 
     def is_to_replace(self, entry: Entry) -> bool:
         """Tell whether a file that isn't sent yet is to take an object's place: one that has appeared meanwhile.

@@ -532,7 +532,7 @@ class OpenFile:
             superfluous, is_ours = [], False
         if named is None or is_ours:
             return named, superfluous
-        is_the_old = old is not None and dates.looks_like(self._shared.device, named, old)
+        is_the_old = old is not None and dates.looks_like(named, old)
         is_fragment = self._attempted and not named.is_folder and named.size <= contents.spool.size
         if is_the_old or is_fragment:
             return named, superfluous
@@ -564,12 +564,12 @@ class OpenFile:
     async def _learn_date(self, entry: Entry, place: Place) -> None:
         """Show the date that the object has on the device now."""
         device, tree, explicit = self._shared.device, self._shared.tree, self._explicit_date
-        told = entry.modified
+        told, is_sent = entry.modified, not device.keeps_dates
         if explicit is not None and not device.keeps_dates:
 
             async def learn(handle: Handle) -> None:
-                nonlocal told
-                told = await dates.learn_date(device, handle, explicit)
+                nonlocal told, is_sent
+                told, is_sent = await dates.learn_date(device, handle, explicit), False
 
             try:
                 # The rename that ended the replacement may have cost it its handle.
@@ -580,7 +580,7 @@ class OpenFile:
                 # The contents are there, and that is what was asked for.
                 log.info("%s: its date isn't known: %s", self.node.path, error)
                 self.node.attributes_stale = True
-        tree.note_date(self.node, told)
+        tree.note_date(self.node, told, is_sent=is_sent)
         self._show_explicit_date()
 
     def _show_explicit_date(self) -> None:

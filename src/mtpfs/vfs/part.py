@@ -74,11 +74,11 @@ class Part:
 
     async def _old(self, place: Place) -> Entry:
         """Return the old object, with its name and handle of now. Raises `ConflictError` if it is another one."""
-        old, device = replace(self.replaces, name=place.name), self._tree.device
-        if old.handle.generation == device.session.generation:
+        old = replace(self.replaces, name=place.name)
+        if old.handle.generation == self._tree.device.session.generation:
             return old
         found = await self._tree.find(place.directory, place.name)
-        if found is None or not dates.looks_like(device, found, old):
+        if found is None or not dates.looks_like(found, old):
             raise ConflictError(
                 f"{place.path}: there is another file of that name on the device now, or none"
             )

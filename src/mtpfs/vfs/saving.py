@@ -179,8 +179,7 @@ async def replace(
             lambda: place.find(
                 device,
                 lambda entry: (
-                    (entry.name, entry.is_folder) == (old.name, False)
-                    and dates.looks_like(device, entry, old)
+                    (entry.name, entry.is_folder) == (old.name, False) and dates.looks_like(entry, old)
                 ),
             ),
         )

@@ -366,9 +366,9 @@ class Tree:
         if changed and node.lookups:
             self._changed(node)
 
-    def note_date(self, node: Node, told: float | None) -> None:
-        """Take over the date that the device tells, and show it, or the one that a program has set since."""
-        node.told = told
+    def note_date(self, node: Node, told: float | None, *, is_sent: bool = False) -> None:
+        """Take over the date that the device tells, and show it, or what a program has set since; `is_sent`: see Node."""
+        node.told, node.date_is_sent = told, is_sent
         remembered = None
         # A date that isn't known yet is no reason to call the record void.
         if self._dates and not node.date_elsewhere:
