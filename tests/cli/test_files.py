@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pty
 import re
@@ -16,6 +17,7 @@ import pytest
 
 from cli.files import SLOW, STORAGE, Commands, local_file, reached
 from mount.conftest import HAS_FUSE, MTPFS, virtual_mount, wait_until
+from mtpfs.cli.mounted import MountedPhone
 
 DATE = 1_500_000_000
 SHOWN = "2017-07-14 02:40"
@@ -419,6 +421,24 @@ def test_two_names_that_are_one_here(commands: Commands) -> None:
         result = commands.run("get", "-r", "Two", status=1)
         assert "has the same name here, and goes there" in result.stderr
         assert (commands.here / "Two/Name").read_bytes() == b"first"
+
+
+def test_a_move_whose_copy_isnt_whole(
+    cable: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the copy of a directory lacks isn't removed."""
+
+    def refused(*_: object) -> None:
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+    local_file(cable.phone / "D/in/f", b"contents")
+    with reached("mount", cable, tmp_path / "mnt"):
+        phone = MountedPhone(str(tmp_path / "mnt"))
+        monkeypatch.setattr(os, "rename", refused)
+        monkeypatch.setattr(phone, "copy", lambda _, target, **__: phone.mkdir(f"{target}/in", parents=True))
+        with pytest.raises(OSError, match="nothing is removed"):
+            phone.move(f"{STORAGE}/D", f"{STORAGE}/E")
+        assert (cable.phone / "D/in/f").read_bytes() == b"contents"
 
 
 def test_copies_into_what_is_there(commands: Commands) -> None:

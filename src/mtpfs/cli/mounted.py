@@ -302,7 +302,22 @@ class MountedPhone:
             else:
                 return
         self.copy(source, target, replace=replace)
+        self._check_whole(source, target)
         self.remove(source, recursive=True)
+
+    def _check_whole(self, source: str, target: str) -> None:
+        """Raise EIO unless all of a directory is in its copy: see `mtpfs.library`."""
+        pending = [(source, target)] if self.stat(source).is_dir else []
+        while pending:
+            one, other = pending.pop()
+            there = {entry.name: entry for entry in self.scandir(other)}
+            for entry in self.scandir(one):
+                copy = there.get(entry.name)
+                if copy is None or (copy.is_dir, copy.size) != (entry.is_dir, entry.size):
+                    text = "it isn't in the copy as it is here, so nothing is removed"
+                    raise OSError(errno.EIO, text, entry.path, None, target)
+                if entry.is_dir:
+                    pending.append((entry.path, copy.path))
 
     def copy(self, source: str, target: str, *, replace: bool = False) -> None:
         """Copy a file or a directory: on the phone itself where it can, else by reading and writing through the mount."""

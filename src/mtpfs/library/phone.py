@@ -463,7 +463,22 @@ class Phone:
             if error.errno != errno.EXDEV:
                 raise
             await self.copy(source, target, replace=replace)
+            await self._check_whole(source, target)
             await self.remove(source, recursive=True)
+
+    async def _check_whole(self, source: str, target: str) -> None:
+        """Raise EIO unless all of a directory is in its copy, by names and sizes: what the phone copies, it may not."""
+        pending = [(source, target)] if (await self.stat(source)).is_dir else []
+        while pending:
+            one, other = pending.pop()
+            there = {entry.name: entry for entry in await self.scandir(other, dates=False)}
+            for entry in await self.scandir(one, dates=False):
+                copy = there.get(entry.name)
+                if copy is None or (copy.is_dir, copy.size) != (entry.is_dir, entry.size):
+                    text = "it isn't in the copy as it is here, so nothing is removed"
+                    raise OSError(errno.EIO, text, entry.path, None, target)
+                if entry.is_dir:
+                    pending.append((entry.path, copy.path))
 
     async def copy(self, source: str, target: str, *, replace: bool = False) -> None:
         """Copy a file, or a directory with all that is in it, to another path.
