@@ -142,3 +142,13 @@ def test_standard_files_that_are_closed(
     assert told in result.stderr
     assert result.stderr.count("\n") <= 1
     assert sorted(cable.phone.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("get", "DCIM/Camera/a.jpg", ""), ("get", "-r", "", "."), ("sync", "phone:DCIM/", ""), ("ls", "")],
+)
+def test_an_empty_path(cable: Commands, words: tuple[str, ...]) -> None:
+    """It is a variable that isn't set, and neither all of the phone nor the working directory."""
+    assert "an empty path means nothing" in cable.run(*words, status=2).stderr
+    assert not list(cable.here.iterdir())
