@@ -86,12 +86,16 @@ def test_a_move_whose_copy_isnt_whole(
         raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
 
     local_file(cable.phone / "D/in/f", b"contents")
+    local_file(cable.phone / "D/in/g", b"cont")
     with reached("mount", cable, tmp_path / "mnt"):
         phone = MountedPhone(str(tmp_path / "mnt"))
         monkeypatch.setattr(os, "rename", refused)
         monkeypatch.setattr(phone, "copy", lambda _, target, **__: phone.mkdir(f"{target}/in", parents=True))
         with pytest.raises(OSError, match="nothing is removed"):
             phone.move(f"{STORAGE}/D", f"{STORAGE}/E")
+        monkeypatch.setattr(phone, "copy", lambda *_, **__: None)
+        with pytest.raises(OSError, match="nothing is removed"):
+            phone.move(f"{STORAGE}/D/in/f", f"{STORAGE}/D/in/g", replace=True)
         assert (cable.phone / "D/in/f").read_bytes() == b"contents"
 
 

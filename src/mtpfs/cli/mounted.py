@@ -306,18 +306,16 @@ class MountedPhone:
         self.remove(source, recursive=True)
 
     def _check_whole(self, source: str, target: str) -> None:
-        """Raise EIO unless all of a directory is in its copy: see `mtpfs.library`."""
-        pending = [(source, target)] if self.stat(source).is_dir else []
+        """Raise EIO unless a copy has all of it, by names and sizes: see `mtpfs.library`."""
+        pending: list[tuple[Entry, Entry | None]] = [(self.stat(source), self.stat(target))]
         while pending:
-            one, other = pending.pop()
-            there = {entry.name: entry for entry in self.scandir(other)}
-            for entry in self.scandir(one):
-                copy = there.get(entry.name)
-                if copy is None or (copy.is_dir, copy.size) != (entry.is_dir, entry.size):
-                    text = "it isn't in the copy as it is here, so nothing is removed"
-                    raise OSError(errno.EIO, text, entry.path, None, target)
-                if entry.is_dir:
-                    pending.append((entry.path, copy.path))
+            entry, copy = pending.pop()
+            if copy is None or (copy.is_dir, copy.size) != (entry.is_dir, entry.size):
+                text = "it isn't in the copy as it is here, so nothing is removed"
+                raise OSError(errno.EIO, text, entry.path, None, target)
+            if entry.is_dir:
+                there = {each.name: each for each in self.scandir(copy.path)}
+                pending += [(each, there.get(each.name)) for each in self.scandir(entry.path)]
 
     def copy(self, source: str, target: str, *, replace: bool = False) -> None:
         """Copy a file or a directory: on the phone itself where it can, else by reading and writing through the mount."""

@@ -467,18 +467,18 @@ class Phone:
             await self.remove(source, recursive=True)
 
     async def _check_whole(self, source: str, target: str) -> None:
-        """Raise EIO unless all of a directory is in its copy, by names and sizes: what the phone copies, it may not."""
-        pending = [(source, target)] if (await self.stat(source)).is_dir else []
+        """Raise EIO unless a copy has all of it, by names and sizes: a phone may say OK and have left something out."""
+        pending: list[tuple[Entry, Entry | None]] = [(await self.stat(source), await self.stat(target))]
         while pending:
-            one, other = pending.pop()
-            there = {entry.name: entry for entry in await self.scandir(other, dates=False)}
-            for entry in await self.scandir(one, dates=False):
-                copy = there.get(entry.name)
-                if copy is None or (copy.is_dir, copy.size) != (entry.is_dir, entry.size):
-                    text = "it isn't in the copy as it is here, so nothing is removed"
-                    raise OSError(errno.EIO, text, entry.path, None, target)
-                if entry.is_dir:
-                    pending.append((entry.path, copy.path))
+            entry, copy = pending.pop()
+            if copy is None or (copy.is_dir, copy.size) != (entry.is_dir, entry.size):
+                text = "it isn't in the copy as it is here, so nothing is removed"
+                raise OSError(errno.EIO, text, entry.path, None, target)
+            if entry.is_dir:
+                there = {each.name: each for each in await self.scandir(copy.path, dates=False)}
+                pending += [
+                    (each, there.get(each.name)) for each in await self.scandir(entry.path, dates=False)
+                ]
 
     async def copy(self, source: str, target: str, *, replace: bool = False) -> None:
         """Copy a file, or a directory with all that is in it, to another path.
