@@ -98,7 +98,7 @@ class _Thread:
         try:
             self._token.run_sync_soon(start)
         except trio.RunFinishedError:
-            raise OSError(errno.EBADF, "the phone is closed") from None
+            raise _closed() from None
         try:
             return answer.result()
         except BaseException:
@@ -113,7 +113,10 @@ class _Thread:
         answer: concurrent.futures.Future[T],
         scope: trio.CancelScope,
     ) -> None:
-        self._nursery.start_soon(self._answer, function, answer, scope)
+        try:
+            self._nursery.start_soon(self._answer, function, answer, scope)
+        except RuntimeError:  # it takes no more: the phone is being closed
+            answer.set_exception(_closed())
 
     async def _answer(
         self,
@@ -131,7 +134,12 @@ class _Thread:
                     answer.set_exception(error)
         finally:
             if not answer.done():
-                answer.set_exception(InterruptedError(errno.EINTR, "cancelled"))
+                interrupted = InterruptedError(errno.EINTR, "cancelled")
+                answer.set_exception(interrupted if scope.cancel_called else _closed())
+
+
+def _closed() -> OSError:
+    return OSError(errno.EBADF, "the phone is closed")
 
 
 def devices() -> list[DeviceOnBus]:
@@ -337,6 +345,10 @@ class Events:
             return self._thread.call(self._channel.receive)
         except (trio.EndOfChannel, trio.ClosedResourceError):
             raise StopIteration from None
+        except OSError as error:
+            if error.errno != errno.EBADF:
+                raise
+            raise StopIteration from None  # the phone is closed
 
     def close(self) -> None:
         """Hear no more."""

@@ -12,6 +12,7 @@ import trio
 import mtpfs
 from library.world import STORAGE, world
 from mtpfs.protocol.codes import Operation
+from mtpfs.virtual import changes
 from mtpfs.virtual.capabilities import parse_options
 from mtpfs.virtual.faults import FOREVER, Fault, Kind
 from phones import CAMERA, DIFFERENT, ONE_STORAGE, WRITABLE_PERSONALITIES, name
@@ -154,6 +155,26 @@ async def test_between_storages(tmp_path: Path) -> None:
             f"{second}/D",
             f"{second}/D/f",
         ]
+
+
+async def test_a_move_whose_copy_isnt_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A phone that says OK to the copy of a directory, and has left something out: the only one isn't removed."""
+    real = changes._copy
+
+    def partly(source: str, target: str, *, folder: bool) -> None:
+        real(source, target, folder=folder)
+        (Path(target) / "in/f").unlink()
+
+    monkeypatch.setattr(changes, "_copy", partly)
+    async with world(tmp_path, "storages=2") as w:
+        first, second = (storage.path for storage in await w.phone.storages())
+        await w.phone.mkdir(f"{first}/D/in", parents=True)
+        async with await w.phone.open(f"{first}/D/in/f", "wb") as file:
+            await file.write(b"contents")
+        with pytest.raises(OSError, match="nothing is removed") as caught:
+            await w.phone.move(f"{first}/D", f"{second}/D")
+        assert (caught.value.errno, caught.value.filename) == (errno.EIO, f"{first}/D/in/f")
+        assert await w.phone.stat(f"{first}/D/in/f")
 
 
 @pytest.mark.parametrize("words", DIFFERENT, ids=name)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -165,3 +167,29 @@ def test_interrupt(directory: Path) -> None:
         process.send_signal(signal.SIGINT)
         assert process.stdout.readline() == "again\n"
         assert process.wait(20) == 0
+
+
+@pytest.mark.parametrize("number", range(5))
+def test_closed_while_threads_use_it(directory: Path, number: int) -> None:
+    """However far the end is: they are told that it is closed, and nothing hangs."""
+    told: list[object] = []
+    heard: list[sync.Event] = []
+
+    def use(phone: sync.Phone) -> None:
+        try:
+            while True:
+                phone.stat(f"{STORAGE}/D")
+        except OSError as error:
+            told.append(error.errno)
+
+    with sync.connect(f"virtual:{directory}") as phone:
+        threads = [threading.Thread(target=use, args=(phone,)) for _ in range(4)]
+        threads.append(threading.Thread(target=heard.extend, args=(phone.events(),)))
+        for thread in threads:
+            thread.daemon = True  # one that hangs fails the test, and no more
+            thread.start()
+        time.sleep(0.02 * number)
+    for thread in threads:
+        thread.join(10)
+    assert not any(thread.is_alive() for thread in threads)
+    assert told == [errno.EBADF] * 4

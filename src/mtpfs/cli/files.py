@@ -15,7 +15,7 @@ import errno
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +52,13 @@ class FileParser(Parser):
         if has_json:
             self.add_argument("--json", action="store_true", help="print one JSON object a line")
         add_redact(self)
+
+    def parse(self, words: Sequence[str] | None) -> argparse.Namespace:
+        """Parse as others do, but take no empty path: it is a variable that isn't set. Raises `UsageError`."""
+        chosen = super().parse(words)
+        if "" in getattr(chosen, "paths", ()):
+            raise UsageError("an empty path means nothing")
+        return chosen
 
     def add_replacing_options(self) -> None:
         """Add what is common to all commands that may replace a file."""

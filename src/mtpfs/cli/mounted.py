@@ -302,7 +302,20 @@ class MountedPhone:
             else:
                 return
         self.copy(source, target, replace=replace)
+        self._check_whole(source, target)
         self.remove(source, recursive=True)
+
+    def _check_whole(self, source: str, target: str) -> None:
+        """Raise EIO unless a copy has all of it, by names and sizes: see `mtpfs.library`."""
+        pending: list[tuple[Entry, Entry | None]] = [(self.stat(source), self.stat(target))]
+        while pending:
+            entry, copy = pending.pop()
+            if copy is None or (copy.is_dir, copy.size) != (entry.is_dir, entry.size):
+                text = "it isn't in the copy as it is here, so nothing is removed"
+                raise OSError(errno.EIO, text, entry.path, None, target)
+            if entry.is_dir:
+                there = {each.name: each for each in self.scandir(copy.path)}
+                pending += [(each, there.get(each.name)) for each in self.scandir(entry.path)]
 
     def copy(self, source: str, target: str, *, replace: bool = False) -> None:
         """Copy a file or a directory: on the phone itself where it can, else by reading and writing through the mount."""

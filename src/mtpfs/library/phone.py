@@ -463,7 +463,22 @@ class Phone:
             if error.errno != errno.EXDEV:
                 raise
             await self.copy(source, target, replace=replace)
+            await self._check_whole(source, target)
             await self.remove(source, recursive=True)
+
+    async def _check_whole(self, source: str, target: str) -> None:
+        """Raise EIO unless a copy has all of it, by names and sizes: a phone may say OK and have left something out."""
+        pending: list[tuple[Entry, Entry | None]] = [(await self.stat(source), await self.stat(target))]
+        while pending:
+            entry, copy = pending.pop()
+            if copy is None or (copy.is_dir, copy.size) != (entry.is_dir, entry.size):
+                text = "it isn't in the copy as it is here, so nothing is removed"
+                raise OSError(errno.EIO, text, entry.path, None, target)
+            if entry.is_dir:
+                there = {each.name: each for each in await self.scandir(copy.path, dates=False)}
+                pending += [
+                    (each, there.get(each.name)) for each in await self.scandir(entry.path, dates=False)
+                ]
 
     async def copy(self, source: str, target: str, *, replace: bool = False) -> None:
         """Copy a file, or a directory with all that is in it, to another path.
