@@ -89,6 +89,32 @@ async def test_errors(
     assert bool(record.exc_info) == isinstance(raised, KeyError)
 
 
+async def test_vanished_object(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its number it is ESTALE, on which the kernel looks for the name again; by its name it isn't there."""
+    for name in ("f", "g"):
+        (tmp_path / name).touch()
+    async with adapted(tmp_path, "no-events") as (ops, w):
+        inodes = [(await ops.lookup(w.root.ino, name, CTX)).st_ino for name in (b"f", b"g")]
+        for name in ("f", "g"):
+            (tmp_path / name).unlink()
+        assert await w.fs.tree.look(w.root) == []  # by now the phone has noticed
+        (tmp_path / "g").mkdir()
+        for ino in inodes:
+            w.fs.node(ino).attributes_stale = True  # a change was announced
+        assert stat.S_ISDIR((await ops.lookup(w.root.ino, b"g", CTX)).st_mode)
+        for ino in inodes:
+            assert await failure(ops.open, ino, os.O_RDWR, CTX) == errno.ESTALE
+        assert await failure(ops.lookup, w.root.ino, b"f", CTX) == errno.ENOENT
+
+        async def fail(*_: object, **__: object) -> None:
+            raise ResponseError(Operation.GetObjectInfo, Response.InvalidObjectHandle)
+
+        monkeypatch.setattr(w.fs, "open", fail)
+        monkeypatch.setattr(w.fs, "unlink", fail)
+        assert await failure(ops.open, inodes[0], os.O_RDWR, CTX) == errno.ESTALE
+        assert await failure(ops.unlink, w.root.ino, b"f", CTX) == errno.ENOENT
+
+
 async def test_attributes(tmp_path: Path) -> None:
     """Mode, owner and times are the settings' and the phone's; blocks are of 512 bytes."""
     (tmp_path / "f").write_bytes(b"x" * 513)

@@ -57,6 +57,7 @@ Handler = Callable[Concatenate["Operations", P], Coroutine[Any, Any, R]]
 def _answers(handler: Handler[P, R]) -> Handler[P, R]:
     """Turn every exception of a handler into the errno that the program gets, and log it with the file's path."""
     _, *parameters = inspect.signature(handler).parameters
+    is_by_name = any(name in parameters for _, name in _NAMED)
 
     def asked(self: Operations, args: tuple[object, ...]) -> str:
         return f"{handler.__name__} {self.subject(dict(zip(parameters, args, strict=False)))}".strip()
@@ -71,7 +72,10 @@ def _answers(handler: Handler[P, R]) -> Handler[P, R]:
             raise
         except ResponseError as error:
             log.info("%s: %s", asked(self, args), error)
-            raise pyfuse3.FUSEError(error.errno) from error
+            # The device doesn't know an object of a file that the kernel knows. On ESTALE the kernel looks for its name
+            # again; ENOENT would be the end of it.
+            is_stale = error.errno == errno.ENOENT and not is_by_name
+            raise pyfuse3.FUSEError(errno.ESTALE if is_stale else error.errno) from error
         except MtpfsError as error:
             # A timeout has been recovered from by now; programs know EIO better than ETIMEDOUT.
             code = errno.EIO if error.errno == errno.ETIMEDOUT else error.errno

@@ -148,11 +148,19 @@ class Filesystem:
     async def lookup(self, parent: Node, name: bytes) -> Node:
         """Return the entry `name` of a directory. Raises ENOENT."""
         node = await self.tree.child(parent, name)
-        await self.refresh(node)
+        try:
+            await self.refresh(node)
+        except FsError as error:
+            if error.errno != errno.ESTALE:
+                raise
+            return await self.tree.child(parent, name)  # another one has the name by now, or none
         return node
 
     async def refresh(self, node: Node) -> None:
-        """Ask the device for a node's attributes where they aren't known. Raises ENODEV while it is away."""
+        """Ask the device for a node's attributes where they aren't known.
+
+        Raises ENODEV while it is away, ESTALE if the node turns out to have vanished: something else may have its name.
+        """
         self._check_present(node)
         if not (node.attributes_stale or node.date_elsewhere) or node.unlinked or node.is_ahead:
             return
@@ -166,7 +174,7 @@ class Filesystem:
                 raise
             await self.tree.ensure_listed(node.parent, fresh=True)
             if node.unlinked:
-                raise FsError(errno.ENOENT) from error
+                raise FsError(errno.ESTALE) from error
 
     async def entries(self, directory: Node) -> list[Node]:
         """Return what is in a directory, in the order of names."""
