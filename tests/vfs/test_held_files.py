@@ -10,7 +10,9 @@ import trio
 from trio.testing import MockClock
 
 from mtpfs.errors import FsError
+from mtpfs.protocol.codes import Operation
 from mtpfs.vfs.held import holds
+from mtpfs.virtual.faults import Fault, Kind
 from vfs.world import World, world
 
 DRAFT = b".photo.jpg.Ab12Cd"
@@ -43,6 +45,48 @@ async def test_sent_with_date_and_name(tmp_path: Path) -> None:
         assert (tmp_path / "photo.jpg").read_bytes() == b"contents"
         assert (tmp_path / "photo.jpg").stat().st_mtime == 1_400_000_000
         assert w.file(node) is None
+
+
+@pytest.mark.parametrize("kind", ["arrival-dates", "as=umtp", "as=tizen", "arrival-dates&no-rename"])
+@pytest.mark.parametrize("is_first", [True, False])
+@pytest.mark.parametrize("replaces", [True, False])
+async def test_date_that_the_phone_drops(
+    tmp_path: Path, kind: str, *, is_first: bool, replaces: bool
+) -> None:
+    """A date is remembered of the file that has the name in the end, also where there was one before.
+
+    The first one is held, and sent as what it becomes. The next ones are renamed on the phone, or sent anew.
+    """
+    async with world(tmp_path, kind) as w:
+        if not is_first:
+            await w.put(b"before", b"x")
+            await w.fs.set_modified(await w.fs.lookup(w.root, b"before"), 1_300_000_000)
+            w.fs.device.keeps_dates = False
+        if replaces:
+            (tmp_path / "photo").write_bytes(b"old")
+            await w.fs.tree.ensure_listed(w.root, fresh=True)
+        draft = b".photo.Ab12Cd"
+        await write(w, draft)
+        node = await w.fs.lookup(w.root, draft)
+        await w.fs.set_modified(node, 1_400_000_000)
+        await w.fs.rename(w.root, draft, w.root, b"photo")
+        assert node.modified == 1_400_000_000
+        await w.fs.tree.ensure_listed(w.root, fresh=True)
+        assert (await w.fs.lookup(w.root, b"photo")).modified == 1_400_000_000
+        assert (tmp_path / "photo").read_bytes() == b"contents"
+
+
+async def test_date_of_a_phone_that_stumbles(tmp_path: Path) -> None:
+    """A date that the phone has dropped is remembered, though the first question for its own came to nothing."""
+    async with world(tmp_path, "arrival-dates") as w:
+        opened = await w.fs.create(w.root, b"photo")
+        await w.fs.write(opened, 0, b"contents")
+        await w.fs.set_modified(await w.fs.lookup(w.root, b"photo"), 1_400_000_000)
+        w.transport.faults.add(Fault(Kind.STALL, Operation.GetObjectInfo))
+        await w.close(opened)
+        assert not w.transport.faults.pending
+        await w.fs.tree.ensure_listed(w.root, fresh=True)
+        assert (await w.fs.lookup(w.root, b"photo")).modified == 1_400_000_000
 
 
 async def test_never_renamed(tmp_path: Path, autojump_clock: MockClock) -> None:

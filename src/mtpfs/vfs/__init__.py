@@ -2,7 +2,7 @@
 
 - `writeback`: contents that are sent after `close`.
 - `namespace`, `rules`: creating, removing, renaming.
-- `files`, `openfile`, and below them `contents`, `saving`, `edit`: what open files hold, and how the device
+- `files`, `openfile`, and below them `contents`, `saving`, `dating`, `edit`: what open files hold, and how the device
   gets it.
 - `tree`, and below it `settling`, `stale`, `claims`, `node`: what is on the device.
 

@@ -30,6 +30,7 @@ from mtpfs.errors import FsError, MtpfsError, ResponseError, StoppedError
 from mtpfs.protocol.codes import Operation, Response
 from mtpfs.vfs import objects, saving
 from mtpfs.vfs.claims import Claim, Claims
+from mtpfs.vfs.dating import show_date
 from mtpfs.vfs.files import Files, Open
 from mtpfs.vfs.node import Node
 from mtpfs.vfs.openfile import Destination, OpenFile
@@ -561,15 +562,21 @@ class Namespace:
                     old = await listing.entry(device, await self._tree.handle(target))
             async with fetched(device, entry) as spool:
                 new = await saving.store(device, place, spool, old=old, modified=node.modified)
-        old_name, told = node.object_name, node.told
+        old_name, told, shown = node.object_name, node.told, node.modified
+        has_date = not node.is_folder and shown > 0
+        if has_date:
+            self._tree.forget_date(node)
         # Open descriptors go on reading: from the new object before the old one is gone.
         self._become_object(node, new, place.name, node.modified)
-        self._tree.note_date(node, node.modified, is_sent=not device.keeps_dates)
         try:
             await writing.delete(device, handle, old_name)
         except MtpfsError:
             self._become_object(node, handle, old_name, told)
+            if has_date:
+                self._tree.remember_date(node, shown)
             raise
+        if has_date:
+            await show_date(self._tree, node, place, new, shown)
 
     @staticmethod
     def _check_unused(folder: Node) -> None:

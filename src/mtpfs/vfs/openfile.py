@@ -31,13 +31,14 @@ from typing import Protocol
 
 import trio
 
-from mtpfs.device import UNKNOWN_HANDLE, Entry, Handle, Storage, dates, writing
+from mtpfs.device import UNKNOWN_HANDLE, Entry, Storage, dates, writing
 from mtpfs.device.reading import can_read_ranges
 from mtpfs.errors import FsError, MtpfsError, ResponseError, StoppedError, TransportError
 from mtpfs.protocol.codes import Operation
-from mtpfs.vfs import objects, recovery, saving
+from mtpfs.vfs import recovery, saving
 from mtpfs.vfs.claims import Claim
 from mtpfs.vfs.contents import Contents, Edited, OnDevice, Shared, Spooled
+from mtpfs.vfs.dating import show_date
 from mtpfs.vfs.edit import ConflictError, Edit
 from mtpfs.vfs.node import Node
 from mtpfs.vfs.part import Part, send_part
@@ -563,24 +564,12 @@ class OpenFile:
 
     async def _learn_date(self, entry: Entry, place: Place) -> None:
         """Show the date that the object has on the device now."""
-        device, tree, explicit = self._shared.device, self._shared.tree, self._explicit_date
-        told, is_sent = entry.modified, not device.keeps_dates
-        if explicit is not None and not device.keeps_dates:
-
-            async def learn(handle: Handle) -> None:
-                nonlocal told, is_sent
-                told, is_sent = await dates.learn_date(device, handle, explicit), False
-
-            try:
-                # The rename that ended the replacement may have cost it its handle.
-                new = await objects.changed(entry.handle, learn, lambda: place.find_named(device, place.name))
-                if new != entry.handle:
-                    tree.adopted(self.node, new)
-            except MtpfsError as error:
-                # The contents are there, and that is what was asked for.
-                log.info("%s: its date isn't known: %s", self.node.path, error)
-                self.node.attributes_stale = True
-        tree.note_date(self.node, told, is_sent=is_sent)
+        explicit, self._explicit_date = self._explicit_date, None
+        if explicit is None:
+            is_sent = not self._shared.device.keeps_dates
+            self._shared.tree.note_date(self.node, entry.modified, is_sent=is_sent)
+        else:
+            await show_date(self._shared.tree, self.node, place, entry.handle, explicit)
         self._show_explicit_date()
 
     def _show_explicit_date(self) -> None:

@@ -109,8 +109,7 @@ class Tree:
     async def child(self, directory: Node, name: bytes) -> Node:
         """Return the entry `name`. Raises ENOENT, ENOTDIR, and what listing raises."""
         await self.ensure_listed(directory)
-        node = directory.children.get(name)
-        if node is None:
+        if (node := directory.children.get(name)) is None:
             raise FsError(errno.ENOENT)
         return node
 
@@ -424,7 +423,8 @@ class Tree:
             node.parent.remove(node)
             self._touch(node.parent)
         node.successor = successor
-        self._dates.remove(node.place_on_device)
+        if successor is None or successor.place_on_device != node.place_on_device:  # else it has a date there
+            self._dates.remove(node.place_on_device)
         if node.parent is not None and node.lookups:
             self._departed[node.parent, node.name] = node
         self._mark_unlinked(node)
