@@ -158,16 +158,17 @@ async def test_the_latest_directory_first(tmp_path: Path) -> None:
         add(tmp_path / f"phone/A/a{number}.jpg", photo(200, 150))
         add(tmp_path / f"phone/B/b{number}.jpg", photo(200, 150))
     async with visited(tmp_path) as v:
-        asked, is_listed = v.world.fs.thumbnail, trio.Event()
+        asked, is_under_way, is_listed = v.world.fs.thumbnail, trio.Event(), trio.Event()
 
         async def slow(node: Node, *how: object) -> bytes:
             if len(v.asked) == 2:
+                is_under_way.set()
                 await is_listed.wait()
             return await asked(node, *how)  # type: ignore[arg-type]
 
         v.world.fs.thumbnail = slow  # type: ignore[method-assign, assignment]
         await v.list("A")
-        await v.until(lambda: len(v.asked) == 2)
+        await is_under_way.wait()
         await v.list("B")
         is_listed.set()
         await v.until(lambda: len(v.asked) == 12)
