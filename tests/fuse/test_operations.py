@@ -185,6 +185,35 @@ async def test_readdir_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         assert await failure(ops.opendir, file, CTX) == errno.ENOTDIR
 
 
+async def test_readdir_leaves_out_what_has_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was moved to another directory since the listing began isn't told as an entry of this one."""
+    for name in ("a", "b", "c"):
+        (tmp_path / "from" / name).mkdir(parents=True)
+    (tmp_path / "to").mkdir()
+    told: list[bytes] = []
+
+    def reply(_: object, name: bytes, entry: pyfuse3.EntryAttributes, position: int) -> bool:
+        if len(told) == room:
+            return False
+        told.append(name)
+        return True
+
+    monkeypatch.setattr(pyfuse3, "readdir_reply", reply)
+    token: Any = None
+    async with adapted(tmp_path) as (ops, w):
+        source = (await ops.lookup(w.root.ino, b"from", CTX)).st_ino
+        target = (await ops.lookup(w.root.ino, b"to", CTX)).st_ino
+        handle = await ops.opendir(source, CTX)
+        room = 1
+        await ops.readdir(handle, 0, token)
+        await ops.rename(source, b"b", target, b"moved", 0, CTX)
+        await ops.rename(source, b"c", source, b"renamed", 0, CTX)
+        room = 9
+        await ops.readdir(handle, 1, token)
+        assert told == [b"a", b"renamed"]
+        await ops.releasedir(handle)
+
+
 async def test_setattr(tmp_path: Path) -> None:
     """Size and date are set, each only when it is asked for; mode and owner are accepted, and stay."""
     (tmp_path / "f").write_bytes(b"contents")

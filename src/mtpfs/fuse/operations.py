@@ -254,8 +254,8 @@ class Operations(pyfuse3.Operations):
                 self.visitor.listed(snapshot[0])
         for position in range(start_id + 1, len(snapshot)):
             node = snapshot[position]
-            if node.unlinked:
-                continue
+            if node.unlinked or node.parent is not snapshot[0]:
+                continue  # gone since the listing began, or moved to another directory
             # An entry that is accepted counts as a lookup: the kernel is told all attributes.
             if not pyfuse3.readdir_reply(token, node.name, self._attributes(node), position):
                 return
