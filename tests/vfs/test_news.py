@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,21 @@ async def test_what_the_phone_does(tmp_path: Path, words: str) -> None:
         if not words:
             (tmp_path / "new").write_bytes(b"other contents")
             await until_heard(w, (News.ALTERED, b"new"))
+
+
+async def test_other_contents_of_the_same_size_and_second(tmp_path: Path) -> None:
+    """A file that is open is read anew when the phone says that it has changed, though nothing else tells so."""
+    file, second = tmp_path / "f", 1_600_000_000 * 10**9
+    file.write_bytes(b"old contents")
+    os.utime(file, ns=(second, second))
+    async with world(tmp_path) as w:
+        opened = await w.open(b"f", write=False)
+        assert await w.fs.read(opened, 0, 100) == b"old contents"
+        file.write_bytes(b"new contents")
+        os.utime(file, ns=(second, second + 1))
+        await until_heard(w, (News.ALTERED, b"f"))
+        assert await w.fs.read(opened, 0, 100) == b"new contents"
+        await w.close(opened)
 
 
 async def test_an_unlisted_change(tmp_path: Path) -> None:

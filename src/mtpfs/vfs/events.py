@@ -118,6 +118,8 @@ class Events:
                 node.attributes_stale = True
                 self._notifier.inode_changed(node.ino)
                 if not self._device.recent.was_written(handle):
+                    if node.holder is not None:
+                        node.holder.changed_outside()  # size and second may be what they were
                     self._notifier.heard(News.ALTERED, node)
         elif event.code in _STORES:
             await tree.refresh_storages()
