@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mtpfs.vfs.spool import spool_directory
+from mtpfs.state import spool_directory
 
 LONG = frozenset({"install", "soak"})
 """Directories of tests that take long."""

@@ -3,6 +3,8 @@
 Three things are kept there: dates that programs set (`vfs.remembered`), what was imported (`cli.importing.memory`), and
 what cameras on a network know the user by (`transport.guid`). Where one place can't be used, the next one is tried.
 
+Spools and the recovery directory lie elsewhere (`spool_directory`): they take room, and are not for ever.
+
 Invariant: no symbolic link is followed. Nothing is written to a directory or a file that belongs to another user.
 """
 
@@ -11,8 +13,17 @@ from __future__ import annotations
 import os
 import pwd
 import stat
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+
+def spool_directory() -> str:
+    """Return $TMPDIR, or /var/tmp: unlike /tmp, it is on disk everywhere and has room for videos."""
+    chosen = os.environ.get("TMPDIR")
+    if chosen:
+        return chosen
+    return "/var/tmp" if Path("/var/tmp").is_dir() else tempfile.gettempdir()  # noqa: S108 - spools have no name
 
 
 def directories() -> Iterator[Path]:

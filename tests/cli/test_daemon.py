@@ -140,3 +140,67 @@ def test_interrupted_while_mounting(tmp_path: Path, background: bool) -> None:
     program.send_signal(signal.SIGINT)
     assert program.wait(PATIENCE) == 7
     assert not Path(f"/proc/{started.read_text().strip()}").exists()
+
+
+def test_relative_tmpdir(phone: Path, mountpoint: Path, tmp_path: Path) -> None:
+    """A relative TMPDIR means the same directory in the background, which has left the caller's."""
+    (tmp_path / "spool").mkdir()
+    environment = {**os.environ, "TMPDIR": "spool"}
+    subprocess.run(
+        [*MTPFS, f"virtual:{phone}", str(mountpoint)],
+        check=True,
+        timeout=PATIENCE,
+        cwd=tmp_path,
+        env=environment,
+    )
+    (mountpoint / STORAGE / "f").write_bytes(b"contents")
+    assert (phone / "f").read_bytes() == b"contents"
+    wait_until(lambda: unmounted(mountpoint), "the unmount")
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "word"),
+    [
+        ("TMPDIR", "mount", "cover"),
+        ("TMPDIR", "mount/below", "cover"),
+        ("XDG_STATE_HOME", "mount/below", "cover"),
+        ("TMPDIR", "missing", "no such directory"),
+    ],
+)
+@pytest.mark.parametrize("how", ["background", "foreground"])
+def test_places_that_cannot_be_used(
+    phone: Path, mountpoint: Path, tmp_path: Path, name: str, place: str, word: str, how: str
+) -> None:
+    """What is kept here can't be kept on the mount itself: each would wait for the other, for ever."""
+    result = subprocess.run(
+        [*MTPFS, f"virtual:{phone}", str(mountpoint), *(["-f"] if how == "foreground" else [])],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        env={**os.environ, name: str(tmp_path / place)},
+    )
+    assert result.returncode == 1
+    assert word in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert not is_mounted(str(mountpoint))
+
+
+@pytest.mark.parametrize("name", [b"nu\xff", "a\u2028b\x85c".encode(), b"a b\n\\#c"], ids=repr)
+def test_odd_mountpoints(phone: Path, tmp_path: Path, name: bytes) -> None:
+    """A mountpoint may have any name that a directory can have: each command finds it, and the others beside it."""
+    odd = tmp_path / os.fsdecode(name)
+    odd.mkdir()
+    try:
+        run(*MTPFS, f"virtual:{phone}", odd)
+        assert is_mounted(str(odd))
+        assert (
+            b"is unmounted"
+            in subprocess.run(
+                [*MTPFS, "umount", odd], check=True, capture_output=True, timeout=PATIENCE
+            ).stdout
+        )
+        assert not is_mounted(str(odd))
+    finally:
+        if is_mounted(str(odd)):
+            run("fusermount3", "-uz", odd)

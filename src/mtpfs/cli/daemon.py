@@ -148,6 +148,8 @@ def _run_child(run: Run, writer: int) -> None:
 
 def _detach(writer: int) -> None:
     """Let go of the caller: its directory, its terminal, its pipes."""
+    if chosen := os.environ.get("TMPDIR"):
+        os.environ["TMPDIR"] = os.path.abspath(chosen)  # noqa: PTH100 - as it was meant where this was called
     os.chdir("/")
     if LOG_SOCKET.exists():
         handler = logging.handlers.SysLogHandler(str(LOG_SOCKET), logging.handlers.SysLogHandler.LOG_DAEMON)

@@ -23,6 +23,7 @@ from pathlib import Path
 from mtpfs.cli.mounts import KIND, is_dead, mounts, real_path
 from mtpfs.errors import MachineError, SetupError
 from mtpfs.redaction import hide_name
+from mtpfs.state import directories, spool_directory
 from mtpfs.transport.source import Source, parse_source
 
 log = logging.getLogger(__name__)
@@ -50,6 +51,20 @@ def check_mountpoint(mountpoint: str) -> None:
         raise SetupError(f"{mountpoint}: no such directory; `mkdir` it first")
     if not is_directory:
         raise SetupError(f"{mountpoint}: not a directory")
+    _check_places(real)
+
+
+def _check_places(mountpoint: str) -> None:
+    """Raise `SetupError` unless what is kept on this machine can be: a mount that asks itself waits for ever."""
+    spools = spool_directory()
+    for place in (spools, *map(str, directories())):
+        if Path(real_path(place)).is_relative_to(mountpoint):
+            raise SetupError(
+                f"{mountpoint}: the mount would cover {place}, where mtpfs keeps what it needs on this machine; "
+                "choose another mountpoint, or set TMPDIR and XDG_STATE_HOME"
+            )
+    if not Path(spools).is_dir():
+        raise SetupError(f"{spools}: no such directory, so nothing could be written; set TMPDIR to another")
 
 
 def check_fuse(fuse_options: frozenset[str]) -> None:

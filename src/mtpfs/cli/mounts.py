@@ -30,7 +30,10 @@ PATIENCE = 3.0  # seconds that a mount may take to answer
 def mounts() -> list[tuple[str, str, str]]:
     """Return (mountpoint, type, source) of every mount that this process sees."""
     found = []
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+    table = os.fsdecode(Path("/proc/self/mountinfo").read_bytes())
+    for line in table.removesuffix("\n").split(
+        "\n"
+    ):  # names need be neither UTF-8 nor one line to splitlines()
         before, _, after = line.partition(" - ")
         kind, source = after.split(" ")[:2]
         target, source = _unescaped(before.split(" ")[4]), _unescaped(source)
@@ -123,6 +126,6 @@ def _patiently(ask: Callable[[], T]) -> T:
 
 
 def _unescaped(text: str) -> str:
-    for code in ("040", "011", "012", "134"):
+    for code in ("040", "011", "012", "043", "134"):
         text = text.replace(f"\\{code}", chr(int(code, 8)))
     return text

@@ -17,8 +17,9 @@ import stat
 from pathlib import Path
 
 from mtpfs.redaction import hide_name
+from mtpfs.state import spool_directory
 from mtpfs.vfs.names import numbered
-from mtpfs.vfs.spool import Spool, spool_directory
+from mtpfs.vfs.spool import Spool
 
 LONGEST = 200  # bytes of a name; disks take 255, and a number may have to be added
 ATTEMPTS = 100  # directories of others that are passed over

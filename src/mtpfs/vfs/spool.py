@@ -37,6 +37,7 @@ import trio
 
 from mtpfs.errors import StoppedError
 from mtpfs.session import DataSource
+from mtpfs.state import spool_directory
 from mtpfs.transport import Buffer
 
 _COPY_THRESHOLD = 64 << 10  # bytes: a thread hop costs more than copying less than this from the page cache
@@ -44,14 +45,6 @@ _REQUEST = 1 << 20  # bytes: the kernel's largest request
 _BLOCKING = (
     0.02  # seconds; copying a request takes less than a millisecond, waiting for a disk more than this
 )
-
-
-def spool_directory() -> str:
-    """Return $TMPDIR, or /var/tmp: unlike /tmp, it is on disk everywhere and has room for videos."""
-    chosen = os.environ.get("TMPDIR")
-    if chosen:
-        return chosen
-    return "/var/tmp" if Path("/var/tmp").is_dir() else tempfile.gettempdir()  # noqa: S108 - O_TMPFILE has no name
 
 
 def _nameless_file() -> int:
