@@ -214,6 +214,25 @@ async def test_readdir_leaves_out_what_has_moved(tmp_path: Path, monkeypatch: py
         await ops.releasedir(handle)
 
 
+@pytest.mark.parametrize("more", [0, os.O_TRUNC, os.O_EXCL], ids=["plain", "trunc", "excl"])
+async def test_create_of_what_the_phone_has_just_made(tmp_path: Path, more: int) -> None:
+    """The kernel has looked before it asks to create: what has come since is opened, unless that was ruled out."""
+    async with adapted(tmp_path) as (ops, w):
+        assert await failure(ops.lookup, w.root.ino, b"f", CTX) == errno.ENOENT
+        (tmp_path / "f").write_bytes(b"the phone's")
+        await w.fs.tree.ensure_listed(w.root, fresh=True)
+        flags = os.O_CREAT | os.O_WRONLY | more
+        if more & os.O_EXCL:
+            assert await failure(ops.create, w.root.ino, b"f", 0o644, flags, CTX) == errno.EEXIST
+            return
+        info, entry = await ops.create(w.root.ino, b"f", 0o644, flags, CTX)
+        assert entry.st_size == (0 if more else 11)
+        await ops.write(info.fh, 0, b"THE")
+        await ops.flush(info.fh)
+        await ops.release(info.fh)
+    assert (tmp_path / "f").read_bytes() == (b"THE" if more else b"THE phone's")
+
+
 async def test_setattr(tmp_path: Path) -> None:
     """Size and date are set, each only when it is asked for; mode and owner are accepted, and stay."""
     (tmp_path / "f").write_bytes(b"contents")

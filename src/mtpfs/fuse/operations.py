@@ -26,7 +26,7 @@ import trio
 
 from mtpfs import redaction
 from mtpfs.device import Handle
-from mtpfs.errors import MtpfsError, ResponseError
+from mtpfs.errors import FsError, MtpfsError, ResponseError
 from mtpfs.fuse import report
 from mtpfs.fuse.connection import KernelNotifier
 from mtpfs.protocol.wire import MAX_STRING_UNITS
@@ -346,10 +346,21 @@ class Operations(pyfuse3.Operations):
     async def create(
         self, parent_inode: int, name: bytes, mode: int, flags: int, ctx: pyfuse3.RequestContext
     ) -> tuple[pyfuse3.FileInfo, pyfuse3.EntryAttributes]:
-        opened = await self._fs.create(
-            self._fs.node(parent_inode), name, exclusive=bool(flags & os.O_EXCL), mode=mode
-        )
-        return pyfuse3.FileInfo(fh=self._number(opened), keep_cache=True), self._entry(opened.file.node)
+        parent, exclusive = self._fs.node(parent_inode), bool(flags & os.O_EXCL)
+        try:
+            opened = await self._fs.create(parent, name, exclusive=exclusive, mode=mode)
+        except FsError as error:
+            node = parent.children.get(name)
+            if error.errno != errno.EEXIST or exclusive or node is None:
+                raise
+            # The phone has made it since the kernel looked.
+            write, truncate = flags & os.O_ACCMODE != os.O_RDONLY, bool(flags & os.O_TRUNC)
+            opened = await self._fs.open(node, write=write, truncate=truncate)
+            direct_io = not opened.file.node.size_known
+            info = pyfuse3.FileInfo(fh=self._number(opened), direct_io=direct_io, keep_cache=False)
+        else:
+            info = pyfuse3.FileInfo(fh=self._number(opened), keep_cache=True)
+        return info, self._entry(opened.file.node)
 
     @_answers
     async def mknod(
