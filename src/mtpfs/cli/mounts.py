@@ -31,9 +31,8 @@ def mounts() -> list[tuple[str, str, str]]:
     """Return (mountpoint, type, source) of every mount that this process sees."""
     found = []
     table = os.fsdecode(Path("/proc/self/mountinfo").read_bytes())
-    for line in table.removesuffix("\n").split(
-        "\n"
-    ):  # names need be neither UTF-8 nor one line to splitlines()
+    # Names need be neither UTF-8 nor one line to splitlines().
+    for line in table.removesuffix("\n").split("\n"):
         before, _, after = line.partition(" - ")
         kind, source = after.split(" ")[:2]
         target, source = _unescaped(before.split(" ")[4]), _unescaped(source)
