@@ -56,6 +56,20 @@ async def test_other_contents_of_the_same_size_and_second(tmp_path: Path) -> Non
         await w.close(opened)
 
 
+async def test_an_open_file_grows_without_events(tmp_path: Path) -> None:
+    """`tail -f` asks by the descriptor only: its size is asked for when the listing is too old to be believed."""
+    (tmp_path / "log").write_bytes(b"one")
+    async with world(tmp_path, "no-events", ttl=0.1) as w:
+        opened = await w.open(b"log", write=False)
+        assert await w.fs.read(opened, 0, 100) == b"one"
+        (tmp_path / "log").write_bytes(b"one, two")
+        await trio.sleep(0.3)
+        await w.fs.refresh(opened.file.node)
+        assert opened.file.node.size == 8
+        assert await w.fs.read(opened, 0, 100) == b"one, two"
+        await w.close(opened)
+
+
 async def test_an_unlisted_change(tmp_path: Path) -> None:
     """Where it isn't known what a directory holds, it is told only that something has changed."""
     async with world(tmp_path) as w:

@@ -162,7 +162,8 @@ class Filesystem:
         Raises ENODEV while it is away, ESTALE if the node turns out to have vanished: something else may have its name.
         """
         self._check_present(node)
-        if not (node.attributes_stale or node.date_elsewhere) or node.unlinked or node.is_ahead:
+        is_known = not (node.attributes_stale or node.date_elsewhere or self._may_have_changed(node))
+        if is_known or node.unlinked or node.is_ahead:
             return
         try:
             handle = await self.tree.handle(node)
@@ -175,6 +176,15 @@ class Filesystem:
             await self.tree.ensure_listed(node.parent, fresh=True)
             if node.unlinked:
                 raise FsError(errno.ESTALE) from error
+
+    def _may_have_changed(self, node: Node) -> bool:
+        """Tell whether an open file may have grown, say: without events only a look-up by name would tell."""
+        return (
+            node.holder is not None
+            and not self.device.sends_events
+            and node.parent is not None
+            and not self.tree.is_current(node.parent)
+        )
 
     async def entries(self, directory: Node) -> list[Node]:
         """Return what is in a directory, in the order of names."""

@@ -121,7 +121,7 @@ class Tree:
         if not directory.is_folder:
             raise FsError(errno.ENOTDIR)
         directory.check_not_lost()
-        if not fresh and self._is_current(directory):
+        if not fresh and self.is_current(directory):
             self.listings_cached += 1
             return
         try:
@@ -156,7 +156,7 @@ class Tree:
                 directory.check_not_lost()
                 known = directory.listing
                 done_meanwhile = known is not None and known.at > asked_at and self.believes(directory)
-                if done_meanwhile or (not fresh and self._is_current(directory)):
+                if done_meanwhile or (not fresh and self.is_current(directory)):
                     self.listings_cached += 1
                     return
                 if directory.unlinked:
@@ -259,7 +259,7 @@ class Tree:
         """Tell whether nothing but its age ends the trust in what is known of a directory."""
         return directory.listing is not None and directory.listing.epoch == self._epoch
 
-    def _is_current(self, directory: Node) -> bool:
+    def is_current(self, directory: Node) -> bool:
         known = directory.listing
         if self.device.session.gone or known is None or not self.believes(directory):
             return False
