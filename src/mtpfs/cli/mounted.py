@@ -306,13 +306,13 @@ class MountedPhone:
         self.remove(source, recursive=True)
 
     def _check_whole(self, source: str, target: str) -> None:
-        """Raise EIO unless a copy has all of it, by names and sizes: see `mtpfs.library`."""
+        """Raise EIO unless a copy has all of it, by names and sizes."""
+        from mtpfs.library.values import checked_copy  # noqa: PLC0415 - slow to load
+
         pending: list[tuple[Entry, Entry | None]] = [(self.stat(source), self.stat(target))]
         while pending:
             entry, copy = pending.pop()
-            if copy is None or (copy.is_dir, copy.size) != (entry.is_dir, entry.size):
-                text = "it isn't in the copy as it is here, so nothing is removed"
-                raise OSError(errno.EIO, text, entry.path, None, target)
+            copy = checked_copy(entry, copy, target)
             if entry.is_dir:
                 there = {each.name: each for each in self.scandir(copy.path)}
                 pending += [(each, there.get(each.name)) for each in self.scandir(entry.path)]

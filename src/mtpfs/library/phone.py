@@ -24,7 +24,7 @@ from mtpfs.errors import FsError, MtpfsError
 from mtpfs.library import local
 from mtpfs.library.errors import about, os_error
 from mtpfs.library.file import PIECE, File
-from mtpfs.library.values import Entry, Event, EventKind, Storage, entry_of, path_of
+from mtpfs.library.values import Entry, Event, EventKind, Storage, checked_copy, entry_of, path_of
 from mtpfs.protocol.wire import Value
 from mtpfs.vfs import Filesystem, News, Node, Open
 from mtpfs.vfs.spool import Spool
@@ -467,13 +467,11 @@ class Phone:
             await self.remove(source, recursive=True)
 
     async def _check_whole(self, source: str, target: str) -> None:
-        """Raise EIO unless a copy has all of it, by names and sizes: a phone may say OK and have left something out."""
+        """Raise EIO unless a copy has all of it, by names and sizes."""
         pending: list[tuple[Entry, Entry | None]] = [(await self.stat(source), await self.stat(target))]
         while pending:
             entry, copy = pending.pop()
-            if copy is None or (copy.is_dir, copy.size) != (entry.is_dir, entry.size):
-                text = "it isn't in the copy as it is here, so nothing is removed"
-                raise OSError(errno.EIO, text, entry.path, None, target)
+            copy = checked_copy(entry, copy, target)
             if entry.is_dir:
                 there = {each.name: each for each in await self.scandir(copy.path, dates=False)}
                 pending += [

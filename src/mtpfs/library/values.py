@@ -6,6 +6,7 @@ Sizes are in bytes, dates in seconds since the epoch.
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass
 from enum import StrEnum
@@ -54,6 +55,17 @@ class Entry:
     """Bytes; 0 for a directory."""
     modified: float | None
     """Seconds since the epoch, as on the mount; None: not known."""
+
+
+def checked_copy(entry: Entry, copy: Entry | None, target: str) -> Entry:
+    """Return `copy`; raise EIO unless it has the kind and the size of what was copied to `target`.
+
+    A phone may say OK, and have left something out. What is in a directory isn't looked at.
+    """
+    if copy is None or (copy.is_dir, copy.size) != (entry.is_dir, entry.size):
+        text = "it isn't in the copy as it is here, so nothing is removed"
+        raise OSError(errno.EIO, text, entry.path, None, target)
+    return copy
 
 
 class EventKind(StrEnum):

@@ -564,13 +564,13 @@ class OpenFile:
 
     async def _learn_date(self, entry: Entry, place: Place) -> None:
         """Show the date that the object has on the device now."""
-        explicit, self._explicit_date = self._explicit_date, None
+        explicit = self._explicit_date
         if explicit is None:
             is_sent = not self._shared.device.keeps_dates
             self._shared.tree.note_date(self.node, entry.modified, is_sent=is_sent)
         else:
             await show_date(self._shared.tree, self.node, place, entry.handle, explicit)
-        self._show_explicit_date()
+            self._explicit_date = None
 
     def _show_explicit_date(self) -> None:
         explicit, self._explicit_date = self._explicit_date, None

@@ -260,14 +260,14 @@ class Tree:
         return directory.listing is not None and directory.listing.epoch == self._epoch
 
     def is_current(self, directory: Node) -> bool:
+        """Tell whether what is known of a directory is believed without asking the device."""
         known = directory.listing
         if self.device.session.gone or known is None or not self.believes(directory):
             return False
         age = trio.current_time() - known.at
         if self._holds_storages(directory):
             return bool(directory.children) and age < STORAGE_TTL  # a locked phone's emptiness is never kept
-        ttl = EVENT_TTL if self.device.sends_events else self._ttl
-        return age < max(ttl, COST_FACTOR * known.cost)
+        return age < max(EVENT_TTL if self.device.sends_events else self._ttl, COST_FACTOR * known.cost)
 
     # --- merging ---------------------------------------------------------------------
 
