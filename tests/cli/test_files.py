@@ -37,13 +37,6 @@ def cable(tmp_path: Path) -> Commands:
 
 
 @pytest.fixture(params=["cable", "mount"])
-def commands(request: pytest.FixtureRequest, cable: Commands, tmp_path: Path) -> Iterator[Commands]:
-    """The same phone, over the cable and behind a mount."""
-    with reached(request.param, cable, tmp_path / "mnt"):
-        yield cable
-
-
-@pytest.fixture(params=["cable", "mount"])
 def slow(request: pytest.FixtureRequest, cable: Commands, tmp_path: Path) -> Iterator[Commands]:
     """A phone that takes its time for each part of a file, over the cable and behind a mount."""
     with reached(request.param, cable, tmp_path / "mnt", SLOW):

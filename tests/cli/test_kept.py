@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,13 +20,6 @@ def cable(tmp_path: Path) -> Commands:
     local_file(tmp_path / "phone/DCIM/Camera/a.jpg", b"picture a")
     (tmp_path / "here").mkdir()
     return Commands(tmp_path / "phone", tmp_path / "here", f"virtual:{tmp_path}/phone?ghost=0")
-
-
-@pytest.fixture(params=["cable", "mount"])
-def commands(request: pytest.FixtureRequest, cable: Commands, tmp_path: Path) -> Iterator[Commands]:
-    """The same phone, over the cable and behind a mount."""
-    with reached(request.param, cable, tmp_path / "mnt"):
-        yield cable
 
 
 def test_two_puts_of_one_file(cable: Commands, tmp_path: Path) -> None:

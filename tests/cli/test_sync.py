@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +31,6 @@ def cable(tmp_path: Path) -> Commands:
         local_file(tmp_path / "here/Music" / name, data, DATE)
     (tmp_path / "here/Music/Empty").mkdir()
     return Commands(tmp_path / "phone", tmp_path / "here", f"virtual:{tmp_path}/phone?ghost=0")
-
-
-@pytest.fixture(params=["cable", "mount"])
-def commands(request: pytest.FixtureRequest, cable: Commands, tmp_path: Path) -> Iterator[Commands]:
-    """The same phone, over the cable and behind a mount."""
-    with reached(request.param, cable, tmp_path / "mnt"):
-        yield cable
 
 
 def tree(top: Path) -> dict[str, bytes | None]:
